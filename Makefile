@@ -1,0 +1,65 @@
+# Holdline: what a developer and CI run. Everything here needs Go and make alone, unless its line says more.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+SCHEDULES ?= 1000000
+
+.PHONY: all build test race lint drill faults sim fuzz bench deb docs proto clean
+
+all: build
+
+## build: bin/holdline
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/holdline ./cmd/holdline
+
+## test: every test's short form, in a few minutes; network tests enter a user namespace when not root
+test:
+	$(GO) test ./...
+
+## race: the same under the race detector (needs a C compiler)
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+## lint: vet, staticcheck, gofumpt
+lint:
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@out=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
+	if [ -n "$$out" ]; then echo "not gofumpt-formatted (make fmt mends it):"; echo "$$out"; exit 1; fi
+
+fmt:
+	$(GO) tool gofumpt -l -w $$(git ls-files '*.go' | grep -v '\.pb\.go$$')
+
+## drill: three nodes, phones and a pulled cable on this machine, then the verdict
+drill: build
+	bin/holdline drill --json build/drill.json
+
+## faults: the drill with every fault, twenty rounds each (about half an hour)
+faults: build
+	mkdir -p build
+	set -e; for f in cable leader-cable kill freeze; do \
+		bin/holdline drill --fault $$f --repeat 20 --json build/drill-$$f.json; done
+
+## sim: SCHEDULES random schedules of the lease simulator (1 million: about ten minutes of one core)
+sim:
+	$(GO) test ./vip/lease/sim -run 'TestSchedules$$' -schedules $(SCHEDULES) -timeout 60m -v
+
+## bench: Go benchmarks of the hot paths
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./sipcore/... ./fsm/... ./vip/...
+
+## deb: build/holdline_VERSION_ARCH.deb
+deb: build
+	$(GO) run ./deploy/package -version '$(VERSION)' -out build/
+
+## docs: what is generated from the code: CLI reference, OpenAPI
+docs:
+	$(GO) generate ./cmd/... ./cluster/api/...
+
+## proto: Go code of the replicated log's definition (needs protoc)
+proto:
+	$(GO) build -o build/protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go
+	protoc --plugin=build/protoc-gen-go --go_out=. --go_opt=module=holdline fsm/fsm.proto
+
+clean:
+	rm -rf bin build
