@@ -1,0 +1,133 @@
+package api
+
+import "time"
+
+// Domain is a SIP domain that the cluster serves.
+type Domain struct {
+	Name    string   `json:"name" example:"example.com"`
+	Aliases []string `json:"aliases,omitempty" doc:"other names and addresses that mean the same domain" example:"[\"10.77.0.101\"]"`
+}
+
+// User is someone who may register and call. Secrets are never shown.
+type User struct {
+	AoR        string `json:"aor" example:"alice@example.com"`
+	Registered int    `json:"registered" doc:"contacts registered now"`
+}
+
+// UserFilter narrows ListUsers.
+type UserFilter struct {
+	Domain string
+	Limit  int // 0 = all
+}
+
+// UserRequest sets a user's password. Only digests of it are stored.
+type UserRequest struct {
+	AoR      string `json:"aor" example:"alice@example.com"`
+	Password string `json:"password" doc:"in clear; only its digests with user and domain are stored"`
+}
+
+// Pool algorithms.
+const (
+	RoundRobin = "round-robin"
+	LeastCalls = "least-calls"
+	Weighted   = "weighted"
+	Hash       = "hash"
+)
+
+// Pool is a set of gateways.
+type Pool struct {
+	Name      string   `json:"name" example:"carriers"`
+	Algorithm string   `json:"algorithm,omitempty" doc:"how a member is chosen; default round-robin" enum:"round-robin,least-calls,weighted,hash"`
+	Members   []Member `json:"members,omitempty"`
+}
+
+// Member is one gateway of a pool.
+type Member struct {
+	Name      string   `json:"name" example:"gw1"`
+	Address   string   `json:"address" doc:"IP address or host name, with or without port (5060)" example:"10.77.0.22:5080"`
+	Sources   []string `json:"sources,omitempty" doc:"networks its requests come from, trusted without digest; default: its own address" example:"[\"10.77.0.22/32\"]"`
+	Weight    uint32   `json:"weight,omitempty" doc:"share of calls with the weighted algorithm; default 1"`
+	MaxCalls  uint32   `json:"max_calls,omitempty" doc:"exact limit over the whole cluster; 0 = none"`
+	Transport string   `json:"transport,omitempty" doc:"default udp" enum:"udp,tcp,tls"`
+	Group     string   `json:"group,omitempty" doc:"VIP group it is called through (name, number or address); default: the call's own"`
+	Calls     int      `json:"calls,omitempty" readOnly:"true" doc:"calls it carries now"`
+}
+
+// Route sends a domain's calls to a pool. The longest matching prefix of the dialled user part wins.
+type Route struct {
+	Domain string `json:"domain" example:"example.com"`
+	Prefix string `json:"prefix" doc:"may be empty: matches all" example:"0049"`
+	Pool   string `json:"pool" example:"carriers"`
+	Strip  uint32 `json:"strip,omitempty" doc:"characters removed from the front of the user part" maximum:"64"`
+}
+
+// CallFilter narrows ListCalls.
+type CallFilter struct {
+	Domain string
+	Limit  int // 0 = all
+}
+
+// Call is a call being set up or established.
+type Call struct {
+	Number   uint64    `json:"number" doc:"of this call in the cluster, never used again"`
+	State    string    `json:"state" doc:"calling, ringing, answered, cancelling or failed"`
+	Domain   string    `json:"domain,omitempty"`
+	CallID   string    `json:"call_id"`
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Home     string    `json:"home" doc:"name of the VIP group that it hangs off"`
+	Pool     string    `json:"pool,omitempty"`
+	Legs     []Leg     `json:"legs,omitempty"`
+	Created  time.Time `json:"created"`
+	Answered time.Time `json:"answered,omitzero"`
+}
+
+// Leg is one attempt to reach a phone or gateway.
+type Leg struct {
+	Target string `json:"target" doc:"Request-URI of its INVITE"`
+	Remote string `json:"remote" doc:"address it was sent to"`
+	State  string `json:"state"`
+	Status uint32 `json:"status,omitempty" doc:"SIP status of its last response"`
+	Member string `json:"member,omitempty" doc:"pool member"`
+}
+
+// Calls is a list with the number of all.
+type Calls struct {
+	Total int    `json:"total" doc:"all that match, also those beyond the limit"`
+	Calls []Call `json:"calls"`
+}
+
+// RegistrationFilter narrows ListRegistrations.
+type RegistrationFilter struct {
+	AoR    string
+	Domain string
+	Limit  int // 0 = all
+}
+
+// Registration is one contact binding.
+type Registration struct {
+	AoR       string `json:"aor"`
+	Contact   string `json:"contact"`
+	Remote    string `json:"remote" doc:"address the phone is reached at"`
+	Transport string `json:"transport"`
+	Group     string `json:"group" doc:"VIP group that its flow belongs to"`
+	ExpiresS  int64  `json:"expires_s" doc:"seconds left"`
+	UserAgent string `json:"user_agent,omitempty"`
+	Q         uint32 `json:"q,omitempty" doc:"preference, 0…1000"`
+	Instance  string `json:"instance,omitempty"`
+	RegID     uint32 `json:"reg_id,omitempty"`
+}
+
+// Registrations is a list with the number of all.
+type Registrations struct {
+	Total         int            `json:"total" doc:"all that match, also those beyond the limit"`
+	Registrations []Registration `json:"registrations"`
+}
+
+// Setting is a replicated value that tunes the cluster.
+type Setting struct {
+	Name    string `json:"name" example:"lease.profile"`
+	Value   string `json:"value" doc:"in force"`
+	Default string `json:"default"`
+	Meaning string `json:"meaning"`
+}
