@@ -1,0 +1,34 @@
+package sipcore
+
+import (
+	"errors"
+
+	"holdline/fsm/pb"
+)
+
+// ErrNoLeader is what Log reports when nothing could be committed for about a second. Calls then go
+// on unreplicated, a REGISTER is answered 503 (DESIGN §4, "Without a leader").
+var ErrNoLeader = errors.New("nothing could be committed: no raft leader is reachable; look at holdline status")
+
+// Log commits commands to the replicated state machine; implemented by cluster.Submitter.
+type Log interface {
+	// Submit never blocks. done is called exactly once: from the apply goroutine, after this node has
+	// applied the command, or with an error (ErrNoLeader). It may be called before Submit returns.
+	Submit(cmd *pb.Command, done func(*pb.Result, error))
+}
+
+// Owners tells who holds which VIP group; implemented by cluster over the guard's shared memory.
+// Both methods are called for every message and every timer: they must be lock-free and cheap.
+type Owners interface {
+	// Lease reports whether this node holds the group now, under which epoch, and since when
+	// (CLOCK_MONOTONIC_RAW, nanoseconds).
+	Lease(group uint32) (epoch uint64, since int64, ok bool)
+	// Owner is who owns the group as far as this node has heard; node 0: nobody known.
+	Owner(group uint32) (node uint32, epoch uint64)
+}
+
+// Link carries frames to other nodes; implemented by cluster.Link.
+type Link interface {
+	// Send queues frame for the node and returns at once. The frame belongs to the link from here on.
+	Send(node uint32, frame []byte)
+}
