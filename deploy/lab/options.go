@@ -1,0 +1,86 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Fault names what happens to the chosen node.
+type Fault string
+
+// The faults of the drill.
+const (
+	// FaultCable takes the switch side of the cable down, on the VIP owner that is also raft leader.
+	FaultCable Fault = "cable"
+	// FaultKill kills (SIGKILL) serve and guard of the same choice of node.
+	FaultKill Fault = "kill"
+	// FaultFreeze stops (SIGSTOP) serve and guard of the same choice of node and thaws them later.
+	FaultFreeze Fault = "freeze"
+	// FaultLeaderCable takes the raft leader's cable down, whatever VIPs it owns.
+	FaultLeaderCable Fault = "leader-cable"
+)
+
+// Faults lists every fault that Options.Fault may name.
+func Faults() []Fault { return []Fault{FaultCable, FaultKill, FaultFreeze, FaultLeaderCable} }
+
+// Options says what a drill does. The zero value of each field means its default.
+type Options struct {
+	Nodes  int    // boxes in the cluster, 3 to 7; default 3
+	Calls  int    // established calls held through the fault, at least 2; default 200; half as many ring
+	CPS    int    // short calls set up each second throughout; default 50; negative: none
+	Phones int    // registered phones, at least 10; default 200
+	Fault  Fault  // default FaultCable
+	Seed   uint64 // fixes which node, which phones and in which order; default 1
+	Repeat int    // fault rounds on the same cluster, each with fresh calls; default 1
+
+	Binary   string        // the holdline binary under test; default: the running executable
+	TempDir  string        // data directories and logs go to a new directory below it; default os.TempDir()
+	Keep     bool          // keep that directory even when the drill passed
+	Patience time.Duration // how long a phone waits for each message it is owed; default 12 s
+}
+
+func (o Options) withDefaults() (Options, error) {
+	setDefault(&o.Nodes, 3)
+	setDefault(&o.Calls, 200)
+	setDefault(&o.CPS, 50)
+	setDefault(&o.Phones, 200)
+	setDefault(&o.Repeat, 1)
+	setDefault(&o.Fault, FaultCable)
+	setDefault(&o.Seed, 1)
+	setDefault(&o.Patience, 12*time.Second)
+	switch {
+	case o.Nodes < 3 || o.Nodes > 7:
+		return o, fmt.Errorf("nodes: %d: a drill needs 3 to 7, since fewer cannot lose one and go on", o.Nodes)
+	case o.Calls < 2 || o.Calls > 5000:
+		return o, fmt.Errorf("calls: %d: choose 2 to 5000", o.Calls)
+	case o.CPS > 2000:
+		return o, fmt.Errorf("cps: %d: choose at most 2000", o.CPS)
+	case o.Phones < 10 || o.Phones > 5000:
+		return o, fmt.Errorf("phones: %d: choose 10 to 5000", o.Phones)
+	case o.Repeat < 1:
+		return o, fmt.Errorf("repeat: %d: choose 1 or more", o.Repeat)
+	case o.Patience < time.Second:
+		return o, fmt.Errorf("patience: %v: choose 1 s or more", o.Patience)
+	}
+	if !slices.Contains(Faults(), o.Fault) {
+		return o, fmt.Errorf("fault: %q is not known; choose one of %s", o.Fault, strings.Join(faultNames(), ", "))
+	}
+	return o, nil
+}
+
+func faultNames() []string {
+	var names []string
+	for _, f := range Faults() {
+		names = append(names, string(f))
+	}
+	return names
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
