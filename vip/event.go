@@ -1,0 +1,53 @@
+package vip
+
+// Event is what a guard tells its core: an Acquired, Lost, Owner, ConfigEpoch, Alarm or Connected.
+type Event interface{ event() }
+
+// Acquired tells that this node owns a group from now on: its addresses are up and the network is being told.
+type Acquired struct {
+	Group  uint32 `json:"group"`
+	Ballot uint64 `json:"ballot"` // the group's epoch
+}
+
+// Lost tells that this node owns a group no longer: its addresses are gone and its stream connections destroyed.
+type Lost struct {
+	Group  uint32 `json:"group"`
+	Ballot uint64 `json:"ballot"`
+	Reason string `json:"reason"` // for people: "lease ran out", "carrier lost", "released", …
+}
+
+// Owner tells who owns a group, as far as this node has heard.
+type Owner struct {
+	Group  uint32 `json:"group"`
+	Node   uint32 `json:"node"` // 0 = nobody known
+	Ballot uint64 `json:"ballot"`
+}
+
+// ConfigEpoch tells that a majority of the voters of a config epoch, as this node knows them, has reported that
+// epoch. Sent once per epoch.
+type ConfigEpoch struct {
+	Epoch uint64 `json:"epoch"`
+}
+
+// Alarm tells of something an operator must know: an address claimed by a stranger, a fence that cannot be had.
+type Alarm struct {
+	Text string `json:"text"`
+}
+
+// Connected tells that the client has (re)connected to a guard and that the guard has taken the configuration;
+// Disconnected is its opposite. Both come from the client itself. After Disconnected no group is held (a Lost
+// event has come for each one that was).
+type (
+	Connected    struct{}
+	Disconnected struct {
+		Reason string `json:"reason"`
+	}
+)
+
+func (Acquired) event()     {}
+func (Lost) event()         {}
+func (Owner) event()        {}
+func (ConfigEpoch) event()  {}
+func (Alarm) event()        {}
+func (Connected) event()    {}
+func (Disconnected) event() {}
