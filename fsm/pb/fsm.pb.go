@@ -156,6 +156,7 @@ const (
 	LegState_FAILED     LegState = 3
 	LegState_CANCELLING LegState = 4
 	LegState_CONFIRMED  LegState = 5
+	LegState_PENDING    LegState = 6
 )
 
 // Enum value maps for LegState.
@@ -167,6 +168,7 @@ var (
 		3: "FAILED",
 		4: "CANCELLING",
 		5: "CONFIRMED",
+		6: "PENDING",
 	}
 	LegState_value = map[string]int32{
 		"TRYING":     0,
@@ -175,6 +177,7 @@ var (
 		"FAILED":     3,
 		"CANCELLING": 4,
 		"CONFIRMED":  5,
+		"PENDING":    6,
 	}
 )
 
@@ -931,7 +934,7 @@ type Result struct {
 	Id            uint64                 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`                       // OpenSession: session; CreateCall: call number; PutNode/PutGroup: number
 	Existing      bool                   `protobuf:"varint,5,opt,name=existing,proto3" json:"existing,omitempty"`           // CreateCall: the call was there already, legs are the committed ones
 	Legs          []*Leg                 `protobuf:"bytes,6,rep,name=legs,proto3" json:"legs,omitempty"`                    // CreateCall, AddLegs
-	Bindings      []*Binding             `protobuf:"bytes,7,rep,name=bindings,proto3" json:"bindings,omitempty"`            // Register: the AoR's bindings after it
+	Bindings      []*Binding             `protobuf:"bytes,7,rep,name=bindings,proto3" json:"bindings,omitempty"`            // unused: after a Register read Machine.Bindings, which is cheaper than three copies in the log's results
 	TimeMs        int64                  `protobuf:"varint,8,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"` // FSM time of the entry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2848,6 +2851,7 @@ type Binding struct {
 	Flow          *Flow                  `protobuf:"bytes,9,opt,name=flow,proto3" json:"flow,omitempty"`
 	Path          []string               `protobuf:"bytes,10,rep,name=path,proto3" json:"path,omitempty"`
 	UserAgent     string                 `protobuf:"bytes,11,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	Txn           uint64                 `protobuf:"fixed64,12,opt,name=txn,proto3" json:"txn,omitempty"` // hash of the server transaction key that last changed it; set in Apply
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2957,6 +2961,13 @@ func (x *Binding) GetUserAgent() string {
 		return x.UserAgent
 	}
 	return ""
+}
+
+func (x *Binding) GetTxn() uint64 {
+	if x != nil {
+		return x.Txn
+	}
+	return 0
 }
 
 type BindingChange struct {
@@ -3219,6 +3230,7 @@ type Leg struct {
 	State         LegState               `protobuf:"varint,4,opt,name=state,proto3,enum=holdline.fsm.v1.LegState" json:"state,omitempty"`
 	Status        uint32                 `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"`
 	ToTag         string                 `protobuf:"bytes,6,opt,name=to_tag,json=toTag,proto3" json:"to_tag,omitempty"`
+	Contact       string                 `protobuf:"bytes,7,opt,name=contact,proto3" json:"contact,omitempty"` // callee's Contact once answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3291,6 +3303,13 @@ func (x *Leg) GetStatus() uint32 {
 func (x *Leg) GetToTag() string {
 	if x != nil {
 		return x.ToTag
+	}
+	return ""
+}
+
+func (x *Leg) GetContact() string {
+	if x != nil {
+		return x.Contact
 	}
 	return ""
 }
@@ -4268,6 +4287,287 @@ func (x *Session) GetLastMs() int64 {
 	return 0
 }
 
+// Meta opens a snapshot: everything that is one value, and the counters numbers are given from.
+type Meta struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Applied       uint64                 `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,2,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	FeatureLevel  uint32                 `protobuf:"varint,3,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
+	LastSession   uint64                 `protobuf:"varint,4,opt,name=last_session,json=lastSession,proto3" json:"last_session,omitempty"`
+	LastCall      uint64                 `protobuf:"varint,5,opt,name=last_call,json=lastCall,proto3" json:"last_call,omitempty"`
+	LastNode      uint32                 `protobuf:"varint,6,opt,name=last_node,json=lastNode,proto3" json:"last_node,omitempty"`
+	LastGroup     uint32                 `protobuf:"varint,7,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
+	ConfigVersion uint64                 `protobuf:"varint,8,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Meta) Reset() {
+	*x = Meta{}
+	mi := &file_fsm_fsm_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Meta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Meta) ProtoMessage() {}
+
+func (x *Meta) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Meta.ProtoReflect.Descriptor instead.
+func (*Meta) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Meta) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *Meta) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Meta) GetFeatureLevel() uint32 {
+	if x != nil {
+		return x.FeatureLevel
+	}
+	return 0
+}
+
+func (x *Meta) GetLastSession() uint64 {
+	if x != nil {
+		return x.LastSession
+	}
+	return 0
+}
+
+func (x *Meta) GetLastCall() uint64 {
+	if x != nil {
+		return x.LastCall
+	}
+	return 0
+}
+
+func (x *Meta) GetLastNode() uint32 {
+	if x != nil {
+		return x.LastNode
+	}
+	return 0
+}
+
+func (x *Meta) GetLastGroup() uint32 {
+	if x != nil {
+		return x.LastGroup
+	}
+	return 0
+}
+
+func (x *Meta) GetConfigVersion() uint64 {
+	if x != nil {
+		return x.ConfigVersion
+	}
+	return 0
+}
+
+type Token struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hash          []byte                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	ExpiresWallMs int64                  `protobuf:"varint,2,opt,name=expires_wall_ms,json=expiresWallMs,proto3" json:"expires_wall_ms,omitempty"`
+	Uuid          string                 `protobuf:"bytes,3,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	PublicKey     []byte                 `protobuf:"bytes,4,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_fsm_fsm_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Token) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *Token) GetExpiresWallMs() int64 {
+	if x != nil {
+		return x.ExpiresWallMs
+	}
+	return 0
+}
+
+func (x *Token) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *Token) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+type PoolState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Cursor        uint64                 `protobuf:"varint,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Members       []*MemberState         `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolState) Reset() {
+	*x = PoolState{}
+	mi := &file_fsm_fsm_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolState) ProtoMessage() {}
+
+func (x *PoolState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
+func (*PoolState) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *PoolState) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *PoolState) GetCursor() uint64 {
+	if x != nil {
+		return x.Cursor
+	}
+	return 0
+}
+
+func (x *PoolState) GetMembers() []*MemberState {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type MemberState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Current       int64                  `protobuf:"zigzag64,2,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberState) Reset() {
+	*x = MemberState{}
+	mi := &file_fsm_fsm_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberState) ProtoMessage() {}
+
+func (x *MemberState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberState.ProtoReflect.Descriptor instead.
+func (*MemberState) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *MemberState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MemberState) GetCurrent() int64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
 var File_fsm_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsm_proto_rawDesc = "" +
@@ -4458,7 +4758,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bTakeover\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"\xa6\x02\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"\xb8\x02\n" +
 	"\aBinding\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12\x16\n" +
 	"\x06params\x18\x02 \x01(\tR\x06params\x12\x1a\n" +
@@ -4473,7 +4773,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04path\x18\n" +
 	" \x03(\tR\x04path\x12\x1d\n" +
 	"\n" +
-	"user_agent\x18\v \x01(\tR\tuserAgent\"`\n" +
+	"user_agent\x18\v \x01(\tR\tuserAgent\x12\x10\n" +
+	"\x03txn\x18\f \x01(\x06R\x03txn\"`\n" +
 	"\rBindingChange\x122\n" +
 	"\abinding\x18\x01 \x01(\v2\x18.holdline.fsm.v1.BindingR\abinding\x12\x1b\n" +
 	"\texpires_s\x18\x02 \x01(\rR\bexpiresS\"\x83\x02\n" +
@@ -4495,14 +4796,15 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x04 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06member\x18\x05 \x01(\tR\x06member\x12\x16\n" +
 	"\x06routes\x18\x06 \x03(\tR\x06routes\x12\x10\n" +
-	"\x03aor\x18\a \x01(\tR\x03aor\"\xc6\x01\n" +
+	"\x03aor\x18\a \x01(\tR\x03aor\"\xe0\x01\n" +
 	"\x03Leg\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12/\n" +
 	"\x06target\x18\x03 \x01(\v2\x17.holdline.fsm.v1.TargetR\x06target\x12/\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x19.holdline.fsm.v1.LegStateR\x05state\x12\x16\n" +
 	"\x06status\x18\x05 \x01(\rR\x06status\x12\x15\n" +
-	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\"\xc9\x03\n" +
+	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x18\n" +
+	"\acontact\x18\a \x01(\tR\acontact\"\xc9\x03\n" +
 	"\n" +
 	"CreateCall\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -4602,7 +4904,30 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bnext_seq\x18\x04 \x01(\x04R\anextSeq\x12\x14\n" +
 	"\x05acked\x18\x05 \x01(\x04R\x05acked\x121\n" +
 	"\aresults\x18\x06 \x03(\v2\x17.holdline.fsm.v1.ResultR\aresults\x12\x17\n" +
-	"\alast_ms\x18\a \x01(\x03R\x06lastMs*}\n" +
+	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\x81\x02\n" +
+	"\x04Meta\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x17\n" +
+	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12#\n" +
+	"\rfeature_level\x18\x03 \x01(\rR\ffeatureLevel\x12!\n" +
+	"\flast_session\x18\x04 \x01(\x04R\vlastSession\x12\x1b\n" +
+	"\tlast_call\x18\x05 \x01(\x04R\blastCall\x12\x1b\n" +
+	"\tlast_node\x18\x06 \x01(\rR\blastNode\x12\x1d\n" +
+	"\n" +
+	"last_group\x18\a \x01(\rR\tlastGroup\x12%\n" +
+	"\x0econfig_version\x18\b \x01(\x04R\rconfigVersion\"v\n" +
+	"\x05Token\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\x12&\n" +
+	"\x0fexpires_wall_ms\x18\x02 \x01(\x03R\rexpiresWallMs\x12\x12\n" +
+	"\x04uuid\x18\x03 \x01(\tR\x04uuid\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x04 \x01(\fR\tpublicKey\"o\n" +
+	"\tPoolState\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\x04R\x06cursor\x126\n" +
+	"\amembers\x18\x03 \x03(\v2\x1c.holdline.fsm.v1.MemberStateR\amembers\";\n" +
+	"\vMemberState\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\x12R\acurrent*}\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\a\n" +
 	"\x03GAP\x10\x01\x12\f\n" +
@@ -4620,7 +4945,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x03TCP\x10\x01\x12\a\n" +
 	"\x03TLS\x10\x02\x12\x06\n" +
 	"\x02WS\x10\x03\x12\a\n" +
-	"\x03WSS\x10\x04*\\\n" +
+	"\x03WSS\x10\x04*i\n" +
 	"\bLegState\x12\n" +
 	"\n" +
 	"\x06TRYING\x10\x00\x12\v\n" +
@@ -4630,7 +4955,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06FAILED\x10\x03\x12\x0e\n" +
 	"\n" +
 	"CANCELLING\x10\x04\x12\r\n" +
-	"\tCONFIRMED\x10\x05*l\n" +
+	"\tCONFIRMED\x10\x05\x12\v\n" +
+	"\aPENDING\x10\x06*l\n" +
 	"\tCallState\x12\v\n" +
 	"\aCALLING\x10\x00\x12\t\n" +
 	"\x05EARLY\x10\x01\x12\x11\n" +
@@ -4653,7 +4979,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Code)(0),               // 0: holdline.fsm.v1.Code
 	(Transport)(0),          // 1: holdline.fsm.v1.Transport
@@ -4709,6 +5035,10 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*Call)(nil),            // 51: holdline.fsm.v1.Call
 	(*Registration)(nil),    // 52: holdline.fsm.v1.Registration
 	(*Session)(nil),         // 53: holdline.fsm.v1.Session
+	(*Meta)(nil),            // 54: holdline.fsm.v1.Meta
+	(*Token)(nil),           // 55: holdline.fsm.v1.Token
+	(*PoolState)(nil),       // 56: holdline.fsm.v1.PoolState
+	(*MemberState)(nil),     // 57: holdline.fsm.v1.MemberState
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -4769,11 +5099,12 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	44, // 55: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
 	40, // 56: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
 	7,  // 57: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	57, // 58: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -4820,7 +5151,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   50,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

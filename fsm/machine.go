@@ -1,0 +1,101 @@
+// Package fsm is Holdline's replicated state machine: the tables every node holds and the commands that change them.
+// It is pure: no sockets, clocks or goroutines. See DESIGN.md.
+package fsm
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	"holdline/fsm/pb"
+)
+
+// Machine is one replica. Apply, Restore and Snapshot must be called by one goroutine at a time, as raft does;
+// reads are safe from any goroutine, at any time, from watchers too.
+type Machine struct {
+	mu sync.RWMutex // guards state; held for one command at a time
+	st *state
+
+	config   atomic.Pointer[Config]
+	now      atomic.Int64
+	applied  atomic.Uint64
+	watchers atomic.Pointer[[]func(Event)]
+
+	entry pb.Entry // scratch of Apply
+}
+
+// FailStop is what Apply panics with: the entry is committed, so every replica must apply it, and this binary can't.
+// Nothing a client sends reaches it: entries are made by the leader, from commands that CheckCommand has passed.
+type FailStop struct {
+	Index  uint64
+	Reason string
+}
+
+func (f FailStop) Error() string {
+	return fmt.Sprintf("apply log entry %d: %s: this node stops rather than differ from the others; install the release they run", f.Index, f.Reason)
+}
+
+// New returns an empty replica.
+func New() *Machine {
+	m := &Machine{st: newState()}
+	m.watchers.Store(&[]func(Event){})
+	m.config.Store(m.st.view())
+	return m
+}
+
+// Watch adds a function that is called inside Apply and Restore, after the change, in log order. It must be quick, may read
+// the machine and must not call Apply, Restore or Watch.
+func (m *Machine) Watch(fn func(Event)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := *m.watchers.Load()
+	all := append(old[:len(old):len(old)], fn)
+	m.watchers.Store(&all)
+}
+
+// Config returns the immutable view of what operators configure. A change makes a new one.
+func (m *Machine) Config() *Config { return m.config.Load() }
+
+// Now is FSM time in ms: that of the last entry applied.
+func (m *Machine) Now() int64 { return m.now.Load() }
+
+// Applied is the raft index of the last entry applied or restored.
+func (m *Machine) Applied() uint64 { return m.applied.Load() }
+
+// Apply applies one committed entry and returns the result of each command in order, batches after one another. A
+// batch that is refused as a whole gives its refusal once per command. Results are read-only: the session keeps them.
+// It panics with FailStop on an entry that this binary doesn't understand.
+func (m *Machine) Apply(index uint64, entry []byte) []*pb.Result {
+	e := &m.entry
+	proto.Reset(e)
+	if err := proto.Unmarshal(entry, e); err != nil {
+		panic(FailStop{index, fmt.Sprintf("malformed entry: %v", err)})
+	}
+	for _, b := range e.Batches {
+		for _, c := range b.Commands {
+			if c.Op == nil {
+				panic(FailStop{index, "a command of a later release"})
+			}
+		}
+	}
+	x := &exec{m: m, st: m.st, index: index, now: max(m.now.Load(), e.TimeMs), wall: e.WallMs}
+	m.now.Store(x.now)
+	var out []*pb.Result
+	for _, b := range e.Batches {
+		out = append(out, x.batch(b)...)
+	}
+	m.applied.Store(index)
+	x.publish()
+	return out
+}
+
+// CheckCommand says whether a command that came from another node may enter the log. The leader asks before proposing, so that
+// a newer or faulty peer can't stop the cluster.
+func CheckCommand(c *pb.Command) error {
+	if c == nil || c.Op == nil {
+		return fmt.Errorf("check command: it is unknown to this release")
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package fsm
+
+// Bindings appends the AoR's bindings to dst, in the order they were first made. What is in the table is registered:
+// only an Expire entry expires.
+func (m *Machine) Bindings(aor string, dst []Binding) []Binding {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if r := m.st.regs.get(aor); r != nil {
+		dst = append(dst, r.bindings...)
+	}
+	return dst
+}
+
+// Registered reports whether this very REGISTER (same AoR, Call-ID, CSeq and server transaction key) is the last one applied, so
+// that its 200 can be repeated without asking for credentials again.
+func (m *Machine) Registered(aor, callID string, cseq uint32, txn []byte) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	r := m.st.regs.get(aor)
+	return r != nil && r.repeats(callID, cseq, txnHash(txn))
+}
+
+// Registrations calls fn for each AoR with bindings, sorted, from a copy of the table made at the start; fn may take its time.
+func (m *Machine) Registrations(fn func(aor string, bindings []Binding) bool) {
+	m.mu.Lock() // copying marks the tree
+	rows := m.st.regs.rows.Copy()
+	m.mu.Unlock()
+	rows.Scan(func(aor string, r *regRow) bool {
+		return len(r.bindings) == 0 || fn(aor, r.bindings)
+	})
+}
+
+// Call returns the call's row, or nil. Ended calls stay for 32 s, for retransmissions.
+func (m *Machine) Call(number uint64) *Call {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.st.calls.get(number)
+}
+
+// CallByKey returns the call that CreateCall made with this key, or nil.
+func (m *Machine) CallByKey(key []byte) *Call {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.st.calls.byKey[string(key)]
+}
+
+// CallsOf calls fn for each call whose home is the group, ended ones too, oldest first, until it returns false. The
+// rows are gathered first, so fn may take its time and may read the machine.
+func (m *Machine) CallsOf(group uint32, fn func(*Call) bool) {
+	for _, c := range m.callsOf(group) {
+		if !fn(c) {
+			return
+		}
+	}
+}
+
+// Calls calls fn for each call, ended ones too, by number, from a copy of the table made at the start.
+func (m *Machine) Calls(fn func(*Call) bool) {
+	m.mu.Lock() // copying marks the tree
+	rows := m.st.calls.rows.Copy()
+	m.mu.Unlock()
+	rows.Scan(func(_ uint64, c *Call) bool { return fn(c) })
+}
+
+// MemberCalls is the number of active calls on a pool member.
+func (m *Machine) MemberCalls(pool, member string) int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.st.calls.byMember[memberKey{pool, member}]
+}
+
+// DomainCalls is the number of active calls of a domain.
+func (m *Machine) DomainCalls(domain string) int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.st.calls.byDomain[domain]
+}
+
+// Counts returns totals.
+func (m *Machine) Counts() Counts {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return Counts{
+		Registrations: m.st.regs.registered,
+		Bindings:      m.st.regs.bindings,
+		Calls:         m.st.calls.active,
+		CallRows:      m.st.calls.rows.Len(),
+		Sessions:      m.st.sessions.Len(),
+	}
+}
+
+// ExpireDue returns the earliest FSM time at which an Expire entry has something to do, and whether there is any. The
+// leader proposes Expire once its own FSM time has reached it.
+func (m *Machine) ExpireDue() (upTo int64, any bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.st.expireDue()
+}
+
+func (m *Machine) callsOf(group uint32) []*Call {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []*Call
+	m.st.calls.ofHome(group, func(c *Call) { out = append(out, c) })
+	return out
+}

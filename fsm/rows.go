@@ -1,0 +1,110 @@
+package fsm
+
+import (
+	"net/netip"
+	"unique"
+
+	"holdline/fsm/pb"
+)
+
+// Flow is how a peer is reached: through which group's VIP and which remote address. It is comparable.
+// Its fields are those of transport.Flow, so the two convert into each other.
+type Flow struct {
+	Group  uint32 // VIP group
+	VIP    uint8  // index into the group's addresses
+	Proto  pb.Transport
+	Port   uint16 // port on the VIP; 0 = 5060
+	Remote netip.AddrPort
+	Conn   uint64 // connection number of stream transports, 0 for UDP
+}
+
+// Binding is one registered contact of an AoR. Values come from the table and must not be modified.
+type Binding struct {
+	Contact   string // addr-spec, as registered
+	Params    string // contact parameters other than expires, with leading ';'
+	Instance  string // +sip.instance, without quotes and brackets
+	CallID    string
+	Path      []string
+	Flow      Flow
+	ExpiresMs int64 // absolute FSM time
+	CSeq      uint32
+	RegID     uint32
+	Q         uint16 // 0…1000
+
+	agent unique.Handle[string] // user agents repeat: a million phones have a few hundred
+	txn   uint64                // hash of the server transaction that last changed it
+}
+
+// UserAgent returns the User-Agent of the REGISTER that made the binding, or "".
+func (b *Binding) UserAgent() string {
+	if b.agent == (unique.Handle[string]{}) {
+		return ""
+	}
+	return b.agent.Value()
+}
+
+// Target is where a leg goes.
+type Target struct {
+	URI    string // becomes the Request-URI
+	AoR    string // registered AoR when it is a phone
+	Pool   string // pool and member when it is a gateway
+	Member string
+	Routes []string // Path of the binding
+	Flow   Flow     // Remote is not valid when the host of URI is still to be resolved
+	Q      uint16
+}
+
+// Leg is one branch of a call.
+type Leg struct {
+	Index   uint32
+	Attempt uint32
+	State   pb.LegState
+	Status  uint32 // last final status, 0 before
+	ToTag   string
+	Contact string // the callee's, once answered
+	Target  *Target
+}
+
+// Call is the record of one call. Rows are immutable: a change makes a new row with a higher Version.
+type Call struct {
+	Number  uint64
+	Key     string // what CreateCall is deduplicated by
+	Home    uint32 // VIP group
+	HomeVIP uint32
+	Epoch   uint64 // of the command that last changed it
+	Version uint64
+	State   pb.CallState
+
+	Domain  string
+	CallID  string
+	FromTag string
+	FromURI string
+	ToURI   string
+	Pool    string
+	Caller  Flow
+
+	Invite      []byte // nil once no leg is open
+	Legs        []Leg
+	FinalStatus uint32
+	Final       []byte // the final ≥ 300 as sent to the caller, until the row goes
+	Dialogs     []string // To-tags of confirmed dialogs
+
+	CreatedMs      int64 // FSM time
+	CreatedWallMs  int64 // wall clock, for people
+	AnsweredWallMs int64
+	DeadlineMs     int64 // FSM time: ring timeout, session timer, maximum duration, or when an ended row goes
+}
+
+// Active reports whether the call counts: it has neither failed nor ended.
+func (c *Call) Active() bool {
+	return c.State != pb.CallState_CALL_FAILED && c.State != pb.CallState_CALL_ENDED
+}
+
+// Counts are totals over the tables, exact at the moment of reading.
+type Counts struct {
+	Registrations int // AoRs with at least one binding
+	Bindings      int
+	Calls         int // active ones
+	CallRows      int // with the ended ones that linger for retransmissions
+	Sessions      int
+}
