@@ -1,0 +1,155 @@
+// Package store keeps raft's log and votes on disk: raft-boltdb with the writes of a vote joined into one transaction, a
+// watch on slow disks, and a record of how long an fsync takes.
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// FileName is the log's file in the data directory.
+const FileName = "raft.db"
+
+// The keys raft votes under, and ours that holds both: raft writes LastVoteTerm, then LastVoteCand, and a crash between the
+// two would let it grant an old candidate a vote of the new term (hashicorp/raft #661).
+const (
+	keyVoteTerm = "LastVoteTerm"
+	keyVoteCand = "LastVoteCand"
+	keyVote     = "holdline.LastVote"
+)
+
+// Store is raft's LogStore and StableStore.
+type Store struct {
+	bolt  *raftboltdb.BoltStore
+	watch *diskWatch
+
+	mu       sync.Mutex
+	voteTerm uint64 // told by SetUint64, written with the candidate
+}
+
+// Options tune a Store.
+type Options struct {
+	Dir string
+	// SlowAfter is how long a write may take before Trouble(true) is called; 0 = 300 ms.
+	SlowAfter time.Duration
+	// Trouble is called from its own goroutine when a write begins to take too long, and again when it has ended. Not nil.
+	Trouble func(on bool)
+	// NoSync leaves out fsync: tests only.
+	NoSync bool
+}
+
+// Open opens or makes the store in the directory. The caller holds the directory's lock.
+func Open(o Options) (*Store, error) {
+	if o.SlowAfter == 0 {
+		o.SlowAfter = 300 * time.Millisecond
+	}
+	path := filepath.Join(o.Dir, FileName)
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path:   path,
+		NoSync: o.NoSync,
+		BoltOptions: &bbolt.Options{
+			Timeout:        time.Second,
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open raft log %s: %w: if the file is damaged, remove this node from the cluster and join it again", path, err)
+	}
+	return &Store{bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble)}, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.bolt.Close() }
+
+// FsyncP99 is the 99th percentile of recent log writes, 0 when there were none.
+func (s *Store) FsyncP99() time.Duration { return s.watch.p99() }
+
+// Slow says whether a write is taking too long now, or did within the last ten seconds.
+func (s *Store) Slow() bool { return s.watch.slow() }
+
+// FirstIndex implements raft.LogStore.
+func (s *Store) FirstIndex() (uint64, error) { return s.bolt.FirstIndex() }
+
+// LastIndex implements raft.LogStore.
+func (s *Store) LastIndex() (uint64, error) { return s.bolt.LastIndex() }
+
+// GetLog implements raft.LogStore.
+func (s *Store) GetLog(index uint64, log *raft.Log) error { return s.bolt.GetLog(index, log) }
+
+// StoreLog implements raft.LogStore.
+func (s *Store) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs implements raft.LogStore.
+func (s *Store) StoreLogs(logs []*raft.Log) error {
+	defer s.watch.begin()()
+	return s.bolt.StoreLogs(logs)
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *Store) DeleteRange(first, last uint64) error { return s.bolt.DeleteRange(first, last) }
+
+// Set implements raft.StableStore.
+func (s *Store) Set(key, value []byte) error {
+	if string(key) == keyVoteCand {
+		s.mu.Lock()
+		vote := binary.BigEndian.AppendUint64(nil, s.voteTerm)
+		s.mu.Unlock()
+		key, value = []byte(keyVote), append(vote, value...)
+	}
+	return s.bolt.Set(key, value)
+}
+
+// Get implements raft.StableStore.
+func (s *Store) Get(key []byte) ([]byte, error) {
+	if string(key) == keyVoteCand {
+		vote, err := s.vote()
+		if err != nil {
+			return nil, err
+		}
+		return vote[8:], nil
+	}
+	return s.bolt.Get(key)
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *Store) SetUint64(key []byte, value uint64) error {
+	if string(key) == keyVoteTerm {
+		s.mu.Lock()
+		s.voteTerm = value
+		s.mu.Unlock()
+		return nil
+	}
+	return s.bolt.SetUint64(key, value)
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *Store) GetUint64(key []byte) (uint64, error) {
+	if string(key) == keyVoteTerm {
+		vote, err := s.vote()
+		if err != nil {
+			return 0, err
+		}
+		return binary.BigEndian.Uint64(vote), nil
+	}
+	return s.bolt.GetUint64(key)
+}
+
+func (s *Store) vote() ([]byte, error) {
+	vote, err := s.bolt.Get([]byte(keyVote))
+	if err != nil {
+		return nil, err
+	}
+	if len(vote) < 8 {
+		return nil, errors.New("read raft vote: damaged record: remove this node from the cluster and join it again")
+	}
+	return vote, nil
+}
