@@ -6,15 +6,18 @@ package sipcore
 import (
 	"log/slog"
 	"net/netip"
+
+	"holdline/fsm"
 )
 
 // Options are what a core is made from. All fields but Logger are required.
 type Options struct {
-	Node   uint32 // this node's number in the cluster
-	Log    Log
-	Owners Owners
-	Link   Link
-	Logger *slog.Logger
+	Node    uint32       // this node's number in the cluster
+	Machine *fsm.Machine // this node's replica: configuration, bindings and calls are read from it
+	Log     Log
+	Owners  Owners
+	Link    Link
+	Logger  *slog.Logger
 }
 
 // Group is a VIP group as the core serves it: on every node, for every group, whoever owns it.
@@ -48,8 +51,9 @@ func (c *Core) GroupAcquired(group uint32, epoch uint64) {}
 // GroupLost drops all transactions of group without sending anything.
 func (c *Core) GroupLost(group uint32) {}
 
-// HandleFrame takes a frame that node from sent over the link. It does not keep frame.
-func (c *Core) HandleFrame(from uint32, frame []byte) {}
+// HandleFrame takes a frame for group that node from sent over the link; this node held the group's lease
+// under epoch when it came in. It does not keep frame.
+func (c *Core) HandleFrame(from, group uint32, epoch uint64, frame []byte) {}
 
 // Close stops the core: sockets, timers and goroutines.
 func (c *Core) Close() {}

@@ -27,8 +27,10 @@ type Owners interface {
 	Owner(group uint32) (node uint32, epoch uint64)
 }
 
-// Link carries frames to other nodes; implemented by cluster.Link.
+// Link carries frames to the owners of groups; implemented by cluster/link.
 type Link interface {
-	// Send queues frame for the node and returns at once. The frame belongs to the link from here on.
-	Send(node uint32, frame []byte)
+	// Send queues frame for whoever owns group and returns at once; epoch is the owner's as the sender
+	// knows it, 0 when it doesn't. The frame belongs to the link from here on. A frame for a group that
+	// this node has acquired meanwhile comes back through Core.HandleFrame.
+	Send(group uint32, epoch uint64, frame []byte)
 }
