@@ -5,16 +5,15 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"holdline/vip/lease"
 )
 
 // DefaultPort is the UDP port of lease heartbeats.
 const DefaultPort = 7702
 
-// MaxGroups is how many VIP groups a cluster can have: the slots of the shared memory file.
-const MaxGroups = 64
-
-// MaxNodes is how many nodes a cluster can have.
-const MaxNodes = 16
+// MaxGroups is how many VIP groups a cluster can have.
+const MaxGroups = lease.MaxGroups
 
 // Profile names a set of lease timings, the same on every node of a cluster.
 type Profile string
@@ -34,7 +33,10 @@ type Config struct {
 	Groups  []Group `json:"groups"`            // all groups
 	Keys    []Key   `json:"keys"`              // heartbeat keys: the first one signs, every one verifies (two during rotation)
 	Profile Profile `json:"profile,omitempty"` // "" = Fast
-	Port    uint16  `json:"port,omitempty"`    // UDP port of heartbeats; 0 = DefaultPort
+	// Forced puts Epoch into force without waiting for anyone: forced recovery, after the operator has confirmed that
+	// the nodes left out are off.
+	Forced bool   `json:"forced,omitempty"`
+	Port   uint16 `json:"port,omitempty"` // UDP port of heartbeats; 0 = DefaultPort
 }
 
 // Node is a member of the cluster as the guard sees it.
@@ -50,8 +52,7 @@ type Group struct {
 	Number     uint32         `json:"number"`         // 1…, never used again
 	Name       string         `json:"name,omitempty"` // for people
 	VIPs       []netip.Prefix `json:"vips"`           // 10.77.0.101/24: the address, and the network it lives on
-	Candidates []uint32       `json:"candidates"`     // nodes that may own it, best first; the same list on every node
-	LastOwner  uint32         `json:"last_owner"`     // owner as last recorded, 0 = never owned: ranks first after an outage common to all
+	Candidates []uint32       `json:"candidates"`     // nodes that may own it, the home node first; empty: all. The same list on every node
 	Floor      uint64         `json:"floor"`          // epoch recorded in the replicated state: ballots start above it
 }
 
@@ -94,12 +95,12 @@ func (c *Config) validate() error {
 }
 
 func (c *Config) validateNodes() error {
-	if len(c.Nodes) > MaxNodes {
-		return fmt.Errorf("%d nodes: at most %d are supported", len(c.Nodes), MaxNodes)
+	if len(c.Nodes) > lease.MaxNodes {
+		return fmt.Errorf("%d nodes: at most %d are supported", len(c.Nodes), lease.MaxNodes)
 	}
 	voters := 0
 	for i, n := range c.Nodes {
-		if n.Number == 0 || !n.Addr.IsValid() || n.Addr.IsUnspecified() {
+		if n.Number == 0 || n.Number > lease.MaxNode || !n.Addr.IsValid() || n.Addr.IsUnspecified() {
 			return fmt.Errorf("node %d (%s) has no number or no usable address %q", n.Number, n.Name, n.Addr)
 		}
 		for _, o := range c.Nodes[:i] {
@@ -114,8 +115,8 @@ func (c *Config) validateNodes() error {
 	if c.node(c.Self) == nil {
 		return fmt.Errorf("this node (%d) is not among the nodes", c.Self)
 	}
-	if voters == 0 {
-		return errors.New("no node is a voter")
+	if voters == 0 || voters > lease.MaxVoters {
+		return fmt.Errorf("%d voters: there must be 1 to %d", voters, lease.MaxVoters)
 	}
 	return nil
 }

@@ -1,5 +1,11 @@
 package vip
 
+import (
+	"time"
+
+	"holdline/vip/lease"
+)
+
 // Event is what a guard tells its core: an Acquired, Lost, Owner, ConfigEpoch, Alarm or Connected.
 type Event interface{ event() }
 
@@ -23,11 +29,15 @@ type Owner struct {
 	Ballot uint64 `json:"ballot"`
 }
 
-// ConfigEpoch tells that a majority of the voters of a config epoch, as this node knows them, has reported that
-// epoch. Sent once per epoch.
+// ConfigEpoch tells that a node (this one too) has a config epoch in force. The voters may change again once
+// majorities of the old and the new ones have, and one maximal grant (MaxGrant) has passed.
 type ConfigEpoch struct {
+	Node  uint32 `json:"node"`
 	Epoch uint64 `json:"epoch"`
 }
+
+// MaxGrant is the longest time for which a node may have granted a group.
+const MaxGrant = time.Duration(lease.MaxGrant)
 
 // Alarm tells of something an operator must know: an address claimed by a stranger, a fence that cannot be had.
 type Alarm struct {
