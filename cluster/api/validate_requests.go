@@ -1,0 +1,198 @@
+package api
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Validate checks the group on its own and puts it into canonical form.
+func (g *GroupSpec) Validate() error {
+	if g.Name != "" {
+		if err := checkName("group", g.Name); err != nil {
+			return err
+		}
+	}
+	if g.HomeNode != "" {
+		if err := checkName("node", g.HomeNode); err != nil {
+			return err
+		}
+	}
+	if len(g.VIPs) == 0 || len(g.VIPs) > 4 {
+		return Errorf(CodeInvalid, "a VIP group has one to four addresses, not %d: give one per attached network", len(g.VIPs))
+	}
+	for i := range g.VIPs {
+		p, err := ParseVIP(g.VIPs[i].Prefix)
+		if err != nil {
+			return err
+		}
+		g.VIPs[i].Prefix = p.String()
+		if adv := g.VIPs[i].Advertise; adv != "" {
+			a, err := netip.ParseAddr(adv)
+			if err != nil || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" || a.Is4() != p.Addr().Is4() {
+				return Errorf(CodeInvalid, "advertised address %q of VIP %s is not an address of the same family: give the public one of the 1:1 NAT", adv, p.Addr())
+			}
+			g.VIPs[i].Advertise = a.String()
+		}
+	}
+	return distinct(*g)
+}
+
+// distinct refuses an address that occurs twice.
+func distinct(groups ...GroupSpec) error {
+	seen := map[netip.Addr]bool{}
+	names := map[string]bool{}
+	for _, g := range groups {
+		if g.Name != "" && names[g.Name] {
+			return Errorf(CodeInvalid, "group name %s is given twice: leave one out", g.Name)
+		}
+		names[g.Name] = true
+		for _, v := range g.VIPs {
+			a := netip.MustParsePrefix(v.Prefix).Addr()
+			if seen[a] {
+				return Errorf(CodeInvalid, "VIP %s is given twice: an address belongs to one group, once", a)
+			}
+			seen[a] = true
+		}
+	}
+	return nil
+}
+
+// Validate checks the request and puts it into canonical form.
+func (r *InitRequest) Validate() error {
+	if err := checkName("node", r.Name); err != nil {
+		return err
+	}
+	ap, err := ParseListen(r.Listen)
+	if err != nil {
+		return err
+	}
+	r.Listen = ap.String()
+	for i := range r.Groups {
+		if err := r.Groups[i].Validate(); err != nil {
+			return err
+		}
+		for _, v := range r.Groups[i].VIPs {
+			if netip.MustParsePrefix(v.Prefix).Addr() == ap.Addr() {
+				return Errorf(CodeInvalid, "VIP %s is the node's own listen address: give an address that no machine has", ap.Addr())
+			}
+		}
+	}
+	return distinct(r.Groups...)
+}
+
+// Validate checks the request and puts it into canonical form.
+func (r *JoinRequest) Validate() error {
+	if err := checkName("node", r.Name); err != nil {
+		return err
+	}
+	r.Token = strings.TrimSpace(r.Token)
+	if r.Token == "" || len(r.Token) > 4096 || !oneLine(r.Token) {
+		return Errorf(CodeInvalid, "the join token is empty or damaged: copy the whole line that `holdline init` or `holdline token create` printed")
+	}
+	ap, err := ParseListen(r.Listen)
+	if err != nil {
+		return err
+	}
+	r.Listen = ap.String()
+	return nil
+}
+
+// Validate checks the request.
+func (r *TokenRequest) Validate() error {
+	if r.ValidSeconds < 0 || r.ValidSeconds > 7*24*3600 {
+		return Errorf(CodeInvalid, "a token is valid for 1 second to 7 days, not %d s: choose a shorter time", r.ValidSeconds)
+	}
+	return nil
+}
+
+// Validate checks the domain and puts it into canonical form.
+func (d *Domain) Validate() error {
+	name, err := domainName("domain", d.Name)
+	if err != nil {
+		return err
+	}
+	d.Name = name
+	for i, a := range d.Aliases {
+		if d.Aliases[i], err = domainName("alias", a); err != nil {
+			return err
+		}
+		if d.Aliases[i] == name || slices.Contains(d.Aliases[:i], d.Aliases[i]) {
+			return Errorf(CodeInvalid, "alias %s of %s is given twice: leave one out", d.Aliases[i], name)
+		}
+	}
+	return nil
+}
+
+// Validate checks the request and puts it into canonical form.
+func (r *UserRequest) Validate() error {
+	aor, _, _, err := ParseAoR(r.AoR)
+	if err != nil {
+		return err
+	}
+	r.AoR = aor
+	if r.Password == "" {
+		return Errorf(CodeInvalid, "the password of %s is empty: give one", aor)
+	}
+	if len(r.Password) > 256 || !oneLine(r.Password) {
+		return Errorf(CodeInvalid, "the password of %s is longer than 256 bytes or has control characters: give one line of text", aor)
+	}
+	return nil
+}
+
+// Validate checks the pool and fills in the default algorithm.
+func (p *Pool) Validate() error {
+	if err := checkName("pool", p.Name); err != nil {
+		return err
+	}
+	algorithms := []string{RoundRobin, LeastCalls, Weighted, Hash}
+	if p.Algorithm == "" {
+		p.Algorithm = RoundRobin
+	}
+	if !slices.Contains(algorithms, p.Algorithm) {
+		return Errorf(CodeInvalid, "algorithm %q is not known: choose one of %s", p.Algorithm, strings.Join(algorithms, ", "))
+	}
+	return nil
+}
+
+// Validate checks the member and puts it into canonical form.
+func (m *Member) Validate() error {
+	if err := checkName("member", m.Name); err != nil {
+		return err
+	}
+	if err := hostPort(m.Address); err != nil {
+		return err
+	}
+	for i, s := range m.Sources {
+		var err error
+		if m.Sources[i], err = source(s); err != nil {
+			return err
+		}
+	}
+	if m.Transport == "" {
+		m.Transport = "udp"
+	}
+	if !slices.Contains([]string{"udp", "tcp", "tls"}, m.Transport) {
+		return Errorf(CodeInvalid, "transport %q is not known: choose one of udp, tcp, tls", m.Transport)
+	}
+	if m.Weight > 1000 {
+		return Errorf(CodeInvalid, "weight %d is more than 1000: weights count relative to each other, scale them down", m.Weight)
+	}
+	return nil
+}
+
+// Validate checks the route and puts it into canonical form.
+func (r *Route) Validate() error {
+	name, err := domainName("domain", r.Domain)
+	if err != nil {
+		return err
+	}
+	r.Domain = name
+	if r.Prefix != "" && !validUser(strings.ReplaceAll(r.Prefix, "#", "*")) {
+		return Errorf(CodeInvalid, "prefix %q has characters that a dialled number cannot have: give its first digits, or '' for all", r.Prefix)
+	}
+	if r.Strip > 64 {
+		return Errorf(CodeInvalid, "strip %d is more than 64: no number is that long", r.Strip)
+	}
+	return checkName("pool", r.Pool)
+}
