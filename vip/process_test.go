@@ -1,0 +1,4 @@
+package vip
+
+func guardMain() int { return 2 }
+func coreMain() int  { return 2 }

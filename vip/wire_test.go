@@ -1,0 +1,90 @@
+package vip
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// wire sends raw frames out of an interface, through its egress hook, and sees all that come in.
+type wire struct {
+	fd    int
+	index int
+	mac   macAddr
+}
+
+// openWire runs in the namespace of the interface.
+func openWire(dev string) (*wire, error) {
+	ifi, err := net.InterfaceByName(dev)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: ifi.Index}); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &wire{fd: fd, index: ifi.Index, mac: macAddr(ifi.HardwareAddr)}, nil
+}
+
+func (w *wire) close() { unix.Close(w.fd) }
+
+// crosses sends a frame and tells whether it comes in at to. A frame over veth and bridge is delivered within the
+// send call or not at all, so the wait is short.
+func (w *wire) crosses(t testing.TB, to *wire, frame []byte) bool {
+	t.Helper()
+	var buf [2048]byte
+	for {
+		if _, _, err := unix.Recvfrom(to.fd, buf[:], unix.MSG_DONTWAIT); err != nil {
+			break
+		}
+	}
+	err := unix.Sendto(w.fd, frame, 0, &unix.SockaddrLinklayer{
+		Protocol: htons(binary.BigEndian.Uint16(frame[12:])), Ifindex: w.index, Halen: 6,
+	})
+	if err != nil && err != unix.ENOBUFS { // ENOBUFS: dropped by the hook
+		t.Fatalf("send frame: %v", err)
+	}
+	for end := time.Now().Add(5 * time.Millisecond); time.Now().Before(end); {
+		fds := []unix.PollFd{{Fd: int32(to.fd), Events: unix.POLLIN}}
+		if n, _ := unix.Poll(fds, 5); n == 0 {
+			return false
+		}
+		n, _, err := unix.Recvfrom(to.fd, buf[:], unix.MSG_DONTWAIT)
+		if err == nil && bytes.Equal(buf[:n], frame) {
+			return true
+		}
+	}
+	return false
+}
+
+// udpFrame is a broadcast Ethernet frame with a UDP datagram whose payload is tag.
+func udpFrame(mac macAddr, src, dst netip.Addr, tag byte) []byte {
+	const size = 8 + 8
+	udp := []byte{0x13, 0xc4, 0x13, 0xc4, 0, size, 0, 0, tag, 0, 0, 0, 0, 0, 0, 0}
+	if src.Is4() {
+		b := appendEther(nil, broadcastMAC(), mac, unix.ETH_P_IP)
+		b = append(b, 0x45, 0, 0, 20+size, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0)
+		b = append(b, src.AsSlice()...)
+		b = append(b, dst.AsSlice()...)
+		var sum uint32
+		for i := etherLen; i < len(b); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(b[i:]))
+		}
+		binary.BigEndian.PutUint16(b[etherLen+10:], ^uint16(sum>>16+sum))
+		return append(b, udp...)
+	}
+	b := appendEther(nil, broadcastMAC(), mac, unix.ETH_P_IPV6)
+	b = append(b, 0x60, 0, 0, 0, 0, size, unix.IPPROTO_UDP, 64)
+	b = append(b, src.AsSlice()...)
+	b = append(b, dst.AsSlice()...)
+	return append(b, udp...)
+}
