@@ -160,7 +160,12 @@ func LookupHeader(name []byte) HeaderID {
 	for i, c := range name {
 		buf[i] = lower[c]
 	}
-	switch string(buf[:len(name)]) {
+	return lookupLower(buf[:len(name)])
+}
+
+// lookupLower is LookupHeader for a name in lower case.
+func lookupLower(name []byte) HeaderID {
+	switch string(name) {
 	case "via", "v":
 		return HdrVia
 	case "from", "f":

@@ -118,8 +118,6 @@ func (m *Msg) Find(name string) int {
 	return -1
 }
 
-// Answerable reports whether the message is a request, not an ACK, that a response can be built for: Via, From, To,
-// Call-ID and CSeq are there, whatever Scan found wrong.
-func (m *Msg) Answerable() bool {
-	return m.Request && m.Method != Ack && m.Has(HdrVia) && m.Has(HdrFrom) && m.Has(HdrTo) && m.Has(HdrCallID) && m.Has(HdrCSeq)
-}
+// Answerable reports whether a response can be sent, whatever Scan found wrong: the message is a request, not an ACK,
+// and its top Via says where to.
+func (m *Msg) Answerable() bool { return m.Request && m.Method != Ack && !m.Via1.Value.Empty() }
