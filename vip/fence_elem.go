@@ -117,7 +117,10 @@ func (w *elemWriter) elem(op uint16, a netip.Addr, d time.Duration) {
 	}
 	m.unnest(key)
 	if d > 0 {
+		// Both: Linux 6.12 and later take a timeout that equals the element's for no change at all, and would let a
+		// live owner's element run out.
 		m.be64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(d.Milliseconds()))
+		m.be64(unix.NFTA_SET_ELEM_EXPIRATION, uint64(d.Milliseconds()))
 	}
 	m.unnest(elem)
 	m.unnest(list)
