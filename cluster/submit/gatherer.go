@@ -1,0 +1,235 @@
+package submit
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+const (
+	maxApplies     = 16       // entries in flight
+	gatherMax      = 16 << 20 // bytes of batches that may wait at the leader
+	expireInterval = time.Second
+	expireRows     = 10_000
+)
+
+// Future is an entry on its way; raft.ApplyFuture is one.
+type Future interface {
+	Error() error
+}
+
+// GathererOptions are what a Gatherer works with.
+type GathererOptions struct {
+	Apply func(entry []byte) Future // raft.Apply
+	// Now is FSM time: what the entries applied so far say. Read once, when this node has become leader and applied everything.
+	Now    func() int64
+	Logger *slog.Logger
+}
+
+// Gatherer is the leader's side of group commit, for one term of leadership: it joins batches of all nodes into entries
+// while one is in flight, stamps them, and makes time pass.
+type Gatherer struct {
+	opt  GathererOptions
+	wake chan struct{}
+	done chan struct{}
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	queue    [][]byte
+	bytes    int
+	since    time.Time // oldest in queue
+	inFlight int
+	stopped  bool
+}
+
+// NewGatherer starts gathering; entries are applied once ready is closed (the leader has caught up).
+func NewGatherer(o GathererOptions, ready <-chan struct{}) *Gatherer {
+	g := &Gatherer{opt: o, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	g.wg.Go(func() { g.loop(ready) })
+	return g
+}
+
+// ErrBatch says that a batch is not one.
+var ErrBatch = errors.New("malformed batch")
+
+// CheckBatch says whether an encoded pb.Batch of another node may enter the log (fsm.CheckCommand).
+func CheckBatch(b []byte) error {
+	commands := 0
+	for len(b) > 0 {
+		number, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return fmt.Errorf("%w: %w", ErrBatch, protowire.ParseError(n))
+		}
+		m := protowire.ConsumeFieldValue(number, typ, b[n:])
+		if m < 0 {
+			return fmt.Errorf("%w: %w", ErrBatch, protowire.ParseError(m))
+		}
+		switch {
+		case number >= 1 && number <= 3 && typ == protowire.VarintType:
+		case number == 4 && typ == protowire.BytesType:
+			raw, _ := protowire.ConsumeBytes(b[n:])
+			cmd := new(pb.Command)
+			if err := proto.Unmarshal(raw, cmd); err != nil {
+				return fmt.Errorf("%w: %w", ErrBatch, err)
+			}
+			if err := fsm.CheckCommand(cmd); err != nil {
+				return fmt.Errorf("%w: %w", ErrBatch, err)
+			}
+			commands++
+		default:
+			return fmt.Errorf("%w: field %d", ErrBatch, number)
+		}
+		b = b[n+m:]
+	}
+	if commands == 0 {
+		return fmt.Errorf("%w: empty", ErrBatch)
+	}
+	return nil
+}
+
+// Add takes an encoded batch; false: there is no room, or leadership has ended. The bytes belong to the Gatherer then.
+func (g *Gatherer) Add(batch []byte) bool {
+	g.mu.Lock()
+	if g.stopped || g.bytes+len(batch) > gatherMax {
+		g.mu.Unlock()
+		return false
+	}
+	if len(g.queue) == 0 {
+		g.since = time.Now()
+	}
+	g.queue = append(g.queue, batch)
+	g.bytes += len(batch)
+	g.mu.Unlock()
+	g.kick()
+	return true
+}
+
+// Stop ends it. What was not applied is dropped: the submitters send it again.
+func (g *Gatherer) Stop() {
+	g.mu.Lock()
+	if g.stopped {
+		g.mu.Unlock()
+		return
+	}
+	g.stopped = true
+	g.queue = nil
+	g.mu.Unlock()
+	close(g.done)
+	g.wg.Wait()
+}
+
+func (g *Gatherer) kick() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (g *Gatherer) loop(ready <-chan struct{}) {
+	select {
+	case <-ready:
+	case <-g.done:
+		return
+	}
+	clock := leaderClock{base: g.opt.Now(), start: time.Now()}
+	futures := make(chan Future, maxApplies)
+	waiter := sync.WaitGroup{}
+	waiter.Go(func() {
+		for f := range futures {
+			if err := f.Error(); err != nil {
+				g.opt.Logger.Debug("entry not committed", "err", err)
+			}
+			g.mu.Lock()
+			g.inFlight--
+			g.mu.Unlock()
+			g.kick()
+		}
+	})
+	defer waiter.Wait()
+	defer close(futures)
+	tick := time.NewTicker(expireInterval)
+	defer tick.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		batches, size, wait := g.take(time.Now())
+		if batches != nil {
+			futures <- g.opt.Apply(encodeEntry(clock.now(), time.Now().UnixMilli(), batches, size))
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-g.wake:
+		case <-timer.C:
+		case <-tick.C:
+			g.expire(clock.now())
+		case <-g.done:
+			return
+		}
+	}
+}
+
+// take returns the batches of the next entry, or how long to wait.
+func (g *Gatherer) take(now time.Time) ([][]byte, int, time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) == 0 || g.inFlight >= maxApplies {
+		return nil, 0, time.Hour
+	}
+	if age := now.Sub(g.since); g.inFlight > 0 && g.bytes < batchBytes && age < window {
+		return nil, 0, window - age
+	}
+	n, size := 0, 0
+	for n < len(g.queue) && (n == 0 || size+len(g.queue[n]) <= 4*batchBytes) {
+		size += len(g.queue[n])
+		n++
+	}
+	batches := g.queue[:n:n]
+	g.queue = append([][]byte(nil), g.queue[n:]...)
+	g.bytes -= size
+	g.since = now
+	g.inFlight++
+	return batches, size, 0
+}
+
+// expire lets what is due at FSM time now expire, a bounded number of rows at a time.
+func (g *Gatherer) expire(now int64) {
+	cmd := &pb.Command{Op: &pb.Command_Expire{Expire: &pb.Expire{UpToMs: now, MaxRows: expireRows}}}
+	raw, err := proto.Marshal(cmd)
+	if err != nil { // cannot be: it has only numbers
+		g.opt.Logger.Error("encode Expire", "err", err)
+		return
+	}
+	g.Add(appendBatch(nil, 0, 0, 0, []*item{{raw: raw}}))
+}
+
+// encodeEntry writes a pb.Entry around encoded batches.
+func encodeEntry(timeMs, wallMs int64, batches [][]byte, size int) []byte {
+	b := make([]byte, 0, size+6*len(batches)+24)
+	b = protowire.AppendTag(b, 1, protowire.VarintType)
+	b = protowire.AppendVarint(b, uint64(timeMs))
+	b = protowire.AppendTag(b, 2, protowire.VarintType)
+	b = protowire.AppendVarint(b, uint64(wallMs))
+	for _, batch := range batches {
+		b = protowire.AppendTag(b, 3, protowire.BytesType)
+		b = protowire.AppendBytes(b, batch)
+	}
+	return b
+}
+
+// leaderClock is FSM time: what the log says so far, and what has passed on this leader's own monotonic clock since. Time in
+// which there was no leader does not pass: an outage expires nothing.
+type leaderClock struct {
+	base  int64
+	start time.Time
+}
+
+func (c leaderClock) now() int64 { return c.base + time.Since(c.start).Milliseconds() }

@@ -1,0 +1,154 @@
+package submit
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"holdline/fsm/pb"
+)
+
+// loop sends what is due and fails what has waited too long.
+func (s *Submitter) loop() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next := s.turn(time.Now())
+		timer.Reset(next)
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// turn does what is due at now and returns how long nothing more will be.
+func (s *Submitter) turn(now time.Time) time.Duration {
+	for _, it := range s.overdue(now) {
+		it.done(nil, ErrNoLeader)
+	}
+	next := time.Hour
+	for {
+		batch, wait := s.nextBatch(now)
+		next = min(next, wait)
+		if batch == nil {
+			return next
+		}
+		if !s.opt.Send(batch) { // no leader: Resend comes when there is one; this is in case it does not
+			s.mu.Lock()
+			s.rewind(now)
+			s.mu.Unlock()
+			return min(next, 50*time.Millisecond)
+		}
+	}
+}
+
+// overdue takes out what was never sent, and disarms what was, when its deadline has passed.
+func (s *Submitter) overdue(now time.Time) []*item {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expire.IsZero() || now.Before(s.expire) {
+		return nil
+	}
+	var late []*item
+	s.expire = time.Time{}
+	kept := s.queue[:0]
+	for i, it := range s.queue {
+		switch {
+		case it.done != nil && now.Before(it.deadline):
+			if s.expire.IsZero() || it.deadline.Before(s.expire) {
+				s.expire = it.deadline
+			}
+		case it.done != nil && i < s.numbered: // its number is taken: it stays, to fill its place in the session
+			late = append(late, &item{done: it.done})
+			it.done = nil
+		case it.done != nil:
+			late = append(late, it)
+			s.bytes -= len(it.raw)
+			continue
+		}
+		kept = append(kept, it)
+	}
+	clear(s.queue[len(kept):])
+	s.queue = kept
+	return late
+}
+
+// nextBatch returns the next encoded batch to send, or nil and how long to wait.
+func (s *Submitter) nextBatch(now time.Time) ([]byte, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := time.Hour
+	if !s.expire.IsZero() {
+		wait = max(s.expire.Sub(now), time.Millisecond)
+	}
+	if s.session == 0 {
+		return s.openBatch(now, wait)
+	}
+	if s.sent > 0 {
+		if silent := now.Sub(s.progress); silent >= s.patience {
+			s.patience = min(2*s.patience, resendMost)
+			s.progress = now
+			s.rewind(now)
+		} else {
+			wait = min(wait, s.patience-silent)
+		}
+	}
+	unsent := s.queue[s.sent:]
+	if len(unsent) == 0 {
+		return nil, wait
+	}
+	n, size := 0, 0
+	for n < min(len(unsent), batchCommands) && (n == 0 || size+len(unsent[n].raw) <= batchBytes) {
+		size += len(unsent[n].raw)
+		n++
+	}
+	if s.sent > 0 {
+		if s.flying+size > inFlightBytes || s.sent+n > inFlightMost {
+			return nil, wait // a result will wake us
+		}
+		if age := now.Sub(unsent[0].since); n == len(unsent) && age < window && s.sent >= s.numbered {
+			return nil, min(wait, window-age) // gather on
+		}
+	} else {
+		s.progress = now
+	}
+	batch := appendBatch(make([]byte, 0, size+5*n+32), s.session, s.base+uint64(s.sent), s.base, unsent[:n])
+	s.sent += n
+	s.numbered = max(s.numbered, s.sent)
+	s.flying += size
+	return batch, wait
+}
+
+// openBatch asks for a session, again and again until there is one. s.mu is held.
+func (s *Submitter) openBatch(now time.Time, wait time.Duration) ([]byte, time.Duration) {
+	if again := resendFirst - now.Sub(s.opened); !s.opened.IsZero() && again > 0 {
+		return nil, min(wait, again)
+	}
+	s.opened = now
+	open := &pb.Command{Op: &pb.Command_OpenSession{OpenSession: &pb.OpenSession{Node: s.opt.Node, Nonce: s.nonce}}}
+	raw, err := proto.Marshal(open)
+	if err != nil { // cannot be: a UUID is valid UTF-8
+		s.opt.Logger.Error("encode OpenSession", "err", err)
+		return nil, wait
+	}
+	return appendBatch(nil, 0, 0, 0, []*item{{raw: raw}}), wait
+}
+
+// appendBatch writes a pb.Batch around commands that are encoded already.
+func appendBatch(b []byte, session, first, acked uint64, items []*item) []byte {
+	for field, v := range []uint64{1: session, 2: first, 3: acked} {
+		if v != 0 {
+			b = protowire.AppendTag(b, protowire.Number(field), protowire.VarintType)
+			b = protowire.AppendVarint(b, v)
+		}
+	}
+	for _, it := range items {
+		b = protowire.AppendTag(b, 4, protowire.BytesType)
+		b = protowire.AppendBytes(b, it.raw)
+	}
+	return b
+}
