@@ -81,7 +81,7 @@ func (m *Machine) Counts() Counts {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return Counts{
-		Registrations: m.st.regs.registered,
+		Registrations: m.st.regs.rows.Len() - m.st.regs.empty,
 		Bindings:      m.st.regs.bindings,
 		Calls:         m.st.calls.active,
 		CallRows:      m.st.calls.rows.Len(),

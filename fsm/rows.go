@@ -86,7 +86,7 @@ type Call struct {
 	Invite      []byte // nil once no leg is open
 	Legs        []Leg
 	FinalStatus uint32
-	Final       []byte // the final ≥ 300 as sent to the caller, until the row goes
+	Final       []byte   // the final ≥ 300 as sent to the caller, until the row goes
 	Dialogs     []string // To-tags of confirmed dialogs
 
 	CreatedMs      int64 // FSM time

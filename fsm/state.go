@@ -18,14 +18,12 @@ type state struct {
 	calls    callTable
 }
 
-// meta holds single values and the counters numbers are given from.
+// meta holds the counters numbers are given from.
 type meta struct {
-	featureLevel  uint32
-	lastSession   uint64
-	lastCall      uint64
-	lastNode      uint32
-	lastGroup     uint32
-	configVersion uint64
+	lastSession uint64
+	lastCall    uint64
+	lastNode    uint32
+	lastGroup   uint32
 }
 
 func newState() *state {
@@ -35,6 +33,20 @@ func newState() *state {
 	s.calls.init()
 	return s
 }
+
+func (s *state) sessionsOf(node string) []*session {
+	var out []*session
+	s.sessions.Scan(func(_ uint64, v *session) bool {
+		if v.node == node {
+			out = append(out, v)
+		}
+		return true
+	})
+	return out
+}
+
+func (s *state) setSession(v *session)  { s.sessions.Set(v.id, v) }
+func (s *state) dropSession(v *session) { s.sessions.Delete(v.id) }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))

@@ -4126,6 +4126,7 @@ type Registration struct {
 	Txn           []byte                 `protobuf:"bytes,3,opt,name=txn,proto3" json:"txn,omitempty"`
 	CallId        string                 `protobuf:"bytes,4,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	Cseq          uint32                 `protobuf:"varint,5,opt,name=cseq,proto3" json:"cseq,omitempty"`
+	GoneMs        int64                  `protobuf:"varint,6,opt,name=gone_ms,json=goneMs,proto3" json:"gone_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4191,6 +4192,13 @@ func (x *Registration) GetCallId() string {
 func (x *Registration) GetCseq() uint32 {
 	if x != nil {
 		return x.Cseq
+	}
+	return 0
+}
+
+func (x *Registration) GetGoneMs() int64 {
+	if x != nil {
+		return x.GoneMs
 	}
 	return 0
 }
@@ -4890,13 +4898,14 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vdeadline_ms\x18\x15 \x01(\x03R\n" +
 	"deadlineMs\x12\x18\n" +
 	"\adialogs\x18\x16 \x03(\tR\adialogs\x12\x12\n" +
-	"\x04pool\x18\x17 \x01(\tR\x04pool\"\x95\x01\n" +
+	"\x04pool\x18\x17 \x01(\tR\x04pool\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +
 	"\x03txn\x18\x03 \x01(\fR\x03txn\x12\x17\n" +
 	"\acall_id\x18\x04 \x01(\tR\x06callId\x12\x12\n" +
-	"\x04cseq\x18\x05 \x01(\rR\x04cseq\"\xc0\x01\n" +
+	"\x04cseq\x18\x05 \x01(\rR\x04cseq\x12\x17\n" +
+	"\agone_ms\x18\x06 \x01(\x03R\x06goneMs\"\xc0\x01\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +

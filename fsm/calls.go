@@ -1,0 +1,150 @@
+package fsm
+
+import (
+	"github.com/tidwall/btree"
+
+	"holdline/fsm/pb"
+)
+
+// callTable holds the calls, the ended ones too for as long as a retransmission may come. All but rows and rotation
+// is derived from them.
+type callTable struct {
+	rows     btree.Map[uint64, *Call]
+	rotation map[string]*rotation // per pool
+
+	byKey    map[string]*Call
+	byHome   btree.Map[uint64, struct{}] // home and number in one
+	due      *btree.BTreeG[callDue]
+	byMember map[memberKey]int // active calls
+	byDomain map[string]int
+	byGroup  map[uint32]int
+	active   int
+}
+
+type callDue struct {
+	at     int64
+	number uint64
+}
+
+type memberKey struct{ pool, member string }
+
+func (t *callTable) init() {
+	t.rotation = map[string]*rotation{}
+	t.byKey = map[string]*Call{}
+	t.byMember = map[memberKey]int{}
+	t.byDomain = map[string]int{}
+	t.byGroup = map[uint32]int{}
+	t.due = btree.NewBTreeGOptions(func(a, b callDue) bool {
+		if a.at != b.at {
+			return a.at < b.at
+		}
+		return a.number < b.number
+	}, btree.Options{NoLocks: true})
+}
+
+func (t *callTable) get(number uint64) *Call {
+	c, _ := t.rows.Get(number)
+	return c
+}
+
+func homeKey(home uint32, number uint64) uint64 { return uint64(home)<<48 | number }
+
+func (t *callTable) ofHome(group uint32, fn func(*Call)) {
+	t.byHome.Ascend(homeKey(group, 0), func(k uint64, _ struct{}) bool {
+		if k>>48 != uint64(group) {
+			return false
+		}
+		if c := t.get(k & (1<<48 - 1)); c != nil {
+			fn(c)
+		}
+		return true
+	})
+}
+
+// put sets a row; old is what it replaces, or nil.
+func (t *callTable) put(old, c *Call) {
+	t.rows.Set(c.Number, c)
+	if old == nil {
+		t.byHome.Set(homeKey(c.Home, c.Number), struct{}{})
+	} else {
+		t.count(old, -1)
+	}
+	t.byKey[c.Key] = c
+	if old == nil || old.dueAt() != c.dueAt() {
+		if old != nil {
+			t.due.Delete(callDue{old.dueAt(), old.Number})
+		}
+		t.due.Set(callDue{c.dueAt(), c.Number})
+	}
+	t.count(c, 1)
+}
+
+func (t *callTable) drop(c *Call) {
+	t.rows.Delete(c.Number)
+	t.byHome.Delete(homeKey(c.Home, c.Number))
+	delete(t.byKey, c.Key)
+	t.due.Delete(callDue{c.dueAt(), c.Number})
+	t.count(c, -1)
+}
+
+// count adds an active call to what is counted, or takes it away.
+func (t *callTable) count(c *Call, by int) {
+	if !c.Active() {
+		return
+	}
+	t.active += by
+	add(t.byDomain, c.Domain, by)
+	add(t.byGroup, c.Home, by)
+	for _, k := range occupied(c) {
+		add(t.byMember, k, by)
+	}
+}
+
+// add keeps no zeroes, so that what is counted is bounded by what exists.
+func add[K comparable](m map[K]int, k K, by int) {
+	if n := m[k] + by; n != 0 {
+		m[k] = n
+	} else {
+		delete(m, k)
+	}
+}
+
+// occupied lists the pool members that an active call takes a place on: those it was answered by, before that those being tried.
+func occupied(c *Call) []memberKey {
+	var buf [4]memberKey
+	out := buf[:0]
+	for i := range c.Legs {
+		l := &c.Legs[i]
+		if l.Target.Member == "" {
+			continue
+		}
+		answered := l.State == pb.LegState_ANSWERED || l.State == pb.LegState_CONFIRMED
+		begun := open(l.State) && l.State != pb.LegState_PENDING
+		if answered || begun && c.State != pb.CallState_CALL_ANSWERED {
+			out = append(out, memberKey{l.Target.Pool, l.Target.Member})
+		}
+	}
+	return out
+}
+
+func (t *callTable) activeOf(group uint32) int { return t.byGroup[group] }
+
+func (t *callTable) forgetMember(pool, member string) {
+	if r := t.rotation[pool]; r != nil {
+		delete(r.current, member)
+	}
+}
+
+// open reports whether a leg may still want its INVITE: for a retransmission, or for the CANCEL made from it.
+func open(s pb.LegState) bool {
+	return s == pb.LegState_TRYING || s == pb.LegState_RINGING || s == pb.LegState_CANCELLING || s == pb.LegState_PENDING
+}
+
+func anyOpen(legs []Leg) bool {
+	for i := range legs {
+		if open(legs[i].State) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,271 @@
+package fsm
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gaissmai/bart"
+	"google.golang.org/protobuf/proto"
+
+	"holdline/fsm/pb"
+)
+
+// Algorithms of pools.
+const (
+	RoundRobin = "round-robin"
+	LeastCalls = "least-calls"
+	Weighted   = "weighted"
+	ByHash     = "hash"
+)
+
+const (
+	maxMembers   = 256 // of a pool
+	maxSources   = 64  // of a member
+	maxWeight    = 1000
+	defaultPort  = 5060
+	defaultsPort = 5061
+)
+
+func (x *exec) putPool(p *pb.Pool) *pb.Result {
+	c := &x.st.conf
+	if e := nameError("pool", p.GetName()); e != "" {
+		return rejected("%s", e)
+	}
+	algorithm := cmp.Or(p.Algorithm, RoundRobin)
+	switch algorithm {
+	case RoundRobin, LeastCalls, Weighted, ByHash:
+	default:
+		return rejected("pool %s: %q is not an algorithm; round-robin, least-calls, weighted and hash are", p.Name, p.Algorithm)
+	}
+	old := c.Pool(p.Name)
+	row := &Pool{Name: p.Name, Algorithm: algorithm}
+	if old != nil {
+		if old.Algorithm == algorithm {
+			return again(0)
+		}
+		row.Members = old.Members
+	}
+	c.setPool(row)
+	return &pb.Result{Existing: old != nil}
+}
+
+// removePool removes a pool with its members. Calls that go through it keep going.
+func (x *exec) removePool(r *pb.RemovePool) *pb.Result {
+	c := &x.st.conf
+	if c.Pool(r.GetName()) == nil {
+		return noPool(r.GetName())
+	}
+	var used *pb.Route
+	c.Routes(func(rt *pb.Route) bool {
+		if rt.Pool == r.Name {
+			used = rt
+		}
+		return used == nil
+	})
+	if used != nil {
+		return rejected("pool %s is used by the route of %s with prefix '%s': remove that first", r.Name, used.Domain, used.Prefix)
+	}
+	c.pools = with(c.pools, r.Name, nil, true)
+	delete(x.st.calls.rotation, r.Name)
+	c.sourcesDirty = true
+	c.changed()
+	return ok()
+}
+
+func noPool(name string) *pb.Result {
+	return notFound("pool %s does not exist: add it with `holdline pool add %s`", name, name)
+}
+
+func (c *conf) setPool(p *Pool) {
+	c.pools = with(c.pools, p.Name, p, false)
+	c.sourcesDirty = true
+	c.changed()
+}
+
+func (x *exec) putMember(m *pb.Member) *pb.Result {
+	c := &x.st.conf
+	pool := c.Pool(m.GetPool())
+	if pool == nil {
+		return noPool(m.GetPool())
+	}
+	if e := nameError("pool member", m.Name); e != "" {
+		return rejected("%s", e)
+	}
+	row := proto.Clone(m).(*pb.Member)
+	row.Weight = cmp.Or(row.Weight, 1)
+	row.Transport = cmp.Or(row.Transport, "udp")
+	if r := c.checkMember(row); r != nil {
+		return r
+	}
+	i, existing := slices.BinarySearchFunc(pool.Members, m.Name, func(o *pb.Member, n string) int { return cmp.Compare(o.Name, n) })
+	if existing && proto.Equal(pool.Members[i], row) {
+		return again(0)
+	}
+	if !existing && len(pool.Members) >= maxMembers {
+		return fail(pb.Code_LIMIT, "pool %s has %d members already", pool.Name, maxMembers)
+	}
+	c.setPool(&Pool{pool.Name, pool.Algorithm, replaced(pool.Members, row, func(o *pb.Member) string { return o.Name })})
+	return &pb.Result{Existing: existing}
+}
+
+// checkMember refuses what can't work and puts sources into canonical form.
+func (c *conf) checkMember(m *pb.Member) *pb.Result {
+	if _, _, ok := splitHostPort(m.Address); !ok {
+		return rejected("member %s: %q is not an address; give host or host:port", m.Name, m.Address)
+	}
+	switch m.Transport {
+	case "udp", "tcp", "tls":
+	default:
+		return rejected("member %s: transport %q is not udp, tcp or tls", m.Name, m.Transport)
+	}
+	if m.Weight > maxWeight {
+		return rejected("member %s: weight %d is above %d", m.Name, m.Weight, maxWeight)
+	}
+	if m.Group != 0 && c.Group(m.Group) == nil {
+		return notFound("member %s: VIP group %d does not exist", m.Name, m.Group)
+	}
+	if len(m.Sources) > maxSources {
+		return fail(pb.Code_LIMIT, "member %s: at most %d sources", m.Name, maxSources)
+	}
+	for i, s := range m.Sources {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, err := netip.ParseAddr(s)
+			if err != nil {
+				return rejected("member %s: source %q is not an address or CIDR", m.Name, s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		if p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			return rejected("member %s: source %q is not a plain IPv4 or IPv6 prefix", m.Name, s)
+		}
+		m.Sources[i] = p.Masked().String()
+	}
+	return nil
+}
+
+func (x *exec) removeMember(r *pb.RemoveMember) *pb.Result {
+	c := &x.st.conf
+	pool := c.Pool(r.GetPool())
+	if pool == nil {
+		return noPool(r.GetPool())
+	}
+	i := slices.IndexFunc(pool.Members, func(m *pb.Member) bool { return m.Name == r.Name })
+	if i < 0 {
+		return notFound("pool %s has no member %s", pool.Name, r.Name)
+	}
+	c.setPool(&Pool{pool.Name, pool.Algorithm, slices.Delete(slices.Clone(pool.Members), i, i+1)})
+	x.st.calls.forgetMember(pool.Name, r.Name)
+	return ok()
+}
+
+func (x *exec) putRoute(rt *pb.Route) *pb.Result {
+	c := &x.st.conf
+	row := &pb.Route{Domain: CanonicalHost(rt.GetDomain()), Prefix: rt.GetPrefix(), Pool: rt.GetPool(), Strip: rt.GetStrip()}
+	if _, found := c.domains.Get(row.Domain); !found {
+		return c.noDomain(row.Domain)
+	}
+	if c.Pool(row.Pool) == nil {
+		return noPool(row.Pool)
+	}
+	if len(row.Prefix) > 64 || strings.ContainsAny(row.Prefix, " \t\r\n@<>\"") {
+		return rejected("%q is not the beginning of a user part", row.Prefix)
+	}
+	if row.Strip > 64 {
+		return rejected("strip %d is above 64", row.Strip)
+	}
+	var have map[string]*pb.Route
+	if d, found := c.routes.Get(row.Domain); found {
+		have = d.byPrefix
+	}
+	old := have[row.Prefix]
+	if old != nil && proto.Equal(old, row) {
+		return again(0)
+	}
+	if have == nil {
+		have = map[string]*pb.Route{}
+	}
+	c.setRoutes(row.Domain, with(have, row.Prefix, row, false))
+	return &pb.Result{Existing: old != nil}
+}
+
+func (x *exec) removeRoute(r *pb.RemoveRoute) *pb.Result {
+	c := &x.st.conf
+	domain := CanonicalHost(r.GetDomain())
+	d, found := c.routes.Get(domain)
+	if !found || d.byPrefix[r.GetPrefix()] == nil {
+		return notFound("domain %s has no route with prefix '%s'", domain, r.GetPrefix())
+	}
+	c.setRoutes(domain, with(d.byPrefix, r.Prefix, nil, true))
+	return ok()
+}
+
+func (c *conf) setRoutes(domain string, all map[string]*pb.Route) {
+	if len(all) == 0 {
+		c.routes.Delete(domain)
+	} else {
+		d := &domainRoutes{byPrefix: all}
+		for p := range all {
+			d.longest = max(d.longest, len(p))
+		}
+		c.routes.Set(domain, d)
+	}
+	c.changed()
+}
+
+// sourceTable indexes members by where their requests come from; one without sources is known by its own address.
+func sourceTable(pools map[string]*Pool) *bart.Table[[]*pb.Member] {
+	t := new(bart.Table[[]*pb.Member])
+	for _, name := range sortedKeys(pools) {
+		for _, m := range pools[name].Members {
+			for _, p := range memberSources(m) {
+				have, _ := t.Get(p)
+				t.Insert(p, append(have[:len(have):len(have)], m))
+			}
+		}
+	}
+	return t
+}
+
+func memberSources(m *pb.Member) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range m.Sources {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p)
+		}
+	}
+	if len(m.Sources) > 0 {
+		return out
+	}
+	if host, _, ok := splitHostPort(m.Address); ok {
+		if a, err := netip.ParseAddr(host); err == nil {
+			return []netip.Prefix{netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}
+		}
+	}
+	return nil
+}
+
+// splitHostPort reads host, host:port, [v6] or [v6]:port; port 0 when none is given. The host is returned without brackets.
+func splitHostPort(s string) (host string, port uint16, ok bool) {
+	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+		return a.String(), 0, a.Zone() == ""
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().String(), ap.Port(), ap.Addr().Zone() == "" && ap.Port() != 0
+	}
+	host, p, found := strings.Cut(s, ":")
+	if nameError("host", host) != "" || strings.ContainsAny(host, ":[]+") {
+		return "", 0, false
+	}
+	if found {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return "", 0, false
+		}
+		port = uint16(n)
+	}
+	return lower(host), port, true
+}

@@ -1,0 +1,156 @@
+package fsm
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"holdline/fsm/pb"
+)
+
+// rotation is where a pool's turn is. It is replicated: the next call gets the next member, whichever node asks.
+type rotation struct {
+	cursor  uint64
+	current map[string]int64 // weighted: smooth weighted round-robin
+}
+
+func (r *rotation) clone() *rotation { return &rotation{r.cursor, maps.Clone(r.current)} }
+
+// choose orders a pool's members for a call, the first to be tried first, without those that are full, and moves the pool's turn on.
+func (t *callTable) choose(p *Pool, callID string) []*pb.Member {
+	free := make([]*pb.Member, 0, len(p.Members))
+	for _, m := range p.Members {
+		if t.hasRoom(m) {
+			free = append(free, m)
+		}
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	r := t.rotation[p.Name]
+	if r == nil {
+		r = &rotation{}
+		t.rotation[p.Name] = r
+	}
+	switch p.Algorithm {
+	case LeastCalls:
+		first := int(r.cursor % uint64(len(free)))
+		free = append(free[first:len(free):len(free)], free[:first]...) // equals take turns
+		slices.SortStableFunc(free, func(a, b *pb.Member) int { return t.load(a) - t.load(b) })
+		r.cursor++
+	case Weighted:
+		first := r.weigh(free)
+		free = append(free[first:len(free):len(free)], free[:first]...)
+	case ByHash:
+		score := make(map[string]uint64, len(free)) // rendezvous: a member that goes moves only its own calls
+		for _, m := range free {
+			score[m.Name] = xxhash.Sum64String(m.Name + "\x00" + callID)
+		}
+		slices.SortStableFunc(free, func(a, b *pb.Member) int {
+			if score[a.Name] > score[b.Name] {
+				return -1
+			}
+			return 1
+		})
+	default: // RoundRobin
+		first := r.next(p, t)
+		free = rotate(free, p.Members[first])
+	}
+	return free
+}
+
+// next gives the turn to the next member that has room: full ones are passed over and don't get it twice.
+func (r *rotation) next(p *Pool, t *callTable) int {
+	n := uint64(len(p.Members))
+	for range n {
+		i := r.cursor % n
+		r.cursor++
+		if t.hasRoom(p.Members[i]) {
+			return int(i)
+		}
+	}
+	return 0
+}
+
+func rotate(list []*pb.Member, first *pb.Member) []*pb.Member {
+	i := max(slices.Index(list, first), 0)
+	return append(list[i:len(list):len(list)], list[:i]...)
+}
+
+// weigh picks by smooth weighted round-robin: each gains its weight, the highest pays the sum.
+func (r *rotation) weigh(free []*pb.Member) int {
+	if r.current == nil {
+		r.current = map[string]int64{}
+	}
+	best, sum := 0, int64(0)
+	for i, m := range free {
+		sum += int64(m.Weight)
+		r.current[m.Name] += int64(m.Weight)
+		if r.current[m.Name] > r.current[free[best].Name] {
+			best = i
+		}
+	}
+	r.current[free[best].Name] -= sum
+	return best
+}
+
+// load is a member's active calls in relation to its weight.
+func (t *callTable) load(m *pb.Member) int {
+	return t.byMember[memberKey{m.Pool, m.Name}] * maxWeight / int(max(m.Weight, 1))
+}
+
+func (t *callTable) hasRoom(m *pb.Member) bool {
+	return m.MaxCalls == 0 || t.byMember[memberKey{m.Pool, m.Name}] < int(m.MaxCalls)
+}
+
+// memberTarget is where a call goes through this member.
+func (c *conf) memberTarget(m *pb.Member, user string, home, homeVIP uint32) *pb.Target {
+	host, port, _ := splitHostPort(m.Address)
+	t := &pb.Target{Pool: m.Pool, Member: m.Name}
+	var uri strings.Builder
+	uri.WriteString("sip:")
+	if user != "" {
+		uri.WriteString(user + "@")
+	}
+	uri.WriteString(uriHost(m.Address))
+	if m.Transport != "udp" {
+		uri.WriteString(";transport=" + m.Transport)
+	}
+	t.Uri = uri.String()
+	f := Flow{Group: home, VIP: uint8(homeVIP), Proto: protoOf(m.Transport)}
+	if m.Group != 0 && m.Group != home {
+		f.Group, f.VIP = m.Group, 0
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		if port == 0 {
+			if port = defaultPort; f.Proto == pb.Transport_TLS {
+				port = defaultsPort
+			}
+		}
+		f.Remote = netip.AddrPortFrom(a.Unmap(), port)
+	}
+	t.Flow = f.PB()
+	return t
+}
+
+// uriHost is a member's address as a URI writes it: a bare IPv6 address gets its brackets.
+func uriHost(address string) string {
+	if a, err := netip.ParseAddr(address); err == nil && a.Is6() {
+		return "[" + address + "]"
+	}
+	return address
+}
+
+func protoOf(transport string) pb.Transport {
+	switch transport {
+	case "tcp":
+		return pb.Transport_TCP
+	case "tls":
+		return pb.Transport_TLS
+	default:
+		return pb.Transport_UDP
+	}
+}

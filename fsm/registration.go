@@ -1,0 +1,119 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+
+	"github.com/tidwall/btree"
+)
+
+// tombstoneMs is how long an AoR without bindings is remembered, so that a late copy of an earlier REGISTER doesn't bring
+// a removed binding back: 64·T1, the life of a retransmission (RFC 3261 §17.1.2.2).
+const tombstoneMs = 32_000
+
+// regTable holds one row per AoR.
+type regTable struct {
+	rows     btree.Map[string, *regRow]
+	due      *btree.BTreeG[regDue] // by when a row has something to expire; derived
+	bindings int                   // derived
+	empty    int                   // rows without bindings; derived
+}
+
+// regRow is an AoR's bindings and the REGISTER that last changed them. Immutable once in the table.
+type regRow struct {
+	aor      string
+	bindings []Binding // in the order they were first made
+	callID   string
+	txn      uint64
+	cseq     uint32
+	goneMs   int64 // without bindings: when the row goes
+}
+
+type regDue struct {
+	at  int64
+	row *regRow
+}
+
+func (t *regTable) init() {
+	t.due = btree.NewBTreeGOptions(func(a, b regDue) bool {
+		if a.at != b.at {
+			return a.at < b.at
+		}
+		return a.row.aor < b.row.aor
+	}, btree.Options{NoLocks: true})
+}
+
+func (t *regTable) get(aor string) *regRow {
+	r, _ := t.rows.Get(aor)
+	return r
+}
+
+// put sets a row; old is what it replaces, or nil.
+func (t *regTable) put(old, r *regRow) {
+	t.unindex(old)
+	t.rows.Set(r.aor, r)
+	t.due.Set(regDue{r.due(), r})
+	t.bindings += len(r.bindings)
+	if len(r.bindings) == 0 {
+		t.empty++
+	}
+}
+
+func (t *regTable) drop(aor string) {
+	if r, existed := t.rows.Delete(aor); existed {
+		t.unindex(r)
+	}
+}
+
+func (t *regTable) unindex(r *regRow) {
+	if r == nil {
+		return
+	}
+	t.due.Delete(regDue{r.due(), r})
+	t.bindings -= len(r.bindings)
+	if len(r.bindings) == 0 {
+		t.empty--
+	}
+}
+
+// due is the first moment at which the row has something to expire.
+func (r *regRow) due() int64 {
+	if len(r.bindings) == 0 {
+		return r.goneMs
+	}
+	at := int64(math.MaxInt64)
+	for i := range r.bindings {
+		at = min(at, r.bindings[i].ExpiresMs)
+	}
+	return at
+}
+
+// repeats reports whether this REGISTER is the one that last changed the row.
+func (r *regRow) repeats(callID string, cseq uint32, txn uint64) bool {
+	return r.cseq == cseq && r.txn == txn && r.callID == callID
+}
+
+// txnHash shortens a server transaction key. It is compared along with Call-ID and CSeq only.
+func txnHash(key []byte) uint64 {
+	sum := sha256.Sum256(key)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// find returns the index of the binding that a contact updates, or -1: RFC 5626 §6 with instance and reg-id, else by the
+// contact's URI (RFC 3261 §10.2.4).
+func find(bindings []Binding, contact, instance string, regID uint32) int {
+	for i := range bindings {
+		b := &bindings[i]
+		if instance != "" && regID != 0 && b.Instance != "" && b.RegID != 0 {
+			if b.RegID == regID && lower(b.Instance) == lower(instance) {
+				return i
+			}
+			continue
+		}
+		if sameURI(b.Contact, contact) {
+			return i
+		}
+	}
+	return -1
+}
