@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SCHEDULES ?= 1000000
 
-.PHONY: all build test race lint drill faults sim fuzz bench deb docs proto clean
+.PHONY: all build test race lint drill faults sim bench bench-peers deb docs proto clean
 
 all: build
 
@@ -47,6 +47,10 @@ sim:
 ## bench: Go benchmarks of the hot paths
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./sipcore/... ./fsm/... ./vip/...
+
+## bench-peers: what a call costs Holdline and Kamailio, in one run (root; Debian's sip-tester and kamailio)
+bench-peers: build
+	$(GO) run ./deploy/bench -holdline bin/holdline -out build/bench-peers.json
 
 ## deb: build/holdline_VERSION_ARCH.deb
 deb: build

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"holdline/cluster/api"
+	"holdline/deploy/lab/netlab"
+)
+
+// holdline is one node or a cluster of three, each node a real `holdline serve` with its guard.
+type holdline struct {
+	name   string
+	binary string
+	boxes  []*netlab.Box
+	addrs  []string // of the nodes
+	vips   []string // one group for each node
+	dir    string
+	users  int
+	// settings are set before the load, as by `holdline setting set`.
+	settings map[string]string
+
+	clients []*api.Client
+}
+
+func (h *holdline) Name() string         { return h.name }
+func (h *holdline) Boxes() []*netlab.Box { return h.boxes }
+func (h *holdline) Target() string       { return h.vips[0] + ":5060" }
+
+// Start starts the nodes, joins them, and configures the domain, the gateway and the caller's trust.
+func (h *holdline) Start(ctx context.Context, probe *netlab.Box) error {
+	for i, b := range h.boxes {
+		dir := filepath.Join(h.dir, fmt.Sprintf("%s-%d", h.name, i))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		log, err := os.Create(filepath.Join(dir, "log"))
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		socket := filepath.Join(dir, "holdline.sock")
+		cmd := exec.CommandContext(ctx, h.binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--socket", socket)
+		cmd.Env = append(os.Environ(), "GODEBUG=") // as installed
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := b.Start(cmd); err != nil {
+			return fmt.Errorf("start %s: %w; build it with make build", h.binary, err)
+		}
+		go func() { _ = cmd.Wait() }()
+		c := api.NewClient(socket)
+		h.clients = append(h.clients, c)
+		if err := until(ctx, 10*time.Second, func() error { _, err := c.Version(ctx); return err }); err != nil {
+			return fmt.Errorf("holdline serve did not come up, its log is in %s: %w", dir, err)
+		}
+	}
+	init := api.InitRequest{Name: "n1", Listen: h.addrs[0]}
+	for _, v := range h.vips {
+		init.Groups = append(init.Groups, api.GroupSpec{VIPs: []api.VIP{{Prefix: v + "/24"}}})
+	}
+	first := h.clients[0]
+	if _, err := first.Init(ctx, init); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	for i, c := range h.clients[1:] {
+		token, err := first.CreateToken(ctx, api.TokenRequest{})
+		if err != nil {
+			return fmt.Errorf("token: %w", err)
+		}
+		if _, err := c.Join(ctx, api.JoinRequest{Token: token.Token, Name: fmt.Sprintf("n%d", i+2), Listen: h.addrs[i+1]}); err != nil {
+			return fmt.Errorf("join: %w", err)
+		}
+	}
+	if err := h.configure(ctx, first); err != nil {
+		return err
+	}
+	for _, v := range h.vips {
+		if err := waitForOptions(ctx, probe, v+":5060", 15*time.Second); err != nil {
+			return fmt.Errorf("%s does not answer, logs are in %s: %w", v, h.dir, err)
+		}
+	}
+	return nil
+}
+
+func (h *holdline) configure(ctx context.Context, c *api.Client) error {
+	steps := []func() error{
+		func() error { return c.AddDomain(ctx, api.Domain{Name: benchDomain, Aliases: h.vips}) },
+		func() error { return c.AddPool(ctx, api.Pool{Name: "gateways"}) },
+		func() error {
+			return c.AddMember(ctx, "gateways", api.Member{Name: "gw1", Address: gatewayAddr + ":5060"})
+		},
+		func() error { return c.AddPool(ctx, api.Pool{Name: "callers"}) },
+		func() error {
+			return c.AddMember(ctx, "callers", api.Member{Name: "c1", Address: callerAddr + ":6000", Sources: []string{callerAddr + "/32"}})
+		},
+		func() error { return c.AddRoute(ctx, api.Route{Domain: benchDomain, Pool: "gateways"}) },
+	}
+	for name, value := range h.settings {
+		steps = append(steps, func() error { return c.SetSetting(ctx, name, value) })
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return fmt.Errorf("configure %s: %w", h.name, err)
+		}
+	}
+	for i := range h.users {
+		aor := fmt.Sprintf("%s@%s", benchUser(i), benchDomain)
+		if err := c.AddUser(ctx, api.UserRequest{AoR: aor, Password: benchPassword}); err != nil {
+			return fmt.Errorf("configure %s: %w", h.name, err)
+		}
+	}
+	return nil
+}
