@@ -40,6 +40,7 @@ type Grant struct {
 	Group  uint32
 	Ballot uint64 // highest ballot granted; its low byte is the node
 	Seq    uint64 // the holder's packet that the running grant counts from; 0: no grant is running
+	Owned  bool   // the holder owned the group when it was last heard
 }
 
 // Release gives a ballot up: whoever granted it may grant again at once.
