@@ -16,8 +16,8 @@ func splitAddr(b []byte) (p addrParts, ok bool) {
 	for i < len(b) && b[i] != '<' && b[i] != ';' {
 		if b[i] == '"' {
 			end := quoteEnd(b, i)
-			if end == len(b) {
-				return p, false // not closed, or no address after it
+			if end < 0 {
+				return p, false
 			}
 			i = end
 			continue

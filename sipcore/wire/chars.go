@@ -18,6 +18,7 @@ const (
 	classSpace              // SP, HTAB, CR, LF: what LWS is made of
 	classURI                // what may be in a URI: no space, control, <, >, "
 	classHost               // letters, digits, - . _ and what IPv6 references need
+	classVia                // what an unquoted Via parameter value may hold: all but ; , < > " and white space
 	classUnsafe             // must not be in a value that we insert
 )
 
@@ -33,6 +34,9 @@ var class = func() (t [256]uint8) {
 		}
 		if c > ' ' && c != 0x7f && c != '<' && c != '>' && c != '"' {
 			t[i] |= classURI
+		}
+		if t[i]&classURI != 0 && c != ';' && c != ',' {
+			t[i] |= classVia
 		}
 		if alnum || indexByteString("-._[]:", c) {
 			t[i] |= classHost
@@ -56,6 +60,18 @@ func indexByteString(s string, c byte) bool {
 func isSpace(c byte) bool { return class[c]&classSpace != 0 }
 func isToken(c byte) bool { return class[c]&classToken != 0 }
 func isDigit(c byte) bool { return c-'0' < 10 }
+
+func isAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func isHexDigit(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
+
+// hexValue is the value of a hexadecimal digit.
+func hexValue(c byte) byte {
+	if isDigit(c) {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
+}
 
 // allOf reports whether b is not empty and every byte of it is of the class.
 func allOf(b []byte, cl uint8) bool {
@@ -113,7 +129,7 @@ func trim(b []byte) []byte {
 	return b[i:n]
 }
 
-// quoteEnd returns the index after the quoted string that begins at b[i]; len(b) when it is not closed.
+// quoteEnd returns the index after the quoted string that begins at b[i], -1 when it is not closed.
 func quoteEnd(b []byte, i int) int {
 	for i++; i < len(b); i++ {
 		switch b[i] {
@@ -123,7 +139,7 @@ func quoteEnd(b []byte, i int) int {
 			i++
 		}
 	}
-	return len(b)
+	return -1
 }
 
 // number reads decimal digits; ok is false when b is empty, holds anything else or exceeds limit.

@@ -1,67 +1,130 @@
 package wire
 
-import "net/netip"
+import "fmt"
 
 // Edit collects changes to a scanned message and writes the message with them; bytes that no edit touches are kept.
 // The zero Edit is ready for Begin and can be used again and again. Values given to it are copied. The first error is
-// kept and returned by AppendTo and Commit; after it edits do nothing. Not safe for concurrent use.
+// kept and returned by AppendTo and Commit; after it edits do nothing. What is inserted must not hold line ends or other
+// control characters (ErrUnsafe), so nothing that comes from elsewhere can add headers. Not safe for concurrent use.
 type Edit struct {
-	m   *Msg
-	err error
+	m    *Msg
+	err  error
+	ops  []op
+	plan []op   // the operations in the order of writing
+	text []byte // what the operations insert
 }
 
-// Begin starts a new set of edits to m, which must not be scanned into or changed until AppendTo or Commit.
-func (e *Edit) Begin(m *Msg) {}
+// op is one change: the bytes of the message from off to end give way to a piece of Edit.text.
+type op struct {
+	off, end    int32
+	text, until int32 // into Edit.text
+	order       int32 // among insertions at one place
+	hdr         int32 // opDrop: header line of the value
+	kind        opKind
+}
 
-// SetURI replaces the Request-URI.
-func (e *Edit) SetURI(uri []byte) {}
+type opKind uint8
 
-// SetStatus replaces status code and reason phrase of a response.
-func (e *Edit) SetStatus(status int, reason string) {}
+const (
+	opInsert  opKind = iota // off == end
+	opReplace               // some bytes by others
+	opDrop                  // one value of a line; its comma is found when all edits are known
+	opRemove                // goes without replacement, and with it all edits within
+)
 
-// Prepend inserts a header line above the first one with the same ID. Without one it goes below the Via lines (a Via:
-// on top). Of two prepended to the same place the later is above: Prepend Via, Record-Route as RFC 3261 §16.6 says.
-func (e *Edit) Prepend(id HeaderID, value []byte) {}
+// Begin starts a new set of edits to m, which must have scanned without error and must not be scanned into or changed
+// until AppendTo or Commit. Surplus white space in the start line goes (strict writing).
+func (e *Edit) Begin(m *Msg) {
+	e.m, e.err, e.ops, e.text = m, nil, e.ops[:0], e.text[:0]
+	if m.oddStart {
+		e.tidyStart()
+	}
+}
 
-// Append inserts a header line after the last one with the same ID or, without one, at the end of the headers.
-func (e *Edit) Append(f Field) {}
+// Err returns the first error of the edits so far.
+func (e *Edit) Err() error { return e.err }
 
-// SetValue replaces the whole value of header line i.
-func (e *Edit) SetValue(i int, value []byte) {}
+// add queues an operation whose text is what e.text holds from index text on.
+func (e *Edit) add(o op, text int) {
+	if e.err != nil {
+		return
+	}
+	o.text, o.until = int32(text), int32(len(e.text))
+	if o.kind == opInsert {
+		if o.order == 0 {
+			o.order = int32(len(e.ops) + 1)
+		}
+	} else {
+		for i := range e.ops {
+			if p := &e.ops[i]; p.kind == o.kind && p.off == o.off && p.end == o.end {
+				*p = o // the same bytes again: the later edit holds
+				return
+			}
+		}
+	}
+	e.ops = append(e.ops, o)
+}
 
-// Set replaces the value of the first header line with this ID and removes others, or appends one.
-func (e *Edit) Set(id HeaderID, value []byte) {}
+// check keeps ErrUnsafe when v cannot be written into a header value.
+func (e *Edit) check(what string, ok bool) bool {
+	if e.err == nil && !ok {
+		e.err = fmt.Errorf("%s: %w", what, ErrUnsafe)
+	}
+	return e.err == nil
+}
 
-// RemoveLine removes header line i.
-func (e *Edit) RemoveLine(i int) {}
+// replace queues text for a span.
+func (e *Edit) replace(s Span, text ...[]byte) {
+	n := len(e.text)
+	for _, t := range text {
+		e.text = append(e.text, t...)
+	}
+	e.add(op{kind: opReplace, off: int32(s.Off), end: int32(s.End)}, n)
+}
 
-// RemoveAll removes all header lines with this ID.
-func (e *Edit) RemoveAll(id HeaderID) {}
+// Replace puts text in the place of any span of the start line or of a header value.
+func (e *Edit) Replace(s Span, text []byte) {
+	if e.check("replace", safe(text)) {
+		e.replace(s, text)
+	}
+}
 
-// RemoveValue removes one value (as Values gave it) from header line i, with its comma; the line goes with its last value.
-func (e *Edit) RemoveValue(i int, v Span) {}
+// InsertAt puts text before offset off of the start line or of a header value.
+func (e *Edit) InsertAt(off uint16, text []byte) {
+	if e.check("insert", safe(text)) {
+		n := len(e.text)
+		e.text = append(e.text, text...)
+		e.add(op{kind: opInsert, off: int32(off), end: int32(off)}, n)
+	}
+}
 
-// PopVia removes the top Via value (RFC 3261 §16.7 step 3).
-func (e *Edit) PopVia() {}
-
-// PopRoute removes the first n Route values.
-func (e *Edit) PopRoute(n int) {}
-
-// SetSource adds received and rport to the top Via value of a request that came from src (RFC 3261 §18.2.1, RFC 3581 §4).
-func (e *Edit) SetSource(src netip.AddrPort) {}
-
-// SetMaxForwards writes Max-Forwards: n, adding the header when there is none.
-func (e *Edit) SetMaxForwards(n int) {}
-
-// SetBody replaces the body and sets Content-Length; contentType is left as it was when it is nil. An empty body removes Content-Type.
-func (e *Edit) SetBody(contentType, body []byte) {}
-
-// Replace puts text in the place of any span of the message.
-func (e *Edit) Replace(s Span, text []byte) {}
-
-// AppendTo appends the edited message to dst. It allocates only when dst lacks room.
-func (e *Edit) AppendTo(dst []byte) ([]byte, error) { return dst, e.err }
+// insertLine queues a header line at off. Of lines put in front of the same place the later is above.
+func (e *Edit) insertLine(off uint16, f Field, front bool) {
+	n := len(e.text)
+	var err error
+	if e.text, err = AppendField(e.text, f); err != nil {
+		if e.err == nil {
+			e.err = err
+		}
+		return
+	}
+	o := op{kind: opInsert, off: int32(off), end: int32(off)}
+	if front {
+		o.order = -int32(len(e.ops) + 1)
+	}
+	e.add(o, n)
+}
 
 // Commit writes the edited message to dst[:0] (grown when needed), scans it into the message that was edited and begins
-// anew, so that what runs next sees the edits. dst must not be the message's own bytes.
-func (e *Edit) Commit(dst []byte) ([]byte, error) { return dst, e.err }
+// anew, so that what runs next sees the edits. dst must not share memory with the message.
+func (e *Edit) Commit(dst []byte) ([]byte, error) {
+	out, err := e.AppendTo(dst[:0])
+	if err != nil {
+		return out, err
+	}
+	if err := e.m.Scan(out); err != nil {
+		return out, fmt.Errorf("read edited message: %w", err)
+	}
+	e.Begin(e.m)
+	return out, nil
+}

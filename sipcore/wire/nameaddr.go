@@ -9,7 +9,18 @@ type NameAddr struct {
 }
 
 // ParseNameAddr takes one value apart, not several separated by commas. The URI in it is not looked into.
-func ParseNameAddr(b []byte) (NameAddr, error) { return NameAddr{}, ErrAddr }
+func ParseNameAddr(b []byte) (NameAddr, error) {
+	p, ok := splitAddr(b)
+	if !ok {
+		return NameAddr{}, ErrAddr
+	}
+	return NameAddr{
+		Display: b[p.display:p.displayEnd],
+		URI:     b[p.uri:p.uriEnd],
+		Params:  b[p.params:],
+		Angle:   p.angle,
+	}, nil
+}
 
 // Param finds a header parameter by name (any letter case).
 func (a *NameAddr) Param(name string) (value []byte, ok bool) { return Param(a.Params, name) }

@@ -23,7 +23,9 @@ func (p *Params) Next() (name, value []byte, ok bool) {
 		for i < len(b) && b[i] != ';' {
 			switch {
 			case b[i] == '"':
-				i = quoteEnd(b, i)
+				if i = quoteEnd(b, i); i < 0 {
+					i = len(b)
+				}
 				continue
 			case b[i] == '=' && eq < 0:
 				eq = i

@@ -35,7 +35,9 @@ func valueEnd(b []byte, off int) int {
 		case ',':
 			return i
 		case '"':
-			i = quoteEnd(b, i) - 1
+			if i = quoteEnd(b, i) - 1; i < 0 {
+				return len(b)
+			}
 		case '<':
 			for i++; i < len(b) && b[i] != '>'; i++ {
 			}

@@ -149,16 +149,19 @@ func (v *Via) param(b []byte, i int) (next, stop int) {
 	}
 	name := b[off:i]
 	stop = i
+	val := span(i, i) // where a value would go
 	i = skipLWS(b, i)
-	var val Span
 	if i < len(b) && b[i] == '=' {
 		i = skipLWS(b, i+1)
 		at := i
 		if i < len(b) && b[i] == '"' {
-			i = quoteEnd(b, i)
-		}
-		for i < len(b) && b[i] != ';' && b[i] != ',' && !isSpace(b[i]) {
-			i++
+			if i = quoteEnd(b, i); i < 0 {
+				return at, at // the quote is not what ends a value, so the caller fails
+			}
+		} else {
+			for i < len(b) && class[b[i]]&classVia != 0 {
+				i++
+			}
 		}
 		val, stop = span(at, i), i
 		i = skipLWS(b, i)
