@@ -31,11 +31,7 @@ type server struct {
 func NewHandler(o ServerOptions) http.Handler {
 	mux := http.NewServeMux()
 	newServer(mux, o)
-	mux.HandleFunc("GET /livez", probe(o.Backend.Live))
-	mux.HandleFunc("GET /readyz", probe(o.Backend.Ready))
-	if o.Metrics != nil {
-		mux.Handle("GET /metrics", o.Metrics)
-	}
+	addProbes(mux, o.Backend, o.Metrics)
 	return mux
 }
 
@@ -195,4 +191,19 @@ func callerUID(ctx context.Context) string {
 		return strconv.FormatUint(uint64(uid), 10)
 	}
 	return ""
+}
+
+// NewProbes returns a handler with only /livez, /readyz and metrics: what may be shown to a network.
+func NewProbes(b Backend, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	addProbes(mux, b, metrics)
+	return mux
+}
+
+func addProbes(mux *http.ServeMux, b Backend, metrics http.Handler) {
+	mux.HandleFunc("GET /livez", probe(b.Live))
+	mux.HandleFunc("GET /readyz", probe(b.Ready))
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
 }

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdline/cluster/api"
+)
+
+// screenful is how many rows calls and registrations show when nothing is said.
+const screenful = 50
+
+func (a *app) callsCmd() *cobra.Command {
+	var f api.CallFilter
+	c := &cobra.Command{
+		Use: "calls", Short: "Calls being set up or established, cluster-wide",
+		Args: needs(),
+	}
+	c.Flags().StringVar(&f.Domain, "domain", "", "only those of this domain")
+	c.Flags().IntVar(&f.Limit, "limit", screenful, "at most so many (0: all)")
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			calls, err := cl.ListCalls(ctx, f)
+			if err != nil {
+				return err
+			}
+			return a.print(*asJSON, calls, func() error { return a.writeCalls(calls, time.Now()) })
+		})
+	}
+	return c
+}
+
+func (a *app) writeCalls(calls api.Calls, now time.Time) error {
+	t := newTable("CALL", "STATE", "FROM", "TO", "VIA", "HOME", "AGE")
+	for _, k := range calls.Calls {
+		age := ago(k.Created, now)
+		if !k.Answered.IsZero() {
+			age = ago(k.Answered, now)
+		}
+		t.row(fmt.Sprint(k.Number), k.State, k.From, k.To, orDash(k.Pool), k.Home, age)
+	}
+	if err := t.write(a.out); err != nil {
+		return err
+	}
+	return a.rest(len(calls.Calls), calls.Total, "calls")
+}
+
+// rest says how many rows there are beyond those shown.
+func (a *app) rest(shown, total int, what string) error {
+	if shown < total {
+		return a.say("%d of %d %s shown: --limit 0 shows all", shown, total, what)
+	}
+	return a.say("%d %s", total, what)
+}

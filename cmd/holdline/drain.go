@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"holdline/cluster/api"
+)
+
+func (a *app) drainCmd() *cobra.Command {
+	return a.drainingCmd(true, "drain", "Move a node's VIP groups away and keep it from owning any",
+		`Hands every VIP group of the node to other nodes, calls and registrations with them, and keeps it from owning any until
+"holdline undrain". Use it before maintenance. The node stays a member and a voter.`, "%s owns nothing now: work on it, then `holdline undrain`")
+}
+
+func (a *app) undrainCmd() *cobra.Command {
+	return a.drainingCmd(false, "undrain", "Let a drained node own VIP groups again",
+		"Lets a drained node own VIP groups again. They do not move back by themselves: see holdline vip move.", "%s may own VIP groups again")
+}
+
+func (a *app) drainingCmd(draining bool, use, short, long, told string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Long: long, Args: needs()}
+	node := c.Flags().String("node", "", "name of the node (default: this one)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			if err := cl.SetDraining(ctx, *node, draining); err != nil {
+				return err
+			}
+			who := "this node"
+			if *node != "" {
+				who = "node " + *node
+			}
+			return a.say(told, who)
+		})
+	}
+	return c
+}
+
+func (a *app) leaveCmd() *cobra.Command {
+	var r api.LeaveRequest
+	c := &cobra.Command{
+		Use:   "leave",
+		Short: "Take this node out of the cluster",
+		Long: `Hands this node's VIP groups to the others, removes it from the cluster, and forgets its identity. The daemon goes on
+running, unconfigured, and may join again.`,
+		Args: needs(),
+	}
+	c.Flags().BoolVar(&r.Force, "force", false, "also when the cluster is no longer highly available without it")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			if err := cl.Leave(ctx, r); err != nil {
+				return err
+			}
+			return a.say("this node has left the cluster")
+		})
+	}
+	return c
+}

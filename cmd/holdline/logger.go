@@ -1,0 +1,22 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+)
+
+// logFlag adds --log-level.
+func logFlag(c *cobra.Command) *string {
+	return c.Flags().String("log-level", "info", "debug, info, warn or error")
+}
+
+// newLogger logs to w, one line per event.
+func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, &usageError{"log level " + level + " is not known: choose debug, info, warn or error"}
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdline/cluster/api"
+)
+
+func (a *app) memberAddCmd() *cobra.Command {
+	var m api.Member
+	c := &cobra.Command{
+		Use: "add POOL NAME --address HOST[:PORT]", Short: "Add a gateway to a pool",
+		Long: `Adds a gateway. Requests from its sources are trusted without a password and routed by the domain they name; without
+--source that is its own address.`,
+		Example: "  holdline pool member add carriers gw1 --address 10.77.0.22:5080 --source 10.77.0.0/28",
+		Args:    needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
+	}
+	c.Flags().StringVar(&m.Address, "address", "", "IP address or host name, with or without port (5060)")
+	c.Flags().StringArrayVar(&m.Sources, "source", nil, "network its requests come from; may be repeated")
+	c.Flags().Uint32Var(&m.Weight, "weight", 0, "share of calls with the weighted algorithm (default 1)")
+	c.Flags().Uint32Var(&m.MaxCalls, "max-calls", 0, "limit over the whole cluster (0: none)")
+	c.Flags().StringVar(&m.Transport, "transport", "udp", "udp, tcp or tls")
+	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through (default: the call's own)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := required(c, "address"); err != nil {
+			return err
+		}
+		m.Name = args[1]
+		if err := m.Validate(); err != nil {
+			return err
+		}
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			if err := cl.AddMember(ctx, args[0], m); err != nil {
+				return err
+			}
+			return a.say("member %s added to pool %s", m.Name, args[0])
+		})
+	}
+	return c
+}
+
+func (a *app) memberRemoveCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "remove POOL NAME", Short: "Remove a gateway from a pool; its calls go on",
+		Args: needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c, func(ctx context.Context, cl *api.Client) error {
+				if err := cl.RemoveMember(ctx, args[0], args[1]); err != nil {
+					return err
+				}
+				return a.say("member %s removed from pool %s", args[1], args[0])
+			})
+		},
+	}
+}
+
+func (a *app) memberListCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use: "list [POOL]", Short: "List the gateways of a pool, or of all",
+		Args: atMost("POOL"), ValidArgsFunction: a.complete(poolNames),
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			pools, err := cl.ListPools(ctx)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				if pools, err = onlyPool(pools, args[0]); err != nil {
+					return err
+				}
+			}
+			return a.print(*asJSON, pools, func() error { return memberTable(pools).write(a.out) })
+		})
+	}
+	return c
+}
+
+func onlyPool(pools []api.Pool, name string) ([]api.Pool, error) {
+	for _, p := range pools {
+		if p.Name == name {
+			return []api.Pool{p}, nil
+		}
+	}
+	return nil, api.Errorf(api.CodeNotFound, "pool %s does not exist: see `holdline pool list`", name)
+}
+
+func memberTable(pools []api.Pool) *table {
+	t := newTable("POOL", "MEMBER", "ADDRESS", "TRANSPORT", "SOURCES", "WEIGHT", "CALLS", "LIMIT", "VIP")
+	for _, p := range pools {
+		for _, m := range p.Members {
+			limit := "-"
+			if m.MaxCalls > 0 {
+				limit = fmt.Sprint(m.MaxCalls)
+			}
+			t.row(p.Name, m.Name, m.Address, m.Transport, orDash(strings.Join(m.Sources, " ")), fmt.Sprint(max(m.Weight, 1)), fmt.Sprint(m.Calls), limit, orDash(m.Group))
+		}
+	}
+	return t
+}

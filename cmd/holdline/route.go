@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"holdline/cluster/api"
+)
+
+func (a *app) routeCmd() *cobra.Command {
+	c := noun("route", "Which calls go to which pool", a.routeAddCmd(), a.routeRemoveCmd(), a.routeListCmd())
+	c.Long = "A call to somebody who is not a user of the domain goes to the pool of the longest prefix of the dialled user part."
+	return c
+}
+
+func (a *app) routeAddCmd() *cobra.Command {
+	var r api.Route
+	c := &cobra.Command{
+		Use: "add DOMAIN --prefix PREFIX --pool POOL", Short: "Send calls of a domain to a pool",
+		Example: `  holdline route add example.com --prefix '' --pool carriers
+  holdline route add example.com --prefix 00 --pool abroad --strip 2`,
+		Args: needs("DOMAIN"), ValidArgsFunction: a.complete(domainNames),
+	}
+	c.Flags().StringVar(&r.Prefix, "prefix", "", "beginning of the dialled user part; empty: all")
+	c.Flags().StringVar(&r.Pool, "pool", "", "pool that gets the calls")
+	c.Flags().Uint32Var(&r.Strip, "strip", 0, "characters to remove from the front of the user part")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := required(c, "pool"); err != nil {
+			return err
+		}
+		r.Domain = args[0]
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			if err := cl.AddRoute(ctx, r); err != nil {
+				return err
+			}
+			return a.say("calls of %s to '%s…' go to pool %s", r.Domain, r.Prefix, r.Pool)
+		})
+	}
+	return c
+}
+
+func (a *app) routeRemoveCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use: "remove DOMAIN --prefix PREFIX", Short: "Remove a route",
+		Args: needs("DOMAIN"), ValidArgsFunction: a.complete(domainNames),
+	}
+	prefix := c.Flags().String("prefix", "", "the route's prefix; '' is the one for all")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !c.Flags().Changed("prefix") {
+			return &usageError{"holdline route remove needs --prefix: '' is the route for all numbers"}
+		}
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			if err := cl.RemoveRoute(ctx, args[0], *prefix); err != nil {
+				return err
+			}
+			return a.say("route of %s for '%s…' removed", args[0], *prefix)
+		})
+	}
+	return c
+}
+
+func (a *app) routeListCmd() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List the routes", Args: needs()}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			routes, err := cl.ListRoutes(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(*asJSON, routes, func() error {
+				t := newTable("DOMAIN", "PREFIX", "POOL", "STRIP")
+				for _, r := range routes {
+					t.row(r.Domain, "'"+r.Prefix+"'", r.Pool, fmt.Sprint(r.Strip))
+				}
+				return t.write(a.out)
+			})
+		})
+	}
+	return c
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"holdline/cluster/api"
+)
+
+// node is what serve runs: cluster.Node.
+type node interface {
+	api.Backend
+	Metrics() http.Handler
+	// Close hands the groups over, stops everything and returns when it is done.
+	Close() error
+}
+
+// serveOptions are what the command line and the configuration file come to.
+type serveOptions struct {
+	config
+	metrics string
+	log     *slog.Logger
+}
+
+func (a *app) serveCmd() *cobra.Command {
+	var dataDir, metrics string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon",
+		Long: `Runs the daemon in the foreground; systemd runs it as holdline.service. A new daemon is unconfigured and waits on its socket for
+"holdline init" or "holdline join"; later it takes up its place by itself.
+
+It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a second signal ends it at once.`,
+		Args: needs(),
+	}
+	c.Flags().StringVar(&dataDir, "data-dir", "", "identity, keys, log and snapshots (default: data_dir in the config file, else "+defaultDataDir+")")
+	c.Flags().StringVar(&metrics, "metrics", "", "also serve /metrics, /livez and /readyz over TCP on this ADDRESS:PORT (default: only on the admin socket)")
+	level := logFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		o := serveOptions{metrics: metrics}
+		var err error
+		if o.log, err = newLogger(a.err, *level); err != nil {
+			return err
+		}
+		if o.config, err = loadConfig(a.config); err != nil {
+			return err
+		}
+		if o.Socket, err = a.socketPath(); err != nil {
+			return err
+		}
+		if dataDir != "" {
+			o.DataDir = dataDir
+		}
+		if o.DataDir, err = filepath.Abs(o.DataDir); err != nil {
+			return fmt.Errorf("finding the data directory: %w", err)
+		}
+		if o.Socket, err = filepath.Abs(o.Socket); err != nil {
+			return fmt.Errorf("finding the directory of the socket: %w", err)
+		}
+		return serve(c.Context(), o)
+	}
+	return c
+}
+
+// serve runs the daemon until ctx ends or one of its parts fails.
+func serve(ctx context.Context, o serveOptions) (err error) {
+	l, err := api.Listen(o.Socket)
+	if err != nil {
+		return err
+	}
+	defer l.Close() // api.Serve closes it too; this one is for what fails before
+	var metrics net.Listener
+	if o.metrics != "" {
+		if metrics, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.metrics); err != nil {
+			return fmt.Errorf("listening for metrics: %w: choose another --metrics ADDRESS:PORT", err)
+		}
+		defer metrics.Close()
+	}
+	n, err := openNode(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return api.Serve(gctx, l, api.NewHandler(api.ServerOptions{Backend: n, Metrics: n.Metrics(), Logger: o.log}), o.log)
+	})
+	if metrics != nil {
+		g.Go(func() error { return api.Serve(gctx, metrics, api.NewProbes(n, n.Metrics()), o.log) })
+	}
+	g.Go(func() error { return supervise(gctx, n, systemd{log: o.log}, o.log) })
+	o.log.Info("serving", "socket", o.Socket, "data_dir", o.DataDir, "version", version)
+	err = g.Wait()
+	o.log.Info("stopping")
+	return err
+}
+
+// checkEvery is how often the status line is renewed where systemd sets no watchdog interval.
+const checkEvery = 5 * time.Second

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdline/cluster/api"
+)
+
+func (a *app) statusCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Whether the cluster survives the next fault; nodes, VIPs, raft",
+		Long: `Shows the cluster as this node sees it. The first line says whether it is highly available, and if not, why; then what is
+wrong and what to do about it.
+
+Exit code: 0 when HA is "yes", 3 when it is anything else, 1 when the daemon gives no answer.`,
+		Args: needs(),
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			st, err := cl.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if err := a.print(*asJSON, st, func() error { return a.writeStatus(st) }); err != nil {
+				return err
+			}
+			if st.HA.Level != api.HAYes {
+				return exitCode(exitDegraded)
+			}
+			return nil
+		})
+	}
+	return c
+}
+
+func (a *app) writeStatus(st api.Status) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "HA: %s\n", st.HA.Summary)
+	for _, p := range st.HA.Problems {
+		fmt.Fprintf(&b, "  ! %s\n", p.What)
+		if p.Do != "" {
+			fmt.Fprintf(&b, "    %s\n", p.Do)
+		}
+	}
+	if len(st.Nodes) > 0 {
+		b.WriteByte('\n')
+		if err := nodeTable(st.Nodes, st.Time).write(&b); err != nil {
+			return err
+		}
+	}
+	if len(st.VIPs) > 0 {
+		b.WriteByte('\n')
+		if err := groupTable(st.VIPs, st.Time).write(&b); err != nil {
+			return err
+		}
+	}
+	if st.HA.Level != api.HAUnconfigured {
+		b.WriteByte('\n')
+		if err := raftTable(st.Raft).write(&b); err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "\n%d domains, %d users, %d registrations, %d calls\n",
+			st.Counts.Domains, st.Counts.Users, st.Counts.Registrations, st.Counts.Calls)
+	}
+	return a.say("%s", strings.TrimRight(b.String(), "\n"))
+}
+
+// nodeTable marks the node that answers with a star.
+func nodeTable(nodes []api.Node, now time.Time) *table {
+	t := newTable("NODE", "ADDRESS", "STATE", "ROLE", "GUARD", "OWNS", "HEARD", "VERSION")
+	for _, n := range nodes {
+		name, heard := n.Name, ago(n.LastHeard, now)
+		if n.Self {
+			name, heard = name+" *", "self"
+		}
+		t.row(name, n.Listen, n.State, role(n), map[bool]string{true: "ok", false: "down"}[n.Guard], orDash(strings.Join(n.Groups, " ")), heard, orDash(n.Version))
+	}
+	return t
+}
+
+func role(n api.Node) string {
+	r := "waits" // for a third
+	switch {
+	case n.Leader:
+		r = "leader"
+	case n.Voter:
+		r = "voter"
+	}
+	if n.Draining {
+		r += ", draining"
+	}
+	return r
+}
+
+func groupTable(groups []api.Group, now time.Time) *table {
+	t := newTable("VIP", "ADDRESS", "OWNER", "SINCE", "HOME", "EPOCH", "CALLS")
+	for _, g := range groups {
+		owner := g.Owner
+		if owner == "" {
+			owner = "nobody"
+		}
+		t.row(g.Name, addresses(g.VIPs), owner, ago(g.Since, now), orDash(g.HomeNode), fmt.Sprint(g.Epoch), fmt.Sprint(g.Calls))
+	}
+	return t
+}
+
+func raftTable(r api.Raft) *table {
+	t := newTable("RAFT", "LEADER", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTERS", "LEVEL", "CONTACT")
+	contact := "-"
+	switch {
+	case r.LastContactMS >= 0 && r.State == "leader":
+		contact = "self"
+	case r.LastContactMS >= 0:
+		contact = short(time.Duration(r.LastContactMS) * time.Millisecond)
+	}
+	leader := r.Leader
+	if leader == "" {
+		leader = "none"
+	}
+	t.row(r.State, leader, fmt.Sprint(r.Term), fmt.Sprint(r.LastIndex), fmt.Sprint(r.CommitIndex), fmt.Sprint(r.AppliedIndex),
+		fmt.Sprint(r.Voters), fmt.Sprint(r.FeatureLevel), contact)
+	return t
+}
