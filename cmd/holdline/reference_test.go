@@ -62,7 +62,7 @@ func reference(t *testing.T) map[string]string {
 	fmt.Fprintf(index, "\nEvery command takes `--socket PATH` (the daemon's admin socket; else `$HOLDLINE_SOCKET`, else what the configuration file says) and\n`--config FILE`. Every command that reads takes `--json`.\n")
 	fmt.Fprintf(index, "\nExit codes: 0 done; 1 the operation did not happen, or a check failed; 2 the command line is wrong; 3 `status` only: HA is not \"yes\".\nAn error is one line on stderr: what is wrong, then what to do.\n\n| Command | What it does |\n|---|---|\n")
 	for _, c := range root.Commands() {
-		if c.Hidden || !c.IsAvailableCommand() || c.Name() == "help" || c.Name() == "completion" {
+		if !documented(c) {
 			continue
 		}
 		var b bytes.Buffer
@@ -75,10 +75,17 @@ func reference(t *testing.T) map[string]string {
 	return pages
 }
 
+// documented leaves out what cobra adds by itself.
+func documented(c *cobra.Command) bool {
+	return !c.Hidden && c.Name() != "help" && c.Name() != "completion"
+}
+
 func line(index *bytes.Buffer, c *cobra.Command, page string) {
 	if c.HasAvailableSubCommands() {
 		for _, sub := range c.Commands() {
-			line(index, sub, page)
+			if documented(sub) {
+				line(index, sub, page)
+			}
 		}
 		return
 	}
@@ -95,6 +102,8 @@ func page(t *testing.T, b *bytes.Buffer, c *cobra.Command) {
 	text, _, _ = strings.Cut(text, "\n### Options inherited")
 	b.WriteString(strings.TrimSpace(text) + "\n\n")
 	for _, sub := range c.Commands() {
-		page(t, b, sub)
+		if documented(sub) {
+			page(t, b, sub)
+		}
 	}
 }
