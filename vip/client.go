@@ -3,56 +3,297 @@ package vip
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // ErrNotConnected means that no guard is reachable just now; the client goes on trying.
 var ErrNotConnected = errors.New("the guard is not connected: see that \"holdline guard\" runs on this machine")
 
+// How long the client waits.
+const (
+	requestTimeout = 10 * time.Second // the guard may have to write guard.json to a slow disk
+	redialFirst    = 20 * time.Millisecond
+	redialMax      = 500 * time.Millisecond
+)
+
 // Client is the core's side of the guard. All methods are safe for concurrent use; Lease, Owner, Beat and
 // SetHealth are wait-free and make no system call.
-type Client struct{}
+type Client struct {
+	runDir string
+	clock  Clock
+	shm    atomic.Pointer[sharedMemory]
+	health atomic.Uint32
+	queue  *eventQueue
+	cancel context.CancelFunc
+	done   chan struct{} // run has returned
+
+	configMu sync.Mutex // one configure at a time, so that the latest one wins
+
+	mu      sync.Mutex
+	session *session         // nil: not connected
+	cfg     *Config          // as last given to Configure
+	held    map[uint32]uint64 // ballot of each group told as acquired
+	retired []*sharedMemory  // mappings that a reader may still be in
+}
 
 // Dial connects to the guard of a run directory, maps its shared memory, and from then on reconnects by itself
 // (and configures again) until Close. It waits for the first connection as long as ctx lasts.
 func Dial(ctx context.Context, runDir string) (*Client, error) {
-	return nil, ErrNotConnected
+	runCtx, cancel := context.WithCancel(context.Background())
+	c := &Client{
+		runDir: runDir, clock: NewClock(), queue: newEventQueue(), cancel: cancel,
+		done: make(chan struct{}), held: map[uint32]uint64{},
+	}
+	var s *session
+	var err error
+	for wait := redialFirst; ; wait = min(2*wait, redialMax) {
+		if s, err = c.connect(ctx); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			cancel()
+			c.queue.close()
+			return nil, fmt.Errorf("connect to guard: %w", err)
+		case <-time.After(wait):
+		}
+	}
+	go c.run(runCtx, s)
+	return c, nil
+}
+
+// connect makes a session in which the guard has taken this process for its core.
+func (c *Client) connect(ctx context.Context) (*session, error) {
+	s, err := dialSession(ctx, c.runDir, c.event)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.hello(ctx, true); err != nil {
+		s.close(err)
+		return nil, err
+	}
+	m, err := openShared(c.runDir)
+	if err != nil {
+		s.close(err)
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.shm.Load(); old != nil && old.inode == m.inode {
+		m.close()
+	} else {
+		if old != nil {
+			c.retired = append(c.retired, old)
+		}
+		m.health.Store(uint64(c.health.Load()))
+		c.shm.Store(m)
+	}
+	c.session = s
+	return s, nil
+}
+
+// run keeps a session until ctx ends.
+func (c *Client) run(ctx context.Context, s *session) {
+	defer close(c.done)
+	for {
+		c.welcome(s)
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			s.bye()
+		}
+		c.lost(s)
+		if ctx.Err() != nil {
+			return
+		}
+		for wait := redialFirst; ; wait = min(2*wait, redialMax) {
+			var err error
+			if s, err = c.connect(ctx); err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+		}
+	}
+}
+
+// welcome hands the configuration over, if there is one, and reports the connection.
+func (c *Client) welcome(s *session) {
+	c.mu.Lock()
+	have := c.cfg != nil
+	c.mu.Unlock()
+	if have {
+		if err := c.configure(s); err != nil {
+			if s.alive() {
+				c.queue.put(Alarm{Text: err.Error()})
+			}
+			return
+		}
+	}
+	c.queue.put(Connected{})
+}
+
+// lost reports the end of a session: whatever was held is held no longer.
+func (c *Client) lost(s *session) {
+	c.mu.Lock()
+	c.session = nil
+	held := c.held
+	c.held = map[uint32]uint64{}
+	c.mu.Unlock()
+	for group, ballot := range held {
+		c.queue.put(Lost{Group: group, Ballot: ballot, Reason: "guard lost"})
+	}
+	c.queue.put(Disconnected{Reason: s.reason().Error()})
+}
+
+// event takes in an event of the guard, on the session's reading goroutine.
+func (c *Client) event(e Event) {
+	c.mu.Lock()
+	switch e := e.(type) {
+	case Acquired:
+		c.held[e.Group] = e.Ballot
+	case Lost:
+		delete(c.held, e.Group)
+	}
+	c.mu.Unlock()
+	c.queue.put(e)
+}
+
+func (c *Client) current() (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return nil, ErrNotConnected
+	}
+	return c.session, nil
 }
 
 // Configure hands a configuration to the guard and waits until it has taken or refused it. The client keeps it
 // and hands it over again after a reconnect. With ErrNotConnected it is kept too.
-func (c *Client) Configure(cfg Config) error { return ErrNotConnected }
+func (c *Client) Configure(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.cfg = cfg.clone()
+	c.mu.Unlock()
+	s, err := c.current()
+	if err != nil {
+		return fmt.Errorf("configure guard: %w", err)
+	}
+	return c.configure(s)
+}
+
+func (c *Client) configure(s *session) error {
+	c.configMu.Lock()
+	defer c.configMu.Unlock()
+	c.mu.Lock()
+	cfg := c.cfg
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	if _, err := s.call(ctx, request{Op: opConfigure, Config: cfg}); err != nil {
+		return fmt.Errorf("configure guard: %w", err)
+	}
+	return nil
+}
 
 // Events delivers what the guard tells, in order; it must be read. After a reconnect the present state comes
 // first: Acquired or Owner for every group. It is closed by Close.
-func (c *Client) Events() <-chan Event { return nil }
+func (c *Client) Events() <-chan Event { return c.queue.out }
 
-// Lease tells whether this node holds a group now, with which ballot, and since when and until when by Now.
+// Lease tells whether this node holds a group now, with which ballot, and since when and until when by Clock.Now.
 func (c *Client) Lease(group uint32) (ballot uint64, since, until int64, ok bool) {
-	return 0, 0, 0, false
+	slot := c.shm.Load().slot(group)
+	if slot == nil {
+		return 0, 0, 0, false
+	}
+	v, ok := slot.read()
+	if !ok || v.ballot == 0 || c.clock.Now() >= v.until {
+		return 0, 0, 0, false
+	}
+	return v.ballot, v.since, v.until, true
 }
 
 // Owner tells who owns a group, as far as this node has heard; 0 = nobody known.
-func (c *Client) Owner(group uint32) (node uint32, ballot uint64) { return 0, 0 }
+func (c *Client) Owner(group uint32) (node uint32, ballot uint64) {
+	slot := c.shm.Load().slot(group)
+	if slot == nil {
+		return 0, 0
+	}
+	v, _ := slot.read()
+	return v.owner, v.ownerBallot
+}
+
+// Clock returns the clock in which Lease answers.
+func (c *Client) Clock() Clock { return c.clock }
 
 // Release gives a group away in a planned move: to a node, or to = 0: to any. It returns when the guard has
-// begun; Lost follows. The caller flushes its commits beforehand.
-func (c *Client) Release(group, to uint32) error { return ErrNotConnected }
+// begun; Lost follows, or an Alarm when nobody takes it within half a second. The caller flushes its commits beforehand.
+func (c *Client) Release(group, to uint32) error {
+	s, err := c.current()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		_, err = s.call(ctx, request{Op: opRelease, Group: group, To: to})
+	}
+	if err != nil {
+		return fmt.Errorf("release group %d: %w", group, err)
+	}
+	return nil
+}
 
 // SetHealth ranks this node as a candidate: 0 = healthy, higher is worse.
-func (c *Client) SetHealth(score uint32) {}
+func (c *Client) SetHealth(score uint32) {
+	c.health.Store(score)
+	c.shm.Load().health.Store(uint64(score))
+}
 
 // Beat counts up the core's progress: call it from the core's working loop at least every 100 ms. After 500 ms without
 // it the guard drops every group.
-func (c *Client) Beat() {}
+func (c *Client) Beat() { c.shm.Load().beat.Add(1) }
 
 // Status asks the guard for its account of itself.
-func (c *Client) Status(ctx context.Context) (Status, error) { return Status{}, ErrNotConnected }
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	s, err := c.current()
+	if err != nil {
+		return Status{}, err
+	}
+	return s.status(ctx)
+}
 
 // Close disconnects, stops reconnecting and closes Events. The guard takes it as the core's end and gives away
-// every group still held.
-func (c *Client) Close() error { return nil }
+// every group still held. No other method may be running or called afterwards.
+func (c *Client) Close() error {
+	c.cancel()
+	<-c.done
+	c.queue.close()
+	c.shm.Load().close()
+	for _, m := range c.retired {
+		m.close()
+	}
+	return nil
+}
 
 // QueryStatus asks the guard of a run directory for its status without becoming its core.
 func QueryStatus(ctx context.Context, runDir string) (Status, error) {
-	return Status{}, ErrNotConnected
+	s, err := dialSession(ctx, runDir, func(Event) {})
+	if err != nil {
+		return Status{}, err
+	}
+	defer s.close(net.ErrClosed)
+	if err := s.hello(ctx, false); err != nil {
+		return Status{}, err
+	}
+	return s.status(ctx)
 }
+
+func sockPath(runDir string) string { return filepath.Join(runDir, sockFile) }

@@ -27,6 +27,8 @@ const (
 // Config is what the guard must know of the cluster. The core derives it from the replicated state and pushes
 // it (Client.Configure) at every change.
 type Config struct {
+	// Cluster is the cluster's identity. A guard that is told another one forgets the epochs of the former.
+	Cluster string `json:"cluster"`
 	Epoch   uint64  `json:"epoch"`             // config epoch: changes with the set of voters, never goes down, starts at 1
 	Self    uint32  `json:"self"`              // number of this node
 	Nodes   []Node  `json:"nodes"`             // all nodes, this one among them
@@ -201,4 +203,20 @@ func (c *Config) voters() []uint32 {
 	}
 	slices.Sort(v)
 	return v
+}
+
+// clone copies the configuration, so that its giver may go on changing his.
+func (c *Config) clone() *Config {
+	n := *c
+	n.Nodes = slices.Clone(c.Nodes)
+	n.Groups = slices.Clone(c.Groups)
+	for i := range n.Groups {
+		n.Groups[i].VIPs = slices.Clone(n.Groups[i].VIPs)
+		n.Groups[i].Candidates = slices.Clone(n.Groups[i].Candidates)
+	}
+	n.Keys = slices.Clone(c.Keys)
+	for i := range n.Keys {
+		n.Keys[i].Secret = slices.Clone(n.Keys[i].Secret)
+	}
+	return &n
 }
