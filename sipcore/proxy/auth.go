@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"holdline/fsm/pb"
+	"holdline/sipcore/wire"
+)
+
+// Auth tells who sent a request by its digest credentials.
+type Auth interface {
+	// Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
+	// Authorization. aor is whose they are. Else challenges are the header lines of the 401 or 407 to answer.
+	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool)
+}
+
+// Registrar answers REGISTERs.
+type Registrar interface {
+	// Register judges a REGISTER for domain. Either cmd is to be committed, and Answer makes the response from its result;
+	// or resp is the response.
+	Register(in *Inbound, domain *pb.Domain, txnKey []byte) (cmd *pb.Command, resp *wire.Response)
+	// Answer makes the response from the result of the command; a result of code OK gives the 200 with all bindings.
+	// err means that nothing could be committed.
+	Answer(domain *pb.Domain, r *pb.Result, err error) *wire.Response
+}
+
+// sender is who a request comes from, as far as we trust it.
+type sender struct {
+	aor     string       // authenticated user
+	domain  *pb.Domain   // of the user, or of none
+	members []*pb.Member // pool members with this source; not empty: trusted
+	digest  bool         // credentials were checked: they are taken off the request
+}
+
+// may reports whether the sender may use gateways.
+func (w *sender) mayDialOut() bool { return w.aor != "" || len(w.members) > 0 }
+
+// identify finds out who sent a request outside a dialog: a pool member by its source address, a user of a domain
+// of ours by digest. done tells that the request has been answered with a challenge.
+func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
+	m := in.Msg
+	w.members = s.view.Config.Sources(in.Flow.Remote.Addr())
+	if len(w.members) > 0 {
+		return w, nil
+	}
+	from, err := wire.ParseURI(m.Bytes(m.From.URI))
+	if err != nil {
+		return w, nil
+	}
+	w.domain = s.domain(from.Host)
+	if w.domain == nil || s.opt.Auth == nil {
+		return w, nil
+	}
+	aor, challenges, ok := s.opt.Auth.Check(m, w.domain, true)
+	if !ok {
+		return w, &wire.Response{Status: 407, Fields: challenges}
+	}
+	w.aor, w.digest = aor, true
+	if want := s.aor(&from, w.domain); want != aor {
+		return w, &wire.Response{Status: 403, Reason: "From Names Another User"}
+	}
+	return w, nil
+}
+
+// domain returns the domain with this name or alias, as a URI names it.
+func (s *Shard) domain(host []byte) *pb.Domain {
+	var buf [128]byte
+	b := buf[:0]
+	for _, c := range host {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	if n := len(b); n > 2 && b[0] == '[' {
+		b = b[1 : n-1]
+	}
+	return s.view.Config.Domain(string(b))
+}
+
+// aor is the address-of-record that a URI names in a domain, under the domain's own name.
+func (s *Shard) aor(u *wire.URI, d *pb.Domain) string {
+	var buf [128]byte
+	b := wire.AppendUnescaped(buf[:0], u.User)
+	b = append(b, '@')
+	b = append(b, d.Name...)
+	return string(b)
+}

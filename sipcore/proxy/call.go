@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+)
+
+// kind is what a cell's transaction is to the proxy.
+type kind uint8
+
+const (
+	kindCall     kind = iota // INVITE that makes a call: replicated
+	kindReinvite             // INVITE within a dialog
+	kindBye                  // BYE of a call: its final waits for EndCall
+	kindOther                // any other request
+	kindRegister             // REGISTER for the registrar
+)
+
+// phase is how far a command has got.
+type phase uint8
+
+const (
+	phaseNone phase = iota
+	phaseWanted
+	phaseCommitting
+	phaseDone
+)
+
+// maxHeldAcks bounds the ACKs that wait for one answer's commit: one per retransmission until then.
+const maxHeldAcks = 4
+
+// call is what the proxy keeps with a cell.
+type call struct {
+	kind     kind
+	number   uint64 // of the call's record; 0: none, nothing is committed for it
+	lineEnd  int    // end of the request line in Cell.Request
+	loop     uint32 // loop hash of the request
+	tagHash  uint32 // of the caller's From tag
+	source   transport.Flow
+	pinned   bool   // the caller is behind NAT
+	respTag  uint32 // To tag of our own responses
+	targets  []*pb.Target
+	next     int // first target without a leg
+	serial   bool
+	noMore   bool // 6xx, CANCEL, or answered: no further targets
+	answered bool
+	decided  bool // the final to the caller has been chosen
+	creating bool
+	cancel   phase
+
+	trying    *txn.Buf // 100, until the record is committed
+	cancelOK  *txn.Buf // 200 to the CANCEL, until it is committed
+	cancelTo  transport.Flow
+	final     *txn.Buf // final to the caller, until it is committed
+	finalCode uint16
+
+	token    dialog.Token // of the dialog that the request belongs to
+	hasToken bool
+	toTags   [4]uint64 // dialogs answered so far
+	answers  int       // AnswerCalls under way
+	acks     [maxHeldAcks]*txn.Buf
+	ackFlows [maxHeldAcks]transport.Flow
+	nAcks    int
+	reg      *regWait
+
+	calleeTag string // BYE: under which the dialog is recorded
+	byCallee  bool   // BYE: who hangs up
+}
+
+func (u *call) release() {
+	u.trying.Release()
+	u.cancelOK.Release()
+	u.final.Release()
+	for i := range u.nAcks {
+		u.acks[i].Release()
+	}
+	targets := u.targets[:0]
+	clear(u.targets)
+	*u = call{targets: targets}
+}
+
+func callOf(c *txn.Cell) *call { return c.User.(*call) }
+
+// newCell makes the cell of a request that is to be handled with state; nil when there is no room.
+func (s *Shard) newCell(in *Inbound, key txn.Key, k kind) (*txn.Cell, *call) {
+	m := in.Msg
+	c := s.tab.New(key, m.Method)
+	if c == nil {
+		return nil, nil
+	}
+	var u *call
+	if n := len(s.free); n > 0 {
+		u = s.free[n-1]
+		s.free = s.free[:n-1]
+	} else {
+		u = new(call)
+	}
+	c.User = u
+	c.Home, c.Epoch = in.Home, in.Epoch
+	c.Caller = in.Flow
+	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
+	u.kind, u.source, u.respTag = k, in.Flow, uint32(key.Hi)
+	if in.HasToken {
+		u.token, u.hasToken = in.Token, true
+	}
+	return c, u
+}

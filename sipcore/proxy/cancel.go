@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"holdline/fsm/pb"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// cancel handles a CANCEL (RFC 3261 §9.2, §16.10). Its 200 waits until the cancelling is committed; then
+// every open leg is cancelled, by whichever node owns the call by then.
+func (s *Shard) cancel(in *Inbound, key txn.Key) {
+	c := s.tab.Find(key)
+	if c == nil || !c.Invite() {
+		s.refuse(in, key, &wire.Response{Status: 481})
+		return
+	}
+	u := callOf(c)
+	switch {
+	case u.cancel == phaseCommitting:
+		s.opt.Stats.Retransmissions.Add(1)
+		return
+	case u.cancel == phaseDone || u.answered || u.decided:
+		s.reply(in, key, &wire.Response{Status: 200})
+		return
+	}
+	var tag [8]byte
+	buf := s.opt.Pool.Get(512)
+	out, err := wire.AppendResponse(buf.B, in.Msg, &wire.Response{
+		Status: 200, Source: in.Flow.Remote, ToTag: appendTag(tag[:0], u.respTag),
+	})
+	if err != nil {
+		buf.Release()
+		return
+	}
+	buf.B = out
+	u.cancelOK, u.cancelTo = buf, in.Flow
+	u.cancelTo.Remote = responseAddr(&in.Msg.Via1, in.Msg, in.Flow.Remote)
+	u.cancel, u.noMore = phaseCommitting, true
+	if !u.creating {
+		s.submitCancel(c, u)
+	}
+}
+
+// submitCancel commits the cancelling, or goes on without when the call has no record.
+func (s *Shard) submitCancel(c *txn.Cell, u *call) {
+	if u.number == 0 {
+		s.cancelCommitted(c, u)
+		return
+	}
+	cmd := &pb.CancelCall{Call: u.number, Home: c.Home, Epoch: c.Epoch}
+	s.env.Submit(&pb.Command{Op: &pb.Command_CancelCall{CancelCall: cmd}}, Commit{Kind: commitCancel, Cell: c.Ref()})
+}
+
+// cancelCommitted sends the 200 to the CANCEL and cancels what is open. With nothing open the caller gets its 487.
+func (s *Shard) cancelCommitted(c *txn.Cell, u *call) {
+	if u.cancelOK != nil {
+		s.send(u.cancelTo, u.cancelOK.B)
+		u.cancelOK.Release()
+		u.cancelOK = nil
+	}
+	u.cancel = phaseDone
+	if u.answered || u.decided {
+		return
+	}
+	for _, l := range c.Legs {
+		if l.Open {
+			s.cancelLeg(c, l)
+		}
+	}
+	if !anyOpen(c) {
+		s.finish(c, u, 487, nil)
+	}
+}
+
+// cancelLeg cancels a leg: at once when it has heard something, else with its first provisional response (§9.1).
+func (s *Shard) cancelLeg(c *txn.Cell, l *txn.Leg) {
+	switch l.State {
+	case txn.LegIdle: // its host is being looked up: it was never sent
+		s.tab.GiveUp(l, 487)
+		l.Open = false
+	case txn.LegCalling:
+		if c.Invite() {
+			l.Cancel = txn.CancelWanted
+		}
+	case txn.LegProceeding:
+		if c.Invite() && (l.Cancel == txn.CancelNone || l.Cancel == txn.CancelWanted) {
+			s.sendCancel(c, l)
+		}
+	}
+}
+
+func (s *Shard) sendCancel(c *txn.Cell, l *txn.Leg) {
+	if l.Request == nil || s.tmp.Scan(l.Request.B) != nil {
+		return
+	}
+	buf := s.opt.Pool.Get(512)
+	out, err := wire.AppendCANCEL(buf.B, &s.tmp)
+	if err != nil {
+		buf.Release()
+		return
+	}
+	buf.B = out
+	s.tab.StartCancel(l, s.now, buf)
+	s.send(l.Flow, out)
+}

@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"holdline/sipcore/dialog"
+	"holdline/sipcore/wire"
+)
+
+// Classify finds out which group owns the transaction of in.Msg, which came in by in.Flow: the home in the
+// branch of a response, in the Route token of a request, else the group it came in on. It reports false for
+// a response that is not one to a request of ours.
+func (v *View) Classify(in *Inbound) bool {
+	m := in.Msg
+	if !m.Request {
+		b, ok := parseBranch(m.Bytes(m.Via1.Branch))
+		in.Branch, in.Home = b, b.Home
+		return ok && v.isOwn(m.Bytes(m.Via1.Host), m.Via1.Port)
+	}
+	in.Home, in.Routes, in.HasToken, in.Strict = in.Flow.Group, 0, false, false
+	v.ownRoutes(in)
+	if !in.HasToken && m.Has(wire.HdrRoute) {
+		v.strictRoute(in)
+	}
+	if in.HasToken {
+		in.Home = in.Token.Home
+	}
+	return true
+}
+
+// ownRoutes counts the Route values on top that name us and reads the first token among them (§16.4). A
+// double Record-Route (RFC 5658) leaves two.
+func (v *View) ownRoutes(in *Inbound) {
+	m := in.Msg
+	if !m.Has(wire.HdrRoute) {
+		return
+	}
+	it := m.Values(wire.HdrRoute)
+	for {
+		_, span, ok := it.Next()
+		if !ok {
+			return
+		}
+		na, err := wire.ParseNameAddr(m.Bytes(span))
+		if err != nil {
+			return
+		}
+		u, err := wire.ParseURI(na.URI)
+		if err != nil || !v.isOwn(u.Host, u.Port) {
+			return
+		}
+		in.Routes++
+		if !in.HasToken {
+			v.readToken(in, &u)
+		}
+	}
+}
+
+func (v *View) readToken(in *Inbound, u *wire.URI) {
+	text, ok := u.Param(dialog.Param)
+	if !ok {
+		return
+	}
+	t, k, err := dialog.Parse(text, v.route)
+	if err == nil {
+		in.Token, in.TokenKey, in.HasToken = t, k, true
+	}
+}
+
+// strictRoute recognizes a request whose previous hop was a strict router: our Route is in the Request-URI and the
+// remote target is the last Route value (§16.4).
+func (v *View) strictRoute(in *Inbound) {
+	u, err := wire.ParseURI(in.Msg.Bytes(in.Msg.URI))
+	if err != nil || u.Scheme == wire.SchemeTel || !v.isOwn(u.Host, u.Port) {
+		return
+	}
+	v.readToken(in, &u)
+	in.Strict = in.HasToken
+}

@@ -1,0 +1,240 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// relayInDialog forwards a request of a dialog that we record-routed, by Route and our token alone: it needs no record
+// of the call, so any owner of the call's home can do it.
+func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
+	k := kindOther
+	switch {
+	case in.Msg.Method == wire.Invite:
+		k = kindReinvite
+	case in.Msg.Method == wire.Bye && in.Token.Call != 0:
+		k = kindBye
+	}
+	c, u := s.newCell(in, key, k)
+	if c == nil {
+		s.overloaded(in, key)
+		return
+	}
+	u.loop = s.loopHash(in)
+	if k == kindBye {
+		u.number = in.Token.Call
+		u.byeTag(in)
+	}
+	hop, ok := s.nextHop(in)
+	if !ok || !s.template(in, c, u, false) {
+		s.freeCell(c)
+		s.reply(in, key, &wire.Response{Status: 400})
+		return
+	}
+	l := s.tab.NewLeg(c)
+	l.Flow = hop.flow
+	if hop.flow.Remote.IsValid() {
+		s.sendLeg(c, u, l)
+		return
+	}
+	s.resolveLeg(c, u, l, hop.uri)
+}
+
+// hop is where a request of a dialog goes next.
+type hop struct {
+	flow transport.Flow // Remote is not valid when uri has yet to be looked up
+	uri  []byte
+}
+
+// nextHop applies §16.6 steps 6 and 7: the next Route that is not ours, else the remote target. Behind NAT and on
+// streams the flow in the token takes the place of the remote target's address.
+func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
+	m := in.Msg
+	side := &in.Token.Caller
+	if in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
+		side = &in.Token.Callee
+	}
+	h.flow = side.Flow
+	if s.view.face(h.flow) == nil {
+		return h, false
+	}
+	h.uri = m.Bytes(m.URI)
+	next, more := s.nextRoute(in)
+	switch {
+	case more:
+		na, err := wire.ParseNameAddr(next)
+		if err != nil {
+			return h, false
+		}
+		h.uri = na.URI
+	case side.Pinned:
+		return h, true
+	case in.Strict:
+		h.uri = s.lastRoute(m)
+	}
+	u, err := wire.ParseURI(h.uri)
+	if err != nil || u.Scheme != wire.SchemeSIP && u.Scheme != wire.SchemeSIPS {
+		return h, false
+	}
+	h.flow.Remote, h.flow.Conn = netip.AddrPort{}, 0
+	if a, literal := resolve.Literal(u.Host); literal {
+		h.flow.Remote = addrPort(a, u.EffectivePort())
+	}
+	return h, true
+}
+
+// nextRoute is the first Route value that is not ours.
+func (s *Shard) nextRoute(in *Inbound) ([]byte, bool) {
+	m := in.Msg
+	if !m.Has(wire.HdrRoute) {
+		return nil, false
+	}
+	it := m.Values(wire.HdrRoute)
+	for n := 0; ; n++ {
+		_, v, ok := it.Next()
+		if !ok {
+			return nil, false
+		}
+		if in.Strict {
+			// All but the last, which is the remote target.
+			if _, _, another := it.Next(); another {
+				return m.Bytes(v), true
+			}
+			return nil, false
+		}
+		if n >= in.Routes {
+			return m.Bytes(v), true
+		}
+	}
+}
+
+func (s *Shard) lastRoute(m *wire.Msg) []byte {
+	var last []byte
+	it := m.Values(wire.HdrRoute)
+	for {
+		_, v, ok := it.Next()
+		if !ok {
+			break
+		}
+		last = m.Bytes(v)
+	}
+	na, err := wire.ParseNameAddr(last)
+	if err != nil {
+		return nil
+	}
+	return na.URI
+}
+
+// byeTag finds the To tag under which the dialog is recorded: the callee's.
+func (u *call) byeTag(in *Inbound) {
+	m := in.Msg
+	if in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
+		u.calleeTag = string(m.Bytes(m.To.Tag))
+	} else {
+		u.calleeTag = string(m.Bytes(m.From.Tag))
+		u.byCallee = true
+	}
+}
+
+// submitEnd commits the end of a dialog; the final to the BYE waits for it. A BYE that was refused for another
+// reason than that the dialog is gone has not ended it.
+func (s *Shard) submitEnd(c *txn.Cell, u *call) {
+	st := u.finalCode
+	if st >= 300 && st != 408 && st != 481 && st != 404 {
+		s.sendFinal(c, u)
+		return
+	}
+	cause := "caller"
+	if u.byCallee {
+		cause = "callee"
+	}
+	cmd := &pb.EndCall{Call: u.number, Home: c.Home, Epoch: c.Epoch, ToTag: u.calleeTag, Cause: cause}
+	s.env.Submit(&pb.Command{Op: &pb.Command_EndCall{EndCall: cmd}}, Commit{Kind: commitEnd, Cell: c.Ref()})
+}
+
+// ack handles an ACK: that of a final of ours ends here, that of a 2xx goes on to the callee, held until the answer
+// is committed.
+func (s *Shard) ack(in *Inbound, key txn.Key) {
+	if c := s.tab.Find(key); c != nil && c.Invite() {
+		if s.tab.Acked(c, s.now) || c.State != txn.ServerAccepted {
+			return
+		}
+	}
+	if !in.HasToken || !s.inDialog(in) {
+		s.opt.Stats.StrayAcks.Add(1)
+		return
+	}
+	if in.Token.Call != 0 && len(s.answers) > 0 {
+		if c := s.answers[in.Token.Call].Cell(); c != nil {
+			u := callOf(c)
+			if u.nAcks < maxHeldAcks {
+				u.acks[u.nAcks] = s.opt.Pool.Copy(in.Msg.B)
+				u.ackFlows[u.nAcks] = in.Flow
+				u.nAcks++
+			}
+			return
+		}
+	}
+	s.relayAck(in, key)
+}
+
+// relayAck forwards an ACK without state. Its branch is made like that of any request, so that on a new owner the ACK of
+// a non-2xx final still fits the INVITE that the last owner forwarded.
+func (s *Shard) relayAck(in *Inbound, key txn.Key) {
+	m := in.Msg
+	if m.MaxForwards == 0 {
+		return
+	}
+	h, ok := s.nextHop(in)
+	if !ok {
+		s.opt.Stats.Unroutable.Add(1)
+		return
+	}
+	if !h.flow.Remote.IsValid() {
+		u, err := wire.ParseURI(h.uri)
+		if err != nil {
+			return
+		}
+		a, known := s.env.Known(u.Host)
+		if !known { // the 200 comes again, and the ACK with it; by then the name is known
+			s.env.Lookup(string(u.Host), Lookup{})
+			return
+		}
+		h.flow.Remote = addrPort(a, u.EffectivePort())
+	}
+	c, u, l := &s.ackCell, &s.ackCall, &s.ackLeg
+	c.Key, c.Home, c.Method = key, in.Home, wire.Ack
+	c.Caller = in.Flow
+	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
+	u.hasToken, u.loop = true, s.loopHash(in)
+	l.Flow = h.flow
+	if !s.template(in, c, u, false) {
+		return
+	}
+	out, ok := s.appendLeg(s.out[:0], c, u, l, requestURI(c.Request.B, u.lineEnd), nil)
+	c.Request.Release()
+	c.Request = nil
+	if ok {
+		s.out = out
+		s.send(l.Flow, out)
+	}
+}
+
+// heldAck relays an ACK that waited for the answer's commit.
+func (s *Shard) heldAck(c *txn.Cell, raw []byte, flow transport.Flow) {
+	if s.tmp.Scan(raw) != nil {
+		return
+	}
+	in := Inbound{Msg: &s.tmp, Flow: flow, Epoch: c.Epoch}
+	if !s.view.Classify(&in) || !in.HasToken {
+		return
+	}
+	var key txn.Key
+	key, s.key = s.view.branch[0].secret.Hash(in.Msg, s.key)
+	s.relayAck(&in, key)
+}

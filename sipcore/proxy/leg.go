@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// startTarget makes the leg of target i and sends it, at once or when its host has been looked up.
+func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
+	t := u.targets[i]
+	l := s.tab.NewLeg(c)
+	l.Index = uint8(i)
+	flow, err := transport.FlowFromPB(t.Flow)
+	if err != nil || len(t.Uri) == 0 {
+		s.legFailed(c, u, l, 503)
+		return
+	}
+	if flow.Group == 0 {
+		flow.Group, flow.VIP, flow.Port = c.Home, u.source.VIP, u.source.Port
+	}
+	l.Flow = flow
+	if flow.Remote.IsValid() {
+		s.sendLeg(c, u, l)
+		return
+	}
+	hop := []byte(t.Uri)
+	if len(t.Routes) > 0 {
+		hop = []byte(t.Routes[0])
+	}
+	s.resolveLeg(c, u, l, hop)
+}
+
+// resolveLeg finds the address of a leg's next hop, a URI or name-addr, and sends the leg.
+func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
+	if na, err := wire.ParseNameAddr(hop); err == nil {
+		hop = na.URI
+	}
+	uri, err := wire.ParseURI(hop)
+	if err != nil || uri.Scheme == wire.SchemeOther || uri.Scheme == wire.SchemeTel {
+		s.legFailed(c, u, l, 503)
+		return
+	}
+	port := uri.EffectivePort()
+	if addr, ok := resolve.Literal(uri.Host); ok {
+		l.Flow.Remote = addrPort(addr, port)
+		s.sendLeg(c, u, l)
+		return
+	}
+	s.env.Lookup(string(uri.Host), Lookup{Cell: c.Ref(), Leg: legPos(c, l), Port: port})
+}
+
+// Resolved goes on with a leg whose host has been looked up; an invalid address means that it has none.
+func (s *Shard) Resolved(v *View, now int64, r Lookup, addr netip.Addr) {
+	s.view, s.now = v, now
+	c := r.Cell.Cell()
+	if c == nil || int(r.Leg) >= len(c.Legs) || !s.held(c) {
+		return
+	}
+	u, l := callOf(c), c.Legs[r.Leg]
+	if l.State != txn.LegIdle || !l.Open {
+		return
+	}
+	if u.cancel != phaseNone {
+		s.legFailed(c, u, l, 487)
+		return
+	}
+	if !addr.IsValid() {
+		s.legFailed(c, u, l, 503)
+		return
+	}
+	l.Flow.Remote = addrPort(addr, r.Port)
+	s.sendLeg(c, u, l)
+}
+
+// legPos is the leg's position in its cell; Leg.Index numbers targets, which may differ after a takeover.
+func legPos(c *txn.Cell, l *txn.Leg) uint8 {
+	for i, x := range c.Legs {
+		if x == l {
+			return uint8(i)
+		}
+	}
+	return 0
+}
+
+// legOf finds the leg that a branch names.
+func legOf(c *txn.Cell, index, attempt uint8) *txn.Leg {
+	for _, l := range c.Legs {
+		if l.Index == index && l.Attempt == attempt {
+			return l
+		}
+	}
+	return nil
+}
+
+// sendLeg builds a leg's request from the template and sends it.
+func (s *Shard) sendLeg(c *txn.Cell, u *call, l *txn.Leg) {
+	uri := requestURI(c.Request.B, u.lineEnd)
+	var routes []string
+	if int(l.Index) < len(u.targets) {
+		uri, routes = []byte(u.targets[l.Index].Uri), u.targets[l.Index].Routes
+	}
+	buf := s.opt.Pool.Get(len(c.Request.B) + 512)
+	out, ok := s.appendLeg(buf.B, c, u, l, uri, routes)
+	if !ok {
+		buf.Release()
+		s.legFailed(c, u, l, 503)
+		return
+	}
+	buf.B = out
+	s.tab.Start(c, l, s.now, buf)
+	s.send(l.Flow, out)
+}
+
+// appendLeg writes a leg's request: request line, our Via, Record-Route, Path, and the template below its request
+// line (RFC 3261 §16.6). The branch depends on nothing else than the request, the target and the cluster's key.
+func (s *Shard) appendLeg(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []byte, routes []string) ([]byte, bool) {
+	out, ok := s.appendHead(out, c, u, l, uri)
+	if !ok {
+		return out, false
+	}
+	if recordRoutes(c.Method) && !u.hasToken {
+		out = s.appendRecordRoute(out, c, u, l)
+	}
+	for _, r := range routes {
+		out = append(out, "Route: "...)
+		out = append(out, r...)
+		out = append(out, "\r\n"...)
+	}
+	return append(out, c.Request.B[u.lineEnd:]...), true
+}
+
+func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []byte) ([]byte, bool) {
+	f := s.view.face(l.Flow)
+	if f == nil || len(uri) == 0 {
+		return out, false
+	}
+	line := c.Request.B[:u.lineEnd]
+	for i, ch := range line {
+		if ch == ' ' {
+			out = append(out, line[:i+1]...) // the method
+			break
+		}
+	}
+	out = append(out, uri...)
+	out = append(out, " SIP/2.0\r\n"...)
+	return s.appendVia(out, f, c, u.loop, l, uri), true
+}
+
+func (s *Shard) appendVia(out []byte, f *face, c *txn.Cell, loop uint32, l *txn.Leg, uri []byte) []byte {
+	k := s.view.branch[0]
+	b := Branch{
+		Key: k.id, Home: c.Home, Caller: c.Caller, Leg: l.Index, Attempt: l.Attempt,
+		Target: uint16(hash32(k.secret, uri)), Txn: c.Key.Lo, Loop: loop,
+	}
+	out = append(out, f.via[l.Flow.Proto]...)
+	out = b.append(out, k.secret, c.Caller.Remote)
+	return append(out, "\r\n"...)
+}
+
+// recordRoutes reports whether a request of this method outside a dialog may make one (§16.6 step 4).
+func recordRoutes(m wire.Method) bool {
+	switch m {
+	case wire.Invite, wire.Subscribe, wire.Refer, wire.Notify:
+		return true
+	}
+	return false
+}
+
+// appendRecordRoute writes one Record-Route when both sides use the same VIP, port and transport, else two, the
+// callee's on top (RFC 5658).
+func (s *Shard) appendRecordRoute(out []byte, c *txn.Cell, u *call, l *txn.Leg) []byte {
+	near, far := s.view.face(c.Caller), s.view.face(l.Flow)
+	if near == nil {
+		near = far
+	}
+	k := s.view.route[0]
+	t := dialog.Token{
+		Home: c.Home, Call: u.number, TagHash: u.tagHash,
+		Caller: dialog.Side{Flow: u.source, Pinned: u.pinned},
+		Callee: dialog.Side{Flow: l.Flow, Pinned: s.pinCallee(u, l)},
+	}
+	out = append(out, far.rr[l.Flow.Proto]...)
+	at := len(out)
+	out = t.Append(out, k)
+	end := len(out)
+	out = append(out, ">\r\n"...)
+	if near == far && c.Caller.Proto == l.Flow.Proto {
+		return out
+	}
+	out = append(out, near.rr[c.Caller.Proto]...)
+	out = append(out, out[at:end]...)
+	return append(out, ">\r\n"...)
+}
+
+// pinCallee reports whether requests to the callee must take the flow of its registration: it is on a stream,
+// or its contact names another address than it registers from.
+func (s *Shard) pinCallee(u *call, l *txn.Leg) bool {
+	if l.Flow.Proto != pb.Transport_UDP {
+		return true
+	}
+	if int(l.Index) >= len(u.targets) || u.targets[l.Index].Aor == "" || len(u.targets[l.Index].Routes) > 0 {
+		return false
+	}
+	return !s.uriNames([]byte(u.targets[l.Index].Uri), l.Flow)
+}
+
+// uriNames reports whether a URI's host and port are literally those of flow's peer.
+func (s *Shard) uriNames(uri []byte, f transport.Flow) bool {
+	p, err := wire.ParseURI(uri)
+	if err != nil {
+		return false
+	}
+	a, ok := resolve.Literal(p.Host)
+	return ok && addrPort(a, p.EffectivePort()) == f.Remote
+}
+
+func addrPort(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.Unmap(), port) }

@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"holdline/fsm/pb"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// outOfDialog handles a request that belongs to no dialog that we know of: who sends it, where does it go, and for
+// an INVITE the record of the call, before anything is sent.
+func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
+	m := in.Msg
+	if !m.To.Tag.Empty() && s.strayInDialog(in, key) {
+		return
+	}
+	w, answer := s.identify(in)
+	if answer != nil {
+		s.reply(in, key, answer)
+		return
+	}
+	d, answer := s.route(in, &w)
+	if answer != nil {
+		s.refuse(in, key, answer)
+		return
+	}
+	k := kindOther
+	if m.Method == wire.Invite {
+		k = kindCall
+	}
+	c, u := s.newCell(in, key, k)
+	if c == nil {
+		s.overloaded(in, key)
+		return
+	}
+	u.loop = s.loopHash(in)
+	u.serial = d.pool != ""
+	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
+	u.pinned = s.behindNAT(in, &w)
+	if !s.template(in, c, u, w.digest) {
+		s.freeCell(c)
+		s.reply(in, key, &wire.Response{Status: 400})
+		return
+	}
+	if k == kindCall {
+		s.createCall(in, c, u, &d)
+		return
+	}
+	if d.pool != "" {
+		d.targets = s.poolTargets(c, &d)
+	}
+	u.targets = append(u.targets[:0], d.targets...)
+	if !s.startNext(c, u) {
+		s.freeCell(c)
+		s.refuse(in, key, &wire.Response{Status: 404})
+	}
+}
+
+// strayInDialog handles a request with a To tag but without a token of ours: a dialog that this proxy never
+// record-routed. It is not relayed on the word of strangers.
+func (s *Shard) strayInDialog(in *Inbound, key txn.Key) bool {
+	switch in.Msg.Method {
+	case wire.Register, wire.Notify, wire.Message, wire.Options, wire.Publish:
+		return false
+	}
+	s.refuse(in, key, &wire.Response{Status: 481})
+	return true
+}
+
+// behindNAT reports whether a user's requests come from elsewhere than its Contact says, or over a stream: requests
+// of its dialogs must then take the flow it sends from. Pool members mean what they write.
+func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
+	m := in.Msg
+	if in.Flow.Proto != pb.Transport_UDP {
+		return true
+	}
+	if len(w.members) > 0 || !m.Via2.Value.Empty() || m.Has(wire.HdrRecordRoute) || !m.Has(wire.HdrContact) {
+		return false
+	}
+	na, err := wire.ParseNameAddr(m.Value(wire.HdrContact))
+	return err == nil && !s.uriNames(na.URI, in.Flow)
+}
+
+// createCall submits the call's record. Nothing is sent until it has been applied: the caller's own
+// retransmissions bridge the time.
+func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
+	m := in.Msg
+	s.opt.Stats.Calls.Add(1)
+	trying := s.opt.Pool.Get(512)
+	out, err := wire.AppendResponse(trying.B, m, &wire.Response{Status: 100, Source: in.Flow.Remote})
+	if err != nil {
+		trying.Release()
+		s.freeCell(c)
+		return
+	}
+	trying.B = out
+	u.trying, u.creating = trying, true
+	u.targets = append(u.targets[:0], d.targets...)
+	if d.pool != "" {
+		u.targets = append(u.targets[:0], s.poolTargets(c, d)...) // used only when nothing can be committed
+	}
+	cmd := &pb.CreateCall{
+		Key: recordKey(c), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.Name,
+		CallId:  string(m.Bytes(m.CallID)),
+		FromTag: string(m.Bytes(m.From.Tag)), FromUri: string(m.Bytes(m.From.URI)), ToUri: string(m.Bytes(m.To.URI)),
+		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
+		Invite: append([]byte(nil), c.Request.B...),
+		Pool:   d.pool, RequestUser: d.user,
+	}
+	if d.pool == "" {
+		cmd.Targets = append([]*pb.Target(nil), u.targets...)
+	} else {
+		cmd.Alternates = uint32(s.opt.MaxLegs - 1)
+	}
+	s.env.Submit(&pb.Command{Op: &pb.Command_CreateCall{CreateCall: cmd}}, Commit{Kind: commitCreate, Cell: c.Ref()})
+}
+
+// recordKey is what the call's record is created under: the same for a retransmission on any node.
+func recordKey(c *txn.Cell) []byte {
+	b := make([]byte, 0, 20)
+	for _, v := range [...]uint64{c.Key.Hi, c.Key.Lo} {
+		for shift := 56; shift >= 0; shift -= 8 {
+			b = append(b, byte(v>>uint(shift)))
+		}
+	}
+	return append(b, byte(c.Home>>24), byte(c.Home>>16), byte(c.Home>>8), byte(c.Home))
+}
+
+// created goes on with a new call when its record has been applied: 100 to the caller and an INVITE to the first
+// targets. A record that was there already, made by another node for the same request, gives the same legs.
+func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
+	u.creating = false
+	if err == nil {
+		switch r.Code {
+		case pb.Code_OK, pb.Code_EXISTS:
+			u.number = r.Id
+			s.adoptLegs(u, r.Legs)
+		case pb.Code_LIMIT:
+			s.finish(c, u, 503, nil)
+			return
+		case pb.Code_NOT_FOUND:
+			s.finish(c, u, 404, nil)
+			return
+		default:
+			s.finish(c, u, 500, nil)
+			return
+		}
+	}
+	if u.cancel == phaseCommitting {
+		s.submitCancel(c, u)
+		return
+	}
+	trying := u.trying
+	u.trying = nil
+	if s.tab.Respond(c, s.now, 100, trying) {
+		s.send(c.Caller, trying.B)
+	}
+	if !s.startNext(c, u) {
+		s.finish(c, u, 480, nil)
+	}
+}
+
+// adoptLegs takes the committed legs for the targets, in their order.
+func (s *Shard) adoptLegs(u *call, legs []*pb.Leg) {
+	clear(u.targets)
+	u.targets = u.targets[:0]
+	for _, l := range legs {
+		if len(u.targets) == s.opt.MaxLegs {
+			break
+		}
+		u.targets = append(u.targets, l.Target)
+	}
+}

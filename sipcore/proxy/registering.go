@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"holdline/fsm/pb"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// regWait is what a REGISTER needs when its command has been applied.
+type regWait struct{ domain *pb.Domain }
+
+// register hands a REGISTER to the registrar. Its 200 waits until the bindings are committed.
+func (s *Shard) register(in *Inbound, key txn.Key) {
+	u, err := wire.ParseURI(in.Msg.Bytes(in.Msg.URI))
+	var domain *pb.Domain
+	if err == nil {
+		domain = s.domain(u.Host)
+	}
+	if domain == nil || s.opt.Registrar == nil {
+		s.refuse(in, key, &wire.Response{Status: 404, Reason: "Domain Not Served Here"})
+		return
+	}
+	cmd, resp := s.opt.Registrar.Register(in, domain, recordKeyOf(key))
+	if cmd == nil {
+		s.reply(in, key, resp)
+		return
+	}
+	c, call := s.newCell(in, key, kindRegister)
+	if c == nil {
+		s.overloaded(in, key)
+		return
+	}
+	c.Request = s.opt.Pool.Copy(in.Msg.B)
+	call.reg = &regWait{domain}
+	s.env.Submit(cmd, Commit{Kind: commitRegister, Cell: c.Ref()})
+}
+
+// registered answers a REGISTER. The transaction is not kept: a retransmission finds the same result in the
+// replicated state, on any node.
+func (s *Shard) registered(c *txn.Cell, u *call, r *pb.Result, err error) {
+	resp := s.opt.Registrar.Answer(u.reg.domain, r, err)
+	if resp != nil && s.tmp.Scan(c.Request.B) == nil {
+		var tag [8]byte
+		resp.ToTag = appendTag(tag[:0], u.respTag)
+		resp.Source = u.source.Remote
+		if out, err := wire.AppendResponse(s.out[:0], &s.tmp, resp); err == nil {
+			s.out = out
+			s.send(c.Caller, out)
+		}
+	}
+	s.freeCell(c)
+}
+
+func recordKeyOf(key txn.Key) []byte { return recordKey(&txn.Cell{Key: key}) }

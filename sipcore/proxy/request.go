@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"time"
+
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// quiet is how long after a takeover negative answers are withheld: what they deny may be in a message or commit of
+// the last owner's that is still under way, and the client asks again.
+const quiet = int64(time.Second)
+
+// request handles a request: retransmissions first, then by method.
+func (s *Shard) request(in *Inbound) {
+	s.opt.Stats.Requests.Add(1)
+	m := in.Msg
+	var key txn.Key
+	key, s.key = s.view.branch[0].secret.Hash(m, s.key)
+	if m.Method == wire.Ack {
+		s.ack(in, key)
+		return
+	}
+	if m.Method == wire.Cancel {
+		s.cancel(in, key)
+		return
+	}
+	if c := s.tab.Find(key); c != nil {
+		s.opt.Stats.Retransmissions.Add(1)
+		if b := s.tab.Retransmitted(c); b != nil {
+			s.send(c.Caller, b.B)
+		}
+		return
+	}
+	if r, bad := s.validate(in); bad {
+		s.reply(in, key, &r)
+		return
+	}
+	switch {
+	case in.HasToken && s.inDialog(in):
+		s.relayInDialog(in, key)
+	case m.Method == wire.Register:
+		s.register(in, key)
+	default:
+		s.outOfDialog(in, key)
+	}
+}
+
+// inDialog reports whether the token's dialog is the one that the request belongs to: it has a To tag, and
+// one of its tags is the caller's.
+func (s *Shard) inDialog(in *Inbound) bool {
+	m := in.Msg
+	if m.To.Tag.Empty() {
+		return false
+	}
+	h := in.Token.TagHash
+	return in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == h || in.TokenKey.TagHash(m.Bytes(m.To.Tag)) == h
+}
+
+// reply answers a request without state. The To tag follows from the request, so that a retransmission gets
+// the same answer.
+func (s *Shard) reply(in *Inbound, key txn.Key, r *wire.Response) {
+	m := in.Msg
+	if m.Method == wire.Ack {
+		return
+	}
+	if r.Status >= 300 {
+		s.opt.Stats.Refused.Add(1)
+	}
+	r.Source = in.Flow.Remote
+	if len(r.ToTag) == 0 {
+		var tag [8]byte
+		r.ToTag = appendTag(tag[:0], uint32(key.Hi))
+	}
+	out, err := wire.AppendResponse(s.out[:0], m, r)
+	if err != nil {
+		return // it cannot be answered: a header that an answer needs is unreadable
+	}
+	s.out = out
+	to := in.Flow
+	to.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
+	s.send(to, out)
+}
+
+// refuse answers a request that goes nowhere. Shortly after a takeover it stays silent instead.
+func (s *Shard) refuse(in *Inbound, key txn.Key, r *wire.Response) {
+	if at := s.env.AcquiredAt(in.Home); at != 0 && s.now-at < quiet {
+		s.opt.Stats.DroppedNegative.Add(1)
+		return
+	}
+	s.reply(in, key, r)
+}
+
+// overloaded answers 503 without state when there is no room for another transaction.
+func (s *Shard) overloaded(in *Inbound, key txn.Key) {
+	s.opt.Stats.Overload.Add(1)
+	s.reply(in, key, &wire.Response{Status: 503})
+}
+
+func appendTag(dst []byte, v uint32) []byte {
+	const digits = "0123456789abcdef"
+	for shift := 28; shift >= 0; shift -= 4 {
+		dst = append(dst, digits[v>>uint(shift)&15])
+	}
+	return dst
+}

@@ -1,0 +1,235 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"github.com/dchest/siphash"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// response handles a response (RFC 3261 §16.7): to the leg that its branch names, or without state when this
+// node doesn't know the transaction.
+func (s *Shard) response(in *Inbound) {
+	s.opt.Stats.Responses.Add(1)
+	m := in.Msg
+	c := s.tab.FindLo(in.Branch.Txn)
+	if c == nil {
+		s.statelessResponse(in)
+		return
+	}
+	l := legOf(c, in.Branch.Leg, in.Branch.Attempt)
+	if l == nil {
+		s.statelessResponse(in)
+		return
+	}
+	if m.Method == wire.Cancel && c.Method != wire.Cancel {
+		s.tab.Cancelled(l, m.Status)
+		return
+	}
+	u := callOf(c)
+	switch s.tab.Response(c, l, s.now, m.Status, txn.TimerC) {
+	case txn.Pass:
+		s.passed(in, c, u, l)
+	case txn.PassAck:
+		if l.Ack != nil {
+			s.send(l.Flow, l.Ack.B)
+		}
+	case txn.PassOK:
+		s.answeredBy(in, c, u, l)
+	default:
+		s.opt.Stats.Retransmissions.Add(1)
+	}
+}
+
+// passed handles a response that is news to a leg.
+func (s *Shard) passed(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
+	m := in.Msg
+	switch {
+	case m.Status < 200:
+		if l.Cancel == txn.CancelWanted {
+			s.sendCancel(c, l)
+		}
+		s.provisional(in, c, u)
+	case c.Invite() && m.Status < 300:
+		l.Open = false
+		s.answeredBy(in, c, u, l)
+	default:
+		s.legFinal(in, c, u, l)
+	}
+}
+
+// provisional relays a 1xx. Our own 100 was sent when the call's record was committed; a 100 from a leg of a re-INVITE
+// goes on, for then the callee has the request and will not let go of it (DESIGN §4, commit before silence). A
+// request other than INVITE gets none (RFC 4320 §4.1).
+func (s *Shard) provisional(in *Inbound, c *txn.Cell, u *call) {
+	m := in.Msg
+	if !c.Invite() || u.answered || u.decided || m.Status == 100 && (u.kind == kindCall || c.State != txn.ServerTrying) {
+		return
+	}
+	buf := s.popVia(m)
+	if buf == nil {
+		return
+	}
+	if s.tab.Respond(c, s.now, m.Status, buf) {
+		s.send(c.Caller, buf.B)
+	}
+}
+
+// popVia copies a response without our Via.
+func (s *Shard) popVia(m *wire.Msg) *txn.Buf {
+	buf := s.opt.Pool.Get(len(m.B))
+	s.edit.Begin(m)
+	s.edit.PopVia()
+	out, err := s.edit.AppendTo(buf.B)
+	if err != nil {
+		buf.Release()
+		return nil
+	}
+	buf.B = out
+	return buf
+}
+
+// answeredBy relays a 2xx to an INVITE at once; the answer is committed meanwhile, and the caller's ACK waits for
+// that. Other legs are cancelled.
+func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
+	m := in.Msg
+	s.edit.Begin(m)
+	s.edit.PopVia()
+	out, err := s.edit.AppendTo(s.out[:0])
+	if err != nil {
+		return
+	}
+	s.out = out
+	s.send(c.Caller, out)
+	if !u.decided {
+		s.tab.Accept(c, s.now)
+	}
+	first := !u.answered
+	u.answered, u.noMore = true, true
+	if first {
+		for _, x := range c.Legs {
+			if x.Open {
+				s.cancelLeg(c, x)
+			}
+		}
+	}
+	if u.kind == kindCall && u.number != 0 && u.newDialog(m.Bytes(m.To.Tag)) {
+		s.submitAnswer(m, c, u, l)
+	}
+}
+
+// newDialog reports whether a To tag is one not seen yet in this call.
+func (u *call) newDialog(tag []byte) bool {
+	h := siphash.Hash(u.number, 1, tag) | 1
+	for i, t := range u.toTags {
+		switch t {
+		case h:
+			return false
+		case 0:
+			u.toTags[i] = h
+			return true
+		}
+	}
+	return false // more dialogs than a call may have
+}
+
+func (s *Shard) submitAnswer(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) {
+	cmd := &pb.AnswerCall{
+		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: string(m.Bytes(m.To.Tag)),
+		SessionExpires: sessionExpires(m),
+	}
+	if na, err := wire.ParseNameAddr(m.Value(wire.HdrContact)); err == nil {
+		cmd.CalleeContact = string(na.URI)
+	}
+	u.answers++
+	s.answers[u.number] = c.Ref()
+	s.env.Submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitAnswer, Cell: c.Ref(), Call: u.number})
+}
+
+// sessionExpires reads the Session-Expires header (RFC 4028 §4), 0 when there is none.
+func sessionExpires(m *wire.Msg) uint32 {
+	var n uint32
+	for _, d := range m.Value(wire.HdrSessionExpires) {
+		if d < '0' || d > '9' || n > 1<<24 {
+			break
+		}
+		n = n*10 + uint32(d-'0')
+	}
+	return n
+}
+
+// answerCommitted lets the ACKs go that waited for the answer's commit.
+func (s *Shard) answerCommitted(c *txn.Cell, u *call) {
+	if u.answers--; u.answers > 0 {
+		return
+	}
+	delete(s.answers, u.number)
+	n := u.nAcks
+	u.nAcks = 0
+	for i := range n {
+		s.heldAck(c, u.acks[i].B, u.ackFlows[i])
+		u.acks[i].Release()
+		u.acks[i] = nil
+	}
+}
+
+// statelessResponse relays a response to a request that another node, or this one before it restarted, has
+// forwarded: its branch proves that we did, and the Via below says where it goes (DESIGN §4).
+func (s *Shard) statelessResponse(in *Inbound) {
+	m := in.Msg
+	to := in.Branch.Caller
+	ok := false
+	if !m.Via2.Value.Empty() && m.Status != 100 {
+		to.Remote, ok = viaResponseAddr(m)
+	}
+	if !ok || !in.Branch.verify(s.view.branch, to.Remote) {
+		s.opt.Stats.StrayResponses.Add(1)
+		return
+	}
+	if f := s.view.face(to); f == nil {
+		s.opt.Stats.StrayResponses.Add(1)
+		return
+	}
+	s.edit.Begin(m)
+	s.edit.PopVia()
+	out, err := s.edit.AppendTo(s.out[:0])
+	if err != nil {
+		return
+	}
+	s.out = out
+	s.opt.Stats.StatelessResponses.Add(1)
+	s.send(to, out)
+}
+
+// viaResponseAddr is responseAddr read back from the Via below ours, as we wrote it into the request.
+func viaResponseAddr(m *wire.Msg) (netip.AddrPort, bool) {
+	v := &m.Via2
+	host := v.Received
+	if host.Empty() {
+		host = v.Host
+	}
+	a, ok := resolve.Literal(m.Bytes(host))
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	port := v.Port
+	if port == 0 {
+		port = transport.DefaultPort
+	}
+	if p := m.Bytes(v.RPort); len(p) > 0 {
+		n := 0
+		for _, d := range p {
+			if d < '0' || d > '9' || n > 65535 {
+				return netip.AddrPort{}, false
+			}
+			n = n*10 + int(d-'0')
+		}
+		port = uint16(n)
+	}
+	return netip.AddrPortFrom(a, port), true
+}

@@ -1,0 +1,190 @@
+// Package proxy is Holdline's stateful, record-routing SIP proxy (RFC 3261 §16). A Shard is pure: messages,
+// results of commits and time come in, messages and commands go out through Env. Whoever drives a Shard
+// holds its lock.
+package proxy
+
+import (
+	"net/netip"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// Env is the world of a shard. It is called with the shard's lock held and must not call back into the shard.
+type Env interface {
+	// Send sends a copy of data, from whichever node owns to.Group.
+	Send(to transport.Flow, data []byte)
+	// Submit commits cmd; the result comes back through Shard.Committed with c.
+	Submit(cmd *pb.Command, c Commit)
+	// Lookup resolves a host name; the result comes back through Shard.Resolved with r.
+	Lookup(host string, r Lookup)
+	// Known is the address of a host looked up lately.
+	Known(host []byte) (netip.Addr, bool)
+	// Lease reports whether this node holds the group's lease now, and under which epoch.
+	Lease(group uint32) (epoch uint64, ok bool)
+	// AcquiredAt is when this node acquired the group, in the time given to the shard; 0: long ago.
+	AcquiredAt(group uint32) int64
+}
+
+// State is what the proxy reads of the replicated state; fsm.Machine is one.
+type State interface {
+	Bindings(aor string, dst []fsm.Binding) []fsm.Binding
+	Call(number uint64) *fsm.Call
+	CallsOf(group uint32, fn func(*fsm.Call) bool)
+	Now() int64
+}
+
+// Options of a shard.
+type Options struct {
+	State     State
+	Auth      Auth
+	Registrar Registrar
+	Pool      *txn.Pool
+	Stats     *Stats
+	MaxCells  int // transactions at once; beyond it new requests get a stateless 503
+	MaxLegs   int // targets of one request
+}
+
+// Inbound is a message that came in, read and classified, for the owner of Home to handle.
+type Inbound struct {
+	Msg   *wire.Msg
+	Flow  transport.Flow // which VIP it came in on, and from where
+	Home  uint32         // VIP group that owns its transaction
+	Epoch uint64         // of this node's lease of Home
+
+	// A request of a dialog:
+	Token    dialog.Token
+	TokenKey dialog.Key
+	HasToken bool
+	Routes   int  // Route values on top that are ours
+	Strict   bool // a strict router put our Route into the Request-URI (§16.4)
+
+	Branch Branch // of a response
+}
+
+// CommitKind says which command a Commit is about.
+type CommitKind uint8
+
+// Kinds of commits.
+const (
+	commitCreate CommitKind = iota + 1
+	commitLeg
+	commitFinal
+	commitAnswer
+	commitCancel
+	commitEnd
+	commitRegister
+)
+
+// Commit tells what to go on with when a command has been applied.
+type Commit struct {
+	Kind CommitKind
+	Leg  uint8
+	Cell txn.Ref
+	Call uint64
+}
+
+// Lookup tells which leg waits for an address.
+type Lookup struct {
+	Cell txn.Ref
+	Leg  uint8
+	Port uint16
+}
+
+// Shard is a part of the proxy's transactions: those of the Call-IDs that hash to it.
+type Shard struct {
+	opt  Options
+	env  Env
+	view *View
+	tab  *txn.Table
+	now  int64
+
+	answers map[uint64]txn.Ref // calls whose AnswerCall is not applied yet: their ACKs wait
+	free    []*call
+
+	// Scratch, used within one entry.
+	edit     wire.Edit
+	tmp      wire.Msg
+	tmp2     wire.Msg
+	out      []byte
+	key      []byte
+	branch   []byte
+	bindings []fsm.Binding
+	targets  []*pb.Target
+	ackCell  txn.Cell // an ACK is relayed without state, by the code that makes legs
+	ackCall  call
+	ackLeg   txn.Leg
+}
+
+// NewShard makes a shard.
+func NewShard(opt Options, env Env) *Shard {
+	return &Shard{opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref)}
+}
+
+// Len is the number of transactions.
+func (s *Shard) Len() int { return s.tab.Len() }
+
+// Receive handles a message. v is the configuration to go by, now monotonic nanoseconds. in is not kept.
+func (s *Shard) Receive(v *View, now int64, in *Inbound) {
+	s.view, s.now = v, now
+	if in.Msg.Request {
+		s.request(in)
+	} else {
+		s.response(in)
+	}
+}
+
+// Committed goes on with what waited for a command. err means that nothing could be committed.
+func (s *Shard) Committed(v *View, now int64, c Commit, r *pb.Result, err error) {
+	s.view, s.now = v, now
+	s.committed(c, r, err)
+}
+
+// DropGroup forgets all transactions of a group without sending anything.
+func (s *Shard) DropGroup(group uint32) {
+	s.tab.Each(func(c *txn.Cell) {
+		if c.Home == group {
+			s.freeCell(c)
+			s.opt.Stats.DroppedTransactions.Add(1)
+		}
+	})
+}
+
+// send sends data to a flow.
+func (s *Shard) send(to transport.Flow, data []byte) {
+	s.env.Send(to, data)
+}
+
+// held reports whether the lease under which c was made still holds.
+func (s *Shard) held(c *txn.Cell) bool {
+	epoch, ok := s.env.Lease(c.Home)
+	return ok && epoch == c.Epoch
+}
+
+// freeCell ends a cell and gives back what the proxy kept with it.
+func (s *Shard) freeCell(c *txn.Cell) {
+	u := callOf(c)
+	if r, ok := s.answers[u.number]; ok && r.Cell() == c {
+		delete(s.answers, u.number)
+	}
+	s.tab.Free(c)
+	u.release()
+	s.free = append(s.free, u)
+}
+
+// responseAddr is where a response goes by a Via (RFC 3261 §18.2.2, RFC 3581 §4): received, else the sent-by host,
+// with the rport, else the sent-by port.
+func responseAddr(via *wire.Via, m *wire.Msg, source netip.AddrPort) netip.AddrPort {
+	if via.HasRPort {
+		return source
+	}
+	port := via.Port
+	if port == 0 {
+		port = transport.DefaultPort
+	}
+	return netip.AddrPortFrom(source.Addr(), port)
+}

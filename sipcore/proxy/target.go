@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"sort"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// destination is where a request outside a dialog goes: targets, or a pool whose member is chosen in Apply.
+type destination struct {
+	domain  *pb.Domain
+	targets []*pb.Target
+	pool    string
+	user    string // user part towards the gateway
+}
+
+// route finds the destination of a request outside a dialog (RFC 3261 §16.5): the bindings of a registered user, else the
+// pool of the longest route prefix. refusal is the answer when there is none.
+func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Response) {
+	m := in.Msg
+	u, err := wire.ParseURI(m.Bytes(m.URI))
+	if err != nil {
+		return d, &wire.Response{Status: 400, Reason: "Bad Request-URI"}
+	}
+	if d.domain = s.domain(u.Host); d.domain == nil && u.Scheme == wire.SchemeTel {
+		d.domain = w.domain // a tel URI is dialled in the caller's domain
+	}
+	if d.domain == nil {
+		return d, &wire.Response{Status: 404, Reason: "Domain Not Served Here"}
+	}
+	aor := s.aor(&u, d.domain)
+	s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
+	if len(s.bindings) > 0 {
+		d.targets = s.phoneTargets(aor)
+		return d, nil
+	}
+	var user [64]byte
+	number := string(wire.AppendUnescaped(user[:0], u.User))
+	if r := s.view.Config.Route(d.domain.Name, number); r != nil && s.view.Config.User(aor) == nil {
+		if !w.mayDialOut() {
+			return d, &wire.Response{Status: 403, Reason: "Calling Out Needs A User Or A Trusted Source"}
+		}
+		d.pool, d.user = r.Pool, number[min(int(r.Strip), len(number)):]
+		return d, nil
+	}
+	if s.view.Config.User(aor) != nil {
+		return d, &wire.Response{Status: 480}
+	}
+	return d, &wire.Response{Status: 404}
+}
+
+// phoneTargets makes targets of s.bindings, highest q first.
+func (s *Shard) phoneTargets(aor string) []*pb.Target {
+	b := s.bindings
+	if len(b) > 1 {
+		sort.SliceStable(b, func(i, j int) bool { return b[i].Q > b[j].Q })
+	}
+	targets := s.targets[:0]
+	for i := range b {
+		if len(targets) == s.opt.MaxLegs {
+			break
+		}
+		targets = append(targets, &pb.Target{
+			Uri: b[i].Contact, Flow: transport.Flow(b[i].Flow).PB(), Q: uint32(b[i].Q), Routes: b[i].Path, Aor: aor,
+		})
+	}
+	s.targets = targets
+	return targets
+}
+
+// poolTargets makes targets of a pool's members without asking the replicated state: for requests that make no call, and
+// for calls while nothing can be committed.
+func (s *Shard) poolTargets(c *txn.Cell, d *destination) []*pb.Target {
+	p := s.view.Config.Pool(d.pool)
+	if p == nil || len(p.Members) == 0 {
+		return nil
+	}
+	first := int(c.Key.Hi % uint64(len(p.Members)))
+	targets := s.targets[:0]
+	for i := range p.Members {
+		m := p.Members[(first+i)%len(p.Members)]
+		if len(targets) == s.opt.MaxLegs {
+			break
+		}
+		targets = append(targets, &pb.Target{
+			Uri: "sip:" + d.user + "@" + m.Address, Pool: m.Pool, Member: m.Name,
+			Flow: &pb.Flow{Group: m.Group},
+		})
+	}
+	s.targets = targets
+	return targets
+}
+
+// startNext starts the next targets: all of the same q at once for phones, one gateway. It reports whether
+// there were any.
+func (s *Shard) startNext(c *txn.Cell, u *call) bool {
+	if u.noMore || u.next >= len(u.targets) || c.Request == nil {
+		return false
+	}
+	q := u.targets[u.next].Q
+	for first := true; u.next < len(u.targets); first = false {
+		t := u.targets[u.next]
+		if !first && (u.serial || t.Q != q) {
+			break
+		}
+		u.next++
+		s.startTarget(c, u, u.next-1)
+		if c.Request == nil {
+			break // the leg failed at once and ended the transaction
+		}
+	}
+	return true
+}

@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"holdline/sipcore/wire"
+)
+
+// defaultMaxForwards is what a request without Max-Forwards gets (RFC 3261 §16.6 step 3).
+const defaultMaxForwards = 70
+
+// validate checks a request as RFC 3261 §16.3 says; bad tells that r is the answer.
+func (s *Shard) validate(in *Inbound) (r wire.Response, bad bool) {
+	m := in.Msg
+	if !in.HasToken { // a Request-URI of a dialog is the peer's Contact: it need not be one we can route by name
+		switch u, err := wire.ParseURI(m.Bytes(m.URI)); {
+		case err != nil:
+			return wire.Response{Status: 400, Reason: "Bad Request-URI"}, true
+		case u.Scheme == wire.SchemeOther:
+			return wire.Response{Status: 416}, true
+		}
+	}
+	if m.MaxForwards == 0 {
+		return wire.Response{Status: 483}, true
+	}
+	if s.loops(in) {
+		return wire.Response{Status: 482}, true
+	}
+	if m.Has(wire.HdrProxyRequire) {
+		// We have no proxy extensions: all that is asked for is unsupported.
+		return wire.Response{
+			Status: 420,
+			Fields: []wire.Field{{ID: wire.HdrUnsupported, Value: m.Value(wire.HdrProxyRequire)}},
+		}, true
+	}
+	return r, false
+}
+
+// loops reports whether the request has been here before with the same routing inputs (RFC 5393 §4.2.1): one
+// of its Vias is ours and its branch ends in the loop hash that we would write now. A spiral has another hash.
+func (s *Shard) loops(in *Inbound) bool {
+	m := in.Msg
+	if m.Via2.Value.Empty() {
+		return s.isOurVia(m, &m.Via1) && s.viaLoops(in, m.Bytes(m.Via1.Branch))
+	}
+	it := m.Values(wire.HdrVia)
+	for {
+		_, v, ok := it.Next()
+		if !ok {
+			return false
+		}
+		text := m.Bytes(v)
+		branch, ok := wire.Param(text, "branch")
+		if ok && s.viaLoops(in, branch) {
+			return true
+		}
+	}
+}
+
+func (s *Shard) isOurVia(m *wire.Msg, v *wire.Via) bool { return s.view.isOwn(m.Bytes(v.Host), v.Port) }
+
+func (s *Shard) viaLoops(in *Inbound, branch []byte) bool {
+	b, ok := parseBranch(branch)
+	return ok && b.Loop == s.loopHash(in)
+}
+
+// loopHash is a keyed hash over all that routing depends on (RFC 5393 §4.2.2).
+func (s *Shard) loopHash(in *Inbound) uint32 {
+	m := in.Msg
+	b := append(s.key[:0], m.Bytes(m.URI)...)
+	for _, part := range [...]wire.Span{m.To.Tag, m.From.Tag, m.CallID} {
+		b = append(b, 0)
+		b = append(b, m.Bytes(part)...)
+	}
+	b = append(b, byte(m.CSeq>>24), byte(m.CSeq>>16), byte(m.CSeq>>8), byte(m.CSeq))
+	for _, id := range [...]wire.HeaderID{wire.HdrRoute, wire.HdrProxyRequire, wire.HdrProxyAuthorization} {
+		for i := m.First(id); i >= 0; i = m.Next(i) {
+			b = append(b, 0)
+			b = append(b, m.Bytes(m.Header(i).Value)...)
+		}
+	}
+	s.key = b
+	return hash32(s.view.branch[0].secret, b)
+}

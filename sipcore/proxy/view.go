@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+)
+
+// Group is a VIP group as the core serves it.
+type Group struct {
+	Number uint32
+	VIPs   []VIP
+}
+
+// VIP is one address of a group.
+type VIP struct {
+	Addr      netip.Addr
+	Advertise string // host that messages name instead of Addr (1:1 NAT); "" = Addr
+	Port      uint16 // SIP port; 0 = 5060
+}
+
+// View is what processing a message needs to know of the configuration: immutable, replaced as a whole.
+type View struct {
+	Config *fsm.Config
+	branch []branchKey  // current first
+	route  []dialog.Key // current first
+	faces  map[faceKey]*face
+	own    map[string][]*face // by host as URIs name it
+}
+
+type faceKey struct {
+	group uint32
+	vip   uint8
+}
+
+// face is how one VIP shows itself in messages.
+type face struct {
+	group uint32
+	vip   uint8
+	port  uint16
+	via   [5]string // by transport: "Via: SIP/2.0/UDP host:port;branch="
+	rr    [5]string // "Record-Route: <sip:host:port;lr;hl="
+}
+
+var protoNames = [5]string{"UDP", "TCP", "TLS", "WS", "WSS"}
+
+// NewView derives a view. Without keys in the configuration fallback, which should be random, takes their place:
+// calls then work, but not beyond this process; ok is false.
+func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool) {
+	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face)}
+	ok = true
+	for _, k := range cfg.Keys("branch") {
+		v.branch = append(v.branch, branchKey{uint8(k.Id), secret("branch", k.Secret)})
+	}
+	for _, k := range cfg.Keys("record-route") {
+		v.route = append(v.route, dialog.Key{ID: uint8(k.Id), Secret: secret("record-route", k.Secret)})
+	}
+	if len(v.branch) == 0 {
+		v.branch, ok = []branchKey{{0, secret("branch", fallback)}}, false
+	}
+	if len(v.route) == 0 {
+		v.route, ok = []dialog.Key{{ID: 0, Secret: secret("record-route", fallback)}}, false
+	}
+	for _, g := range groups {
+		for i, vip := range g.VIPs {
+			v.addFace(g.Number, uint8(i), vip)
+		}
+	}
+	return v, ok
+}
+
+func secret(purpose string, key []byte) txn.Secret {
+	h := sha256.New()
+	h.Write([]byte("holdline sip " + purpose + "\x00"))
+	h.Write(key)
+	sum := h.Sum(nil)
+	return txn.Secret{K0: binary.BigEndian.Uint64(sum), K1: binary.BigEndian.Uint64(sum[8:])}
+}
+
+func (v *View) addFace(group uint32, index uint8, vip VIP) {
+	port := vip.Port
+	if port == 0 {
+		port = transport.DefaultPort
+	}
+	addr := uriHost(vip.Addr)
+	host := addr
+	if vip.Advertise != "" {
+		host = vip.Advertise
+		if a, err := netip.ParseAddr(host); err == nil {
+			host = uriHost(a)
+		}
+	}
+	f := &face{group: group, vip: index, port: port}
+	hostPort := host + ":" + strconv.Itoa(int(port))
+	for p, name := range protoNames {
+		f.via[p] = "Via: SIP/2.0/" + name + " " + hostPort + ";branch="
+		params := ";lr;" + dialog.Param + "="
+		if p != int(pb.Transport_UDP) {
+			params = ";transport=" + lowerString(name) + params
+		}
+		f.rr[p] = "Record-Route: <sip:" + hostPort + params
+	}
+	v.faces[faceKey{group, index}] = f
+	v.own[host] = append(v.own[host], f)
+	if host != addr {
+		v.own[addr] = append(v.own[addr], f)
+	}
+}
+
+func uriHost(a netip.Addr) string {
+	if a.Is6() && !a.Is4In6() {
+		return "[" + a.String() + "]"
+	}
+	return a.Unmap().String()
+}
+
+func lowerString(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// isOwn reports whether host:port is one of our VIPs; port 0 stands for 5060.
+func (v *View) isOwn(host []byte, port uint16) bool {
+	if port == 0 {
+		port = transport.DefaultPort
+	}
+	for _, f := range v.own[string(host)] {
+		if f.port == port {
+			return true
+		}
+	}
+	return false
+}
+
+// face returns the VIP that a flow uses, nil when it is gone.
+func (v *View) face(f transport.Flow) *face { return v.faces[faceKey{f.Group, f.VIP}] }
