@@ -230,7 +230,10 @@ func (b *bench) round(ctx context.Context, c benchCase, kind string) (round, err
 	if err != nil {
 		return round{}, err
 	}
-	gen := &sipp{dir: dir, uac: uac, uas: uas}
+	gen, err := newSipp(dir, uac, uas)
+	if err != nil {
+		return round{}, err
+	}
 	if err := gen.gateway(ctx, 1); err != nil {
 		return round{}, err
 	}

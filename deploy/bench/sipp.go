@@ -2,12 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"embed"
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,7 +49,7 @@ type sipp struct {
 // gateway starts the answering side, n processes on ports 5060…; they end with ctx.
 func (s *sipp) gateway(ctx context.Context, n int) error {
 	for i := range n {
-		cmd := exec.CommandContext(ctx, "sipp", "-sf", s.file("uas.xml"), "-i", gatewayAddr, "-p", strconv.Itoa(5060+i),
+		cmd := exec.CommandContext(ctx, "sipp", "-sf", "uas.xml", "-i", gatewayAddr, "-p", strconv.Itoa(5060+i),
 			"-nostdin", "-buff_size", "8388608", "-trace_err", "-error_file", filepath.Join(s.dir, fmt.Sprintf("uas-%d.err", i)))
 		cmd.Dir = s.dir
 		if err := s.uas.Start(cmd); err != nil {
@@ -60,15 +60,18 @@ func (s *sipp) gateway(ctx context.Context, n int) error {
 	return nil
 }
 
-func (s *sipp) file(name string) string {
-	b, err := scenarios.ReadFile("scenarios/" + name)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(s.dir, name), b, 0o600)
+// newSipp lays the scenarios into dir.
+func newSipp(dir string, uac, uas *netlab.Box) (*sipp, error) {
+	for _, name := range []string{"uac.xml", "uas.xml"} {
+		b, err := scenarios.ReadFile("scenarios/" + name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write sipp scenario: %w", err)
+		}
 	}
-	if err != nil {
-		panic(err) // embedded at build time, into a directory of our own
-	}
-	return filepath.Join(s.dir, name)
+	return &sipp{dir: dir, uac: uac, uas: uas}, nil
 }
 
 // run makes the calls and waits until they have ended.
@@ -115,12 +118,13 @@ func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []floa
 	calls := int(l.time.Seconds() * float64(rate))
 	ctx, cancel := context.WithTimeout(ctx, l.time+l.length+60*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sipp", "-sf", s.file("uac.xml"), "-i", callerAddr, "-p", strconv.Itoa(6000+i), l.target,
+	cmd := exec.CommandContext(ctx, "sipp", "-sf", "uac.xml", "-i", callerAddr, "-p", strconv.Itoa(6000+i), l.target,
 		"-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-l", strconv.Itoa(max(10000, rate*40)), "-d", strconv.Itoa(int(l.length.Milliseconds())),
-		"-nostdin", "-buff_size", "8388608", "-timer_resol", "1", "-recv_timeout", "12000",
-		"-trace_stat", "-stf", stat, "-fd", "1", "-trace_rtt", "-rtt_freq", "500")
+		"-nostdin", "-mp", strconv.Itoa(20000+10*i), "-cp", strconv.Itoa(8900+i), "-buff_size", "8388608", "-timer_resol", "1", "-recv_timeout", "12000",
+		"-trace_stat", "-stf", stat, "-fd", "1", "-trace_rtt", "-rtt_freq", "10")
 	cmd.Dir = s.dir
-	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	if err := s.uac.Start(cmd); err != nil {
 		return outcome{}, nil, fmt.Errorf("start sipp: %w; install Debian's sip-tester", err)
 	}
@@ -128,7 +132,7 @@ func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []floa
 	err := cmd.Wait() // exit code 1 says that calls failed: they are counted below
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
-		return outcome{}, nil, fmt.Errorf("run sipp: %w", err)
+		return outcome{}, nil, fmt.Errorf("run sipp: %w: %s", err, bytes.TrimSpace(said.Bytes()))
 	}
 	o, err := readStat(stat)
 	if err != nil {
