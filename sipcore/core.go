@@ -4,56 +4,145 @@
 package sipcore
 
 import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"hash/maphash"
 	"log/slog"
-	"net/netip"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"holdline/fsm"
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
 )
 
-// Options are what a core is made from. All fields but Logger are required.
+// Options are what a core is made from. Node, Machine, Log, Owners and Link are required.
 type Options struct {
 	Node    uint32       // this node's number in the cluster
 	Machine *fsm.Machine // this node's replica: configuration, bindings and calls are read from it
 	Log     Log
 	Owners  Owners
 	Link    Link
-	Logger  *slog.Logger
+	Logger  *slog.Logger // nil: silent
+
+	Readers         int // sockets and reading goroutines per VIP; 0 = number of CPUs
+	MaxTransactions int // at once; beyond it new requests get a stateless 503; 0 = 1 000 000
 }
+
+const (
+	shards          = 64                    // much more than cores: a lock is seldom waited for
+	tick            = 10 * time.Millisecond // of the transaction timers
+	maxTransactions = 1_000_000
+	maxLegs         = 16 // targets of one request
+	maxLookups      = 64 // name lookups under way
+)
 
 // Group is a VIP group as the core serves it: on every node, for every group, whoever owns it.
-type Group struct {
-	Number uint32
-	VIPs   []VIP
-}
+type Group = proxy.Group
 
 // VIP is one address of a group.
-type VIP struct {
-	Addr      netip.Addr
-	Advertise string // host that messages name instead of Addr (1:1 NAT); "" = Addr
-	Port      uint16 // SIP port; 0 = 5060
-}
+type VIP = proxy.VIP
 
 // Core is a node's SIP core. Its methods are safe for concurrent use.
 type Core struct {
-	opt Options
+	opt      Options
+	log      *slog.Logger
+	udp      *transport.UDP
+	start    time.Time
+	seed     maphash.Seed
+	fallback []byte // stands in for keys while the configuration has none
+	pool     txn.Pool
+	stats    proxy.Stats
+	drops    drops
+	resolver *resolve.Resolver
+	names    nameCache
+
+	shards  []*shard
+	workers []*worker
+	scratch sync.Pool // *scratch
+
+	mu       sync.Mutex // guards groups and the making of views
+	groups   []Group
+	view     atomic.Pointer[proxy.View]
+	acquired atomic.Pointer[map[uint32]int64] // when groups were acquired, in the core's time; copied on change
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // New makes a core that serves nothing until SetGroups.
-func New(opt Options) *Core { return &Core{opt: opt} }
+func New(opt Options) (*Core, error) {
+	c := &Core{opt: opt, log: opt.Logger, start: time.Now(), seed: maphash.MakeSeed(), fallback: make([]byte, 32)}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := rand.Read(c.fallback); err != nil {
+		return nil, fmt.Errorf("start SIP core: no random numbers from the kernel: %w", err)
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.resolver = resolve.New(net.DefaultResolver, maxLookups)
+	c.acquired.Store(&map[uint32]int64{})
+	udp, err := transport.NewUDP(transport.Options{Readers: opt.Readers, Handler: c.handle, Logger: c.log})
+	if err != nil {
+		c.cancel()
+		return nil, fmt.Errorf("start SIP core: %w", err)
+	}
+	c.udp = udp
+	c.scratch.New = func() any { return &scratch{out: c.udp.NewSender()} }
+	c.newView(opt.Machine.Config())
+	c.makeShards()
+	return c, nil
+}
 
-// SetGroups opens sockets on the VIPs of groups that are new and closes those of groups that are gone.
-func (c *Core) SetGroups(groups []Group) error { return nil }
+func (c *Core) makeShards() {
+	limit := c.opt.MaxTransactions
+	if limit == 0 {
+		limit = maxTransactions
+	}
+	opt := proxy.Options{
+		State: c.opt.Machine, Auth: c.newAuth(), Registrar: c.newRegistrar(), Pool: &c.pool, Stats: &c.stats,
+		MaxCells: limit/shards + 1, MaxLegs: maxLegs,
+	}
+	for range min(runtime.GOMAXPROCS(0), shards) {
+		c.workers = append(c.workers, newWorker(c))
+	}
+	for i := range shards {
+		w := c.workers[i%len(c.workers)]
+		s := &shard{core: c, worker: w}
+		s.proxy = proxy.NewShard(opt, s)
+		w.shards = append(w.shards, s)
+		c.shards = append(c.shards, s)
+	}
+	for _, w := range c.workers {
+		c.wg.Go(w.run)
+	}
+}
 
-// GroupAcquired tells that this node has become the owner of group under epoch. The caller submits
-// Takeover(group, epoch); the core serves the group at once.
-func (c *Core) GroupAcquired(group uint32, epoch uint64) {}
+// now is the core's time: nanoseconds since its start, monotonic, never 0.
+func (c *Core) now() int64 { return int64(time.Since(c.start)) + 1 }
 
-// GroupLost drops all transactions of group without sending anything.
-func (c *Core) GroupLost(group uint32) {}
+// shardOf is the shard of a Call-ID: all messages of a dialog are in one, so their order is kept.
+func (c *Core) shardOf(callID []byte) *shard {
+	return c.shards[maphash.Bytes(c.seed, callID)%uint64(len(c.shards))]
+}
 
-// HandleFrame takes a frame for group that node from sent over the link; this node held the group's lease
-// under epoch when it came in. It does not keep frame.
-func (c *Core) HandleFrame(from, group uint32, epoch uint64, frame []byte) {}
+// Stats returns the proxy's counters.
+func (c *Core) Stats() *proxy.Stats { return &c.stats }
 
-// Close stops the core: sockets, timers and goroutines.
-func (c *Core) Close() {}
+// Close stops the core: sockets, timers and goroutines. Nothing is sent any more.
+func (c *Core) Close() error {
+	c.cancel()
+	err := c.udp.Close()
+	c.wg.Wait()
+	if err != nil {
+		return fmt.Errorf("stop SIP core: %w", err)
+	}
+	return nil
+}

@@ -3,6 +3,9 @@ package proxy
 import (
 	"time"
 
+	"github.com/dchest/siphash"
+
+	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -103,4 +106,31 @@ func appendTag(dst []byte, v uint32) []byte {
 		dst = append(dst, digits[v>>uint(shift)&15])
 	}
 	return dst
+}
+
+// Ping reports whether m is an OPTIONS to a VIP itself: no user, nothing to route. It is answered without state.
+func (v *View) Ping(m *wire.Msg) bool {
+	if m.Method != wire.Options || !m.Request || m.Has(wire.HdrRoute) {
+		return false
+	}
+	u, err := wire.ParseURI(m.Bytes(m.URI))
+	return err == nil && !u.HasUser && v.isOwn(u.Host, u.Port)
+}
+
+// AppendReply appends a response that needs no shard; what it returns is empty when m cannot be answered.
+func AppendReply(dst []byte, m *wire.Msg, flow transport.Flow, r *wire.Response) []byte {
+	r.Source = flow.Remote
+	var tag [8]byte
+	r.ToTag = appendTag(tag[:0], uint32(siphash.Hash(uint64(m.CSeq), uint64(m.Method), m.Bytes(m.CallID))))
+	out, err := wire.AppendResponse(dst, m, r)
+	if err != nil {
+		return dst[:0]
+	}
+	return out
+}
+
+// ReplyFlow is where a response to m, which came by flow, goes.
+func ReplyFlow(m *wire.Msg, flow transport.Flow) transport.Flow {
+	flow.Remote = responseAddr(&m.Via1, m, flow.Remote)
+	return flow
 }

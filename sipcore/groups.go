@@ -1,0 +1,87 @@
+package sipcore
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+
+	"holdline/fsm"
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/transport"
+)
+
+// SetGroups opens sockets on the VIPs of groups that are new and closes those of groups that are gone. A VIP that
+// cannot be opened is left out and named in the error; the others are served.
+func (c *Core) SetGroups(groups []Group) error {
+	var eps []transport.Endpoint
+	for _, g := range groups {
+		for i, v := range g.VIPs {
+			port := v.Port
+			if port == 0 {
+				port = transport.DefaultPort
+			}
+			eps = append(eps, transport.Endpoint{Group: g.Number, VIP: uint8(i), Local: netip.AddrPortFrom(v.Addr, port)})
+		}
+	}
+	c.mu.Lock()
+	c.groups = groups
+	c.makeView(c.opt.Machine.Config())
+	c.mu.Unlock()
+	if err := c.udp.SetEndpoints(eps); err != nil {
+		return fmt.Errorf("serve SIP on the VIPs: %w", err)
+	}
+	return nil
+}
+
+// currentView is the view of the machine's present configuration.
+func (c *Core) currentView() *proxy.View {
+	v := c.view.Load()
+	if cfg := c.opt.Machine.Config(); v.Config != cfg {
+		return c.newView(cfg)
+	}
+	return v
+}
+
+func (c *Core) newView(cfg *fsm.Config) *proxy.View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.view.Load(); v != nil && v.Config.Version >= cfg.Version && v.Config == cfg {
+		return v
+	}
+	return c.makeView(cfg)
+}
+
+// makeView needs c.mu.
+func (c *Core) makeView(cfg *fsm.Config) *proxy.View {
+	v, ok := proxy.NewView(cfg, c.groups, c.fallback)
+	if !ok && len(c.groups) > 0 {
+		c.log.Error("the cluster has no keys for branches and routes: calls will not outlive this process; run holdline doctor")
+	}
+	c.view.Store(v)
+	return v
+}
+
+// GroupAcquired tells that this node has become the owner of group under epoch. The caller submits
+// Takeover(group, epoch); the core serves the group at once.
+func (c *Core) GroupAcquired(group uint32, epoch uint64) {
+	c.setAcquired(group, c.now())
+	c.log.Info("serving a VIP group", "group", group, "epoch", epoch)
+}
+
+// GroupLost drops all transactions of group without sending anything.
+func (c *Core) GroupLost(group uint32) {
+	for _, s := range c.shards {
+		s.mu.Lock()
+		s.proxy.DropGroup(group)
+		s.mu.Unlock()
+	}
+	c.log.Info("no longer serving a VIP group", "group", group)
+}
+
+func (c *Core) setAcquired(group uint32, at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := maps.Clone(*c.acquired.Load())
+	m[group] = at
+	c.acquired.Store(&m)
+}

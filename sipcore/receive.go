@@ -1,0 +1,94 @@
+package sipcore
+
+import (
+	"sync/atomic"
+
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/wire"
+)
+
+// drops counts datagrams that went no further.
+type drops struct {
+	notOwned atomic.Uint64 // came in on a VIP whose lease this node does not hold
+	stale    atomic.Uint64 // came in before the lease began
+	garbage  atomic.Uint64 // not SIP, or SIP that cannot be answered
+	frames   atomic.Uint64 // frames of other nodes that could not be read
+}
+
+// scratch is what handling messages needs and no message keeps.
+type scratch struct {
+	out   *transport.Sender // for those who do not come with one
+	msg   wire.Msg
+	in    proxy.Inbound
+	reply []byte
+}
+
+// handle takes a batch of datagrams from a reader. It runs to completion on the reader's goroutine.
+func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
+	sc := c.scratch.Get().(*scratch)
+	v, now := c.currentView(), c.now()
+	for i := range batch {
+		p := &batch[i]
+		_, since, ok := c.opt.Owners.Lease(p.Flow.Group)
+		switch {
+		case !ok:
+			c.drops.notOwned.Add(1)
+		case p.At < since:
+			c.drops.stale.Add(1)
+		default:
+			c.datagram(v, now, out, sc, p.Flow, p.Data)
+		}
+	}
+	c.scratch.Put(sc)
+}
+
+// datagram scans a message and takes it to the transaction's owner: a shard here, or another node.
+func (c *Core) datagram(v *proxy.View, now int64, out *transport.Sender, sc *scratch, flow transport.Flow, data []byte) {
+	m := &sc.msg
+	if err := m.Scan(data); err != nil {
+		c.unreadable(out, sc, flow, err)
+		return
+	}
+	if v.Ping(m) {
+		sc.reply = proxy.AppendReply(sc.reply[:0], m, flow, &wire.Response{Status: 200})
+		c.answer(out, sc, flow)
+		return
+	}
+	in := &sc.in
+	in.Msg, in.Flow = m, flow
+	if !v.Classify(in) {
+		c.stats.StrayResponses.Add(1)
+		return
+	}
+	epoch, _, ok := c.opt.Owners.Lease(in.Home)
+	if !ok {
+		c.sendToOwner(in.Home, frameInbound, flow, data)
+		return
+	}
+	in.Epoch = epoch
+	s := c.shardOf(m.Bytes(m.CallID))
+	s.lock(out)
+	s.proxy.Receive(v, now, in)
+	s.unlock(v, now)
+}
+
+// unreadable answers a message that Scan found fault with, where that can be done.
+func (c *Core) unreadable(out *transport.Sender, sc *scratch, flow transport.Flow, err error) {
+	fault, ok := err.(wire.ScanError)
+	if !ok || fault.Status() == 0 || !sc.msg.Answerable() {
+		c.drops.garbage.Add(1)
+		return
+	}
+	sc.reply = proxy.AppendReply(sc.reply[:0], &sc.msg, flow, &wire.Response{Status: fault.Status(), Reason: fault.Reason()})
+	c.answer(out, sc, flow)
+}
+
+// answer sends sc.reply to where responses to sc.msg go.
+func (c *Core) answer(out *transport.Sender, sc *scratch, flow transport.Flow) {
+	if len(sc.reply) == 0 {
+		c.drops.garbage.Add(1)
+		return
+	}
+	out.Send(proxy.ReplyFlow(&sc.msg, flow), sc.reply)
+}

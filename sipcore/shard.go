@@ -1,0 +1,129 @@
+package sipcore
+
+import (
+	"net/netip"
+	"sync"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/transport"
+)
+
+// shard drives a proxy.Shard: it holds the lock, knows through which sender messages go now, and takes in what
+// others post to it.
+type shard struct {
+	core   *Core
+	worker *worker
+	proxy  *proxy.Shard
+
+	mu  sync.Mutex        // guards proxy and out
+	out *transport.Sender // of whoever holds mu
+
+	inboxMu sync.Mutex // guards inbox and busy; taken within mu, never around it
+	inbox   []posted
+	spare   []posted
+	busy    bool // the holder of mu will look at the inbox again before it lets go
+}
+
+// posted is something that happened elsewhere: a command applied, a name looked up.
+type posted struct {
+	commit proxy.Commit
+	result *pb.Result
+	err    error
+
+	lookup   proxy.Lookup
+	addr     netip.Addr
+	isLookup bool
+}
+
+// lock takes the shard for the owner of out.
+func (s *shard) lock(out *transport.Sender) {
+	s.mu.Lock()
+	s.out = out
+	s.inboxMu.Lock()
+	s.busy = true
+	s.inboxMu.Unlock()
+}
+
+// unlock handles what was posted meanwhile and lets the shard go.
+func (s *shard) unlock(v *proxy.View, now int64) {
+	for {
+		s.inboxMu.Lock()
+		batch := s.inbox
+		if len(batch) == 0 {
+			s.busy = false
+			s.inboxMu.Unlock()
+			s.mu.Unlock()
+			return
+		}
+		s.inbox, s.spare = s.spare[:0], nil
+		s.inboxMu.Unlock()
+		for i := range batch {
+			p := &batch[i]
+			if p.isLookup {
+				s.proxy.Resolved(v, now, p.lookup, p.addr)
+			} else {
+				s.proxy.Committed(v, now, p.commit, p.result, p.err)
+			}
+		}
+		clear(batch)
+		s.spare = batch[:0]
+	}
+}
+
+// post hands something to the shard from any goroutine. It does not wait for the shard's lock.
+func (s *shard) post(p posted) {
+	s.inboxMu.Lock()
+	s.inbox = append(s.inbox, p)
+	wake := !s.busy && len(s.inbox) == 1
+	s.inboxMu.Unlock()
+	if wake {
+		s.worker.wake(s)
+	}
+}
+
+// Send implements proxy.Env: the owner of the flow's group writes.
+func (s *shard) Send(to transport.Flow, data []byte) {
+	if _, _, ok := s.core.opt.Owners.Lease(to.Group); ok {
+		s.out.Send(to, data)
+		return
+	}
+	s.core.sendToOwner(to.Group, frameOutbound, to, data)
+}
+
+// Submit implements proxy.Env.
+func (s *shard) Submit(cmd *pb.Command, c proxy.Commit) {
+	s.core.opt.Log.Submit(cmd, func(r *pb.Result, err error) {
+		s.post(posted{commit: c, result: r, err: err})
+	})
+}
+
+// Lookup implements proxy.Env.
+func (s *shard) Lookup(host string, r proxy.Lookup) {
+	if a, ok := s.core.names.get(host, s.core.now()); ok {
+		s.post(posted{lookup: r, addr: a, isLookup: true})
+		return
+	}
+	s.core.resolver.Lookup(s.core.ctx, host, func(a netip.Addr, err error) {
+		if err == nil {
+			s.core.names.put(host, a, s.core.now())
+		} else {
+			s.core.log.Debug("cannot resolve a next hop", "err", err)
+		}
+		s.post(posted{lookup: r, addr: a, isLookup: true})
+	})
+}
+
+// Known implements proxy.Env.
+func (s *shard) Known(host []byte) (netip.Addr, bool) {
+	return s.core.names.get(string(host), s.core.now())
+}
+
+// Lease implements proxy.Env.
+func (s *shard) Lease(group uint32) (uint64, bool) {
+	epoch, _, ok := s.core.opt.Owners.Lease(group)
+	return epoch, ok
+}
+
+// AcquiredAt implements proxy.Env.
+func (s *shard) AcquiredAt(group uint32) int64 { return (*s.core.acquired.Load())[group] }

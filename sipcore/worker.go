@@ -1,0 +1,74 @@
+package sipcore
+
+import (
+	"sync"
+	"time"
+
+	"holdline/sipcore/transport"
+)
+
+// worker runs the timers of its shards and what is posted to them while nobody else holds them.
+type worker struct {
+	core   *Core
+	shards []*shard
+	out    *transport.Sender
+
+	mu    sync.Mutex
+	dirty []*shard
+	spare []*shard
+	bell  chan struct{}
+}
+
+func newWorker(c *Core) *worker {
+	return &worker{core: c, out: c.udp.NewSender(), bell: make(chan struct{}, 1)}
+}
+
+// wake asks the worker to look at s soon.
+func (w *worker) wake(s *shard) {
+	w.mu.Lock()
+	w.dirty = append(w.dirty, s)
+	w.mu.Unlock()
+	select {
+	case w.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) run() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-w.core.ctx.Done():
+			return
+		case <-w.bell:
+			w.posted()
+		case <-t.C:
+			w.timers()
+		}
+	}
+}
+
+func (w *worker) posted() {
+	w.mu.Lock()
+	dirty := w.dirty
+	w.dirty = w.spare[:0]
+	w.mu.Unlock()
+	v, now := w.core.currentView(), w.core.now()
+	for _, s := range dirty {
+		s.lock(w.out)
+		s.unlock(v, now)
+	}
+	w.spare = dirty
+	w.out.Flush()
+}
+
+func (w *worker) timers() {
+	v, now := w.core.currentView(), w.core.now()
+	for _, s := range w.shards {
+		s.lock(w.out)
+		s.proxy.Advance(v, now)
+		s.unlock(v, now)
+	}
+	w.out.Flush()
+}
