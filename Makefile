@@ -54,7 +54,7 @@ bench-peers: build
 
 ## deb: build/holdline_VERSION_ARCH.deb
 deb: build
-	$(GO) run ./deploy/package -version '$(VERSION)' -out build/
+	cd deploy/package && $(GO) run . -version '$(VERSION)' -binary ../../bin/holdline -out ../../build
 
 ## docs: what is generated from the code: CLI reference, OpenAPI
 docs:
