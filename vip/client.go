@@ -35,10 +35,9 @@ type Client struct {
 	configMu sync.Mutex // one configure at a time, so that the latest one wins
 
 	mu      sync.Mutex
-	session *session         // nil: not connected
-	cfg     *Config          // as last given to Configure
+	session *session          // nil: not connected
+	cfg     *Config           // as last given to Configure
 	held    map[uint32]uint64 // ballot of each group told as acquired
-	retired []*sharedMemory  // mappings that a reader may still be in
 }
 
 // Dial connects to the guard of a run directory, maps its shared memory, and from then on reconnects by itself
@@ -87,9 +86,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	if old := c.shm.Load(); old != nil && old.inode == m.inode {
 		m.close()
 	} else {
-		if old != nil {
-			c.retired = append(c.retired, old)
-		}
+		// An old mapping stays, as a reader may be in it: a page or two each time the run directory is made anew.
 		m.health.Store(uint64(c.health.Load()))
 		c.shm.Store(m)
 	}
@@ -271,15 +268,11 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Close disconnects, stops reconnecting and closes Events. The guard takes it as the core's end and gives away
-// every group still held. No other method may be running or called afterwards.
+// every group still held. Lease and Owner may still be called: the mapping stays until the process ends.
 func (c *Client) Close() error {
 	c.cancel()
 	<-c.done
 	c.queue.close()
-	c.shm.Load().close()
-	for _, m := range c.retired {
-		m.close()
-	}
 	return nil
 }
 

@@ -28,7 +28,7 @@ const (
 // it (Client.Configure) at every change.
 type Config struct {
 	// Cluster is the cluster's identity. A guard that is told another one forgets the epochs of the former.
-	Cluster string `json:"cluster"`
+	Cluster string  `json:"cluster"`
 	Epoch   uint64  `json:"epoch"`             // config epoch: changes with the set of voters, never goes down, starts at 1
 	Self    uint32  `json:"self"`              // number of this node
 	Nodes   []Node  `json:"nodes"`             // all nodes, this one among them

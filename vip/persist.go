@@ -18,10 +18,10 @@ const guardFile = "guard.json"
 var ErrOldEpoch = errors.New("config epoch is older than the one this guard knows")
 
 type guardState struct {
-	Cluster string `json:"cluster"`
-	Epoch  uint64   `json:"epoch"`
-	Self   uint32   `json:"self"`
-	Voters []uint32 `json:"voters"`
+	Cluster string   `json:"cluster"`
+	Epoch   uint64   `json:"epoch"`
+	Self    uint32   `json:"self"`
+	Voters  []uint32 `json:"voters"`
 }
 
 func loadState(dir string) (guardState, error) {

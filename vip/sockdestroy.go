@@ -117,7 +117,7 @@ func (d *diag) replies(f func(body []byte)) error {
 }
 
 func (d *diag) list(family uint8, addrs []netip.Addr) ([]diagSock, error) {
-	const states = (1<<13 - 1) &^ (1<<tcpListen|1<<tcpTimeWait|1<<tcpClose)
+	const states = (1<<13 - 1) &^ (1<<tcpListen | 1<<tcpTimeWait | 1<<tcpClose)
 	if err := d.send(sockDiagByFamily, unix.NLM_F_DUMP, diagSock{family: family}, states); err != nil {
 		return nil, err
 	}

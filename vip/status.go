@@ -10,11 +10,13 @@ type Status struct {
 	CorePID     int           `json:"core_pid"`         // 0: no core is connected
 	CoreBeatAge time.Duration `json:"core_beat_age_ns"` // since the core's progress counter last moved
 	Epoch       uint64        `json:"config_epoch"`
-	RealTime    bool          `json:"real_time"`     // runs with real-time priority
-	MemLocked   bool          `json:"mem_locked"`    // cannot be paged out
-	Fence       string        `json:"fence"`         // "nftables" or "none: …why"
-	Muted       bool          `json:"muted"`         // silent after a start or a suspend
-	WorstLoop   time.Duration `json:"worst_loop_ns"` // longest time one turn of the guard's loop took
+	EpochReady  uint64        `json:"config_epoch_ready"` // higher than Epoch while a change of voters waits for other nodes
+	RealTime    bool          `json:"real_time"`          // runs with real-time priority
+	MemLocked   bool          `json:"mem_locked"`         // cannot be paged out
+	Fence       string        `json:"fence"`              // "nftables" or "none: …why"
+	Muted       bool          `json:"muted"`              // silent after a start or a suspend
+	WorstLoop   time.Duration `json:"worst_loop_ns"`      // longest time one turn of the guard's loop took
+	WorstLate   time.Duration `json:"worst_late_ns"`      // longest time the guard was woken late
 	Groups      []GroupStatus `json:"groups"`
 	Peers       []PeerStatus  `json:"peers"`
 	Failures    []string      `json:"failures,omitempty"` // what could not be set up: sysctls, priority, sockets
@@ -41,10 +43,13 @@ type GroupStatus struct {
 type PeerStatus struct {
 	Node     uint32        `json:"node"`
 	Name     string        `json:"name"`
+	Voter    bool          `json:"voter"`
+	Alive    bool          `json:"alive"`        // heard within the last heartbeats
 	Heard    bool          `json:"heard"`        // ever
 	Age      time.Duration `json:"age_ns"`       // since its last valid heartbeat
 	WorstGap time.Duration `json:"worst_gap_ns"` // longest silence since it was first heard
 	Epoch    uint64        `json:"config_epoch"` // its config epoch
+	Health   uint32        `json:"health"`       // 0 = healthy
 }
 
 // AlarmStatus is an alarm and how often it came.
@@ -52,4 +57,6 @@ type AlarmStatus struct {
 	Text  string    `json:"text"`
 	Count int       `json:"count"`
 	Last  time.Time `json:"last"`
+
+	told time.Time
 }

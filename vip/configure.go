@@ -1,0 +1,299 @@
+package vip
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"holdline/vip/lease"
+)
+
+// leaseConfig is what the lease core needs of a configuration.
+func leaseConfig(cfg *Config) (lease.Config, error) {
+	profile, err := lease.ProfileNamed(string(cfg.Profile))
+	if err != nil {
+		return lease.Config{}, err
+	}
+	l := lease.Config{Epoch: cfg.Epoch, Profile: profile, Forced: cfg.Forced}
+	for _, n := range cfg.Nodes {
+		l.Nodes = append(l.Nodes, lease.Node{Number: n.Number, Voter: n.Voter})
+	}
+	for _, gr := range cfg.Groups {
+		l.Groups = append(l.Groups, lease.Group{Number: gr.Number, Order: gr.Candidates, Floor: gr.Floor})
+	}
+	return l, nil
+}
+
+// configure puts a configuration into force. c is the core that gave it; the epoch is durable already.
+func (g *guard) configure(c *ipcConn, cfg *Config) error {
+	if g.peer != c {
+		return errors.New("another core is connected")
+	}
+	if g.stopAt != 0 {
+		return errors.New("the guard is shutting down")
+	}
+	leases, err := leaseConfig(cfg)
+	if err != nil {
+		return err
+	}
+	keys := make([]lease.Key, 0, len(cfg.Keys))
+	for _, k := range cfg.Keys {
+		keys = append(keys, lease.Key{ID: k.ID, Secret: k.Secret})
+	}
+	sealer, err := lease.NewSealer(keys...)
+	if err != nil {
+		return err
+	}
+	if err := g.bindHeartbeat(cfg); err != nil {
+		return err
+	}
+	g.sealer = sealer
+	now := g.clock.now()
+	if g.core != nil && (g.coreNode != cfg.Self || g.cfg.Cluster != cfg.Cluster) {
+		// This machine has joined another cluster, or this one anew.
+		g.why = "this node has joined a cluster anew"
+		g.do(g.core.Stop(now))
+		g.core = nil
+	}
+	if g.core == nil {
+		if err := g.newCore(cfg, leases, now); err != nil {
+			return err
+		}
+	} else {
+		actions, err := g.core.SetConfig(now, leases)
+		g.do(actions)
+		if err != nil {
+			return fmt.Errorf("configure guard: %w", err)
+		}
+	}
+	g.cfg = cfg
+	g.hb.peers(cfg.Nodes, cfg.Self)
+	g.setGroups(cfg)
+	if err := g.rescan(); err != nil {
+		g.alarm(err.Error())
+	}
+	g.applyCarrier()
+	c.configured, c.stalled = true, false
+	c.beatAt = g.clock.now()
+	g.serving(true, "")
+	return nil
+}
+
+func (g *guard) newCore(cfg *Config, leases lease.Config, now int64) error {
+	var seed [16]byte
+	_, _ = rand.Read(seed[:]) // never fails: crypto/rand
+	core, err := lease.New(lease.Options{
+		Node:        cfg.Self,
+		Incarnation: binary.NativeEndian.Uint64(seed[:]) | 1, // not 0
+		Seed:        binary.NativeEndian.Uint64(seed[8:]),
+		Config:      leases,
+	}, now)
+	if err != nil {
+		return fmt.Errorf("configure guard: %w", err)
+	}
+	g.core, g.coreNode = core, cfg.Self
+	return nil
+}
+
+func (g *guard) bindHeartbeat(cfg *Config) error {
+	port := cfg.Port
+	if port == 0 {
+		port = DefaultPort
+	}
+	addr := netip.AddrPortFrom(cfg.node(cfg.Self).Addr, port)
+	if g.hb != nil && g.hb.addr == addr {
+		return nil
+	}
+	hb, err := openHeartbeat(addr)
+	if err != nil {
+		return err
+	}
+	if g.hb != nil {
+		g.hb.close()
+	}
+	g.hb = hb
+	return nil
+}
+
+// setGroups takes the groups of a configuration over. The lease core has given up those that are gone already.
+func (g *guard) setGroups(cfg *Config) {
+	old := g.groups
+	g.groups = nil
+	for i := range cfg.Groups {
+		want := &cfg.Groups[i]
+		var gr *group
+		if j := slices.IndexFunc(old, func(o *group) bool { return o.number == want.Number }); j >= 0 {
+			gr = old[j]
+			old = slices.Delete(old, j, j+1)
+		} else {
+			gr = &group{number: want.Number, slot: g.shm.claim(want.Number)}
+		}
+		gr.name = want.Name
+		var vips []virtual
+		gr.addrs = nil
+		for _, p := range want.VIPs {
+			v := virtual{prefix: p, addr: p.Addr()}
+			if j := slices.IndexFunc(gr.vips, func(o virtual) bool { return o.prefix == p }); j >= 0 {
+				v.iface = gr.vips[j].iface
+			}
+			vips = append(vips, v)
+			gr.addrs = append(gr.addrs, v.addr)
+		}
+		for _, v := range gr.vips { // an address taken out of a group that is held
+			if gr.held && !slices.Contains(gr.addrs, v.addr) {
+				g.takeOff(v)
+			}
+		}
+		gr.vips = vips
+		g.groups = append(g.groups, gr)
+	}
+	for _, gr := range old {
+		gr.slot.free()
+	}
+}
+
+func (g *guard) takeOff(v virtual) {
+	if g.fence != nil {
+		if err := g.fence.w.del([]netip.Addr{v.addr}); err != nil {
+			g.fenceFailed(err)
+		}
+	}
+	if err := g.net.delAddress(v.iface, v.addr); err != nil {
+		g.alarm(err.Error())
+	}
+}
+
+// rescan finds the interfaces of all VIPs, prepares them (fence first), and removes VIPs that are up without a lease: what
+// a killed predecessor left.
+func (g *guard) rescan() error {
+	addrs, err := hostAddrs(g.net.nl)
+	if err != nil {
+		return err
+	}
+	var indexes []int
+	v6 := map[int]bool{}
+	now := g.clock.now()
+	for _, gr := range g.groups {
+		for i := range gr.vips {
+			v := &gr.vips[i]
+			index := ifaceOf(v.prefix, addrs)
+			if index != v.iface {
+				if gr.held && v.iface != 0 {
+					if err := g.net.delAddress(v.iface, v.addr); err != nil {
+						g.alarm(err.Error())
+					}
+				}
+				v.iface = index
+			}
+			if gr.held {
+				gr.refreshAt, gr.announced, gr.announceAt = now, 0, now
+			}
+			if index != 0 {
+				v6[index] = v6[index] || v.addr.Is6()
+				if !slices.Contains(indexes, index) {
+					indexes = append(indexes, index)
+				}
+			}
+		}
+	}
+	errs := []error{g.net.use(indexes, v6)}
+	g.sysctls = map[string][]string{}
+	for _, i := range g.net.ifaces {
+		if f := setSysctls(i.name); f != nil {
+			g.sysctls[i.name] = f
+		}
+		errs = append(errs, g.watchClaims(i))
+	}
+	errs = append(errs, g.coverByFence())
+	for _, a := range addrs {
+		if gr := g.groupOf(a.prefix.Addr()); gr != nil && !gr.held && a.prefix.IsSingleIP() {
+			errs = append(errs, g.net.delAddress(a.index, a.prefix.Addr()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// watchClaims narrows an interface's ARP socket to the VIPs.
+func (g *guard) watchClaims(i *iface) error {
+	if i.arp == nil {
+		return nil
+	}
+	var v4 []netip.Addr
+	for _, gr := range g.groups {
+		for _, v := range gr.vips {
+			if v.addr.Is4() && v.iface == i.index && len(v4) < 200 { // a filter's jump is 255 at most
+				v4 = append(v4, v.addr)
+			}
+		}
+	}
+	return i.arp.watch(v4)
+}
+
+// coverByFence installs the fence if addresses or interfaces have changed.
+func (g *guard) coverByFence() error {
+	if g.fence == nil {
+		return nil
+	}
+	var vips []netip.Addr
+	for _, gr := range g.groups {
+		vips = append(vips, gr.addrs...)
+	}
+	slices.SortFunc(vips, netip.Addr.Compare)
+	var devs []string
+	for _, i := range g.net.ifaces {
+		devs = append(devs, i.name)
+	}
+	slices.Sort(devs)
+	if g.fenced.Load() && slices.Equal(vips, g.fence.vips) && slices.Equal(devs, g.fence.devs) {
+		return nil
+	}
+	g.fence.vips, g.fence.devs = vips, devs
+	return g.installFence()
+}
+
+// installFence replaces the table; what is held stays open for what is left of its lease.
+func (g *guard) installFence() error {
+	held := map[netip.Addr]time.Duration{}
+	now := g.clock.now()
+	for _, gr := range g.groups {
+		if gr.held {
+			for _, a := range gr.addrs {
+				held[a] = time.Duration(gr.until-now) - fenceSlack
+			}
+		}
+	}
+	err := g.fence.install(held)
+	g.fenced.Store(err == nil)
+	g.fenceErr = err
+	for _, gr := range g.groups {
+		if err == nil && gr.held {
+			g.openFence(gr) // installing took a while: correct what is left
+		}
+	}
+	return err
+}
+
+// applyCarrier tells the lease core which groups' networks are connected.
+func (g *guard) applyCarrier() {
+	if g.core == nil {
+		return
+	}
+	for _, gr := range g.groups {
+		gr.whyNot = ""
+		for _, v := range gr.vips {
+			i := g.net.ifaces[v.iface]
+			switch {
+			case i == nil:
+				gr.whyNot = "no interface has an address in " + v.prefix.Masked().String()
+			case !i.up:
+				gr.whyNot = "no carrier on " + i.name
+			}
+		}
+		gr.fit = gr.whyNot == ""
+		g.do(g.core.SetCarrier(g.clock.now(), gr.number, gr.fit))
+	}
+}

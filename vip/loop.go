@@ -1,0 +1,367 @@
+package vip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdline/vip/lease"
+)
+
+// guard is the state of a guard process. Unless said otherwise a field belongs to the loop's goroutine.
+type guard struct {
+	opt      Options
+	log      *slog.Logger
+	realTime bool
+	locked   bool
+	failures []string // of the start
+	started  int64
+
+	clock guardClock
+	shm   *sharedMemory
+	net   *network
+	fence *fence // nil: none, see fenceErr
+
+	fenceErr  error
+	fenced    atomic.Bool         // the fence is in place; read by housekeeping
+	sysctls   map[string][]string // failures, by interface
+	hb        *heartbeatSock
+	sendErr   error // of the last heartbeat that could not be sent
+	sealer    *lease.Sealer
+	sealed    []byte
+	packet    lease.Packet
+	core      *lease.Core // nil: not configured
+	coreNode  uint32      // number the core was made for
+	cfg       *Config
+	groups    []*group
+	peer      *ipcConn // the core's connection
+	why       string   // why this node does not serve, while it does not
+	health    uint32
+	alarms    alarmLog
+	worstTurn time.Duration
+	worstLate time.Duration
+	stopAt    int64 // shutting down: when at the latest
+	stopped   bool  // the lease core has been stopped
+	ended     bool
+
+	frame [2048]byte
+	fds   []unix.PollFd
+	turns atomic.Uint64 // read by the watchdog
+
+	state guardState // the IPC server's, under its lock
+
+	wake   int // eventfd
+	taskMu sync.Mutex
+	tasks  []func() // what others want done on the loop
+}
+
+// Times of the guard.
+const (
+	beatTimeout  = int64(500 * time.Millisecond) // the core's progress
+	refreshEvery = int64(300 * time.Millisecond) // of addresses that live a second
+	stopWait     = int64(200 * time.Millisecond) // for others to take the groups over at the end
+	idleTurn     = int64(100 * time.Millisecond) // longest sleep
+	packetsATurn = 128                           // heartbeats read before the rest gets its turn
+)
+
+func newGuard(o Options, state guardState) (*guard, error) {
+	g := &guard{opt: o, log: o.Logger, state: state, why: "no core is connected", wake: -1, sysctls: map[string][]string{}}
+	g.started = g.clock.now()
+	tuneGC()
+	fail := func(err error) bool {
+		if err != nil {
+			g.failures = append(g.failures, err.Error())
+			g.log.Warn("guard goes on without", "err", err)
+		}
+		return err == nil
+	}
+	g.realTime = fail(goRealTime())
+	g.locked = fail(lockMemory())
+	var err error
+	if g.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if g.net, err = openNetwork(); err == nil {
+		g.shm, err = createShared(o.RunDir)
+	}
+	if err != nil {
+		g.close()
+		return nil, err
+	}
+	if g.fence, g.fenceErr = openFence(); g.fenceErr != nil {
+		g.log.Error("no fence: a frozen guard can keep an address for up to a second", "err", g.fenceErr)
+	}
+	return g, nil
+}
+
+func (g *guard) close() {
+	if g.hb != nil {
+		g.hb.close()
+	}
+	if g.fence != nil {
+		g.fence.close()
+	}
+	if g.net != nil {
+		g.net.close()
+	}
+	if g.shm != nil {
+		g.shm.close()
+	}
+	if g.wake >= 0 {
+		unix.Close(g.wake)
+		g.wake = -1
+	}
+}
+
+// post has the loop run f. Safe for concurrent use; after the end of the loop f is not run.
+func (g *guard) post(f func()) {
+	g.taskMu.Lock()
+	g.tasks = append(g.tasks, f)
+	g.taskMu.Unlock()
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(g.wake, one[:]) // full means that the loop is awake
+}
+
+// loop runs until the guard has shut down. One turn: sleep until something is due or comes in, and do it.
+func (g *guard) loop() error {
+	for !g.ended {
+		now := g.clock.now()
+		due := g.nextDue(now)
+		if err := g.sleep(due - now); err != nil {
+			return err
+		}
+		start := g.clock.now()
+		if late := time.Duration(start - due); late > g.worstLate && g.turns.Load() > 0 {
+			g.worstLate = late
+		}
+		g.turn()
+		g.turns.Add(1)
+		g.worstTurn = max(g.worstTurn, time.Duration(g.clock.now()-start))
+	}
+	return nil
+}
+
+// Positions in the poll set; packet sockets follow.
+const (
+	pollWake = iota
+	pollNet
+	pollHeartbeat
+	pollCore
+	pollFixed
+)
+
+func (g *guard) sleep(d int64) error {
+	g.fds = append(g.fds[:0],
+		unix.PollFd{Fd: int32(g.wake), Events: unix.POLLIN},
+		unix.PollFd{Fd: int32(g.net.events), Events: unix.POLLIN},
+		unix.PollFd{Fd: -1, Events: unix.POLLIN},
+		unix.PollFd{Fd: -1, Events: unix.POLLIN})
+	if g.hb != nil {
+		g.fds[pollHeartbeat].Fd = int32(g.hb.fd)
+	}
+	if g.peer != nil {
+		g.fds[pollCore].Fd = int32(g.peer.pidfd)
+	}
+	for _, i := range g.net.ifaces {
+		for _, p := range []*packetSock{i.arp, i.nd} {
+			if p != nil {
+				g.fds = append(g.fds, unix.PollFd{Fd: int32(p.fd), Events: unix.POLLIN})
+			}
+		}
+	}
+	ts := unix.NsecToTimespec(max(d, 0))
+	if _, err := unix.Ppoll(g.fds, &ts, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return os.NewSyscallError("ppoll", err)
+	}
+	return nil
+}
+
+// turn does all that is due. What has run out comes first: after a pause the packets that waited are worth less than the clock.
+func (g *guard) turn() {
+	slept := g.clock.suspended()
+	if g.core != nil {
+		if slept {
+			g.alarm("the machine has slept: every group is given up")
+			g.do(g.core.Suspended(g.clock.now()))
+		}
+		g.tick()
+	}
+	if g.fds[pollCore].Revents != 0 && g.peer != nil {
+		g.detach(g.peer, "core exited")
+	}
+	if g.fds[pollNet].Revents != 0 {
+		g.networkChanged(g.net.read())
+	}
+	if g.fds[pollHeartbeat].Revents != 0 && g.hb != nil {
+		g.heartbeats()
+	}
+	for _, fd := range g.fds[pollFixed:] {
+		if fd.Revents != 0 {
+			g.claims()
+			break
+		}
+	}
+	if g.fds[pollWake].Revents != 0 {
+		g.runTasks()
+	}
+	g.watchCore()
+	if g.core != nil {
+		g.tick()
+		g.keepAddresses()
+	}
+	g.finishShutdown()
+}
+
+func (g *guard) tick() {
+	for range 16 { // each one moves the deadline on; a bound all the same
+		now := g.clock.now()
+		if g.core.NextDeadline() > now {
+			return
+		}
+		g.do(g.core.Tick(now))
+	}
+}
+
+func (g *guard) nextDue(now int64) int64 {
+	due := now + idleTurn
+	if g.core != nil {
+		due = min(due, g.core.NextDeadline())
+	}
+	for _, gr := range g.groups {
+		if gr.held {
+			due = min(due, gr.refreshAt, gr.announceAt)
+		}
+	}
+	if g.stopAt != 0 {
+		due = min(due, g.stopAt)
+	}
+	return due
+}
+
+func (g *guard) runTasks() {
+	var b [8]byte
+	_, _ = unix.Read(g.wake, b[:]) // only resets it
+	g.taskMu.Lock()
+	tasks := g.tasks
+	g.tasks = nil
+	g.taskMu.Unlock()
+	for _, f := range tasks {
+		f()
+	}
+}
+
+// heartbeats takes in what has come, but never so much that a flood keeps the guard from its clock.
+func (g *guard) heartbeats() {
+	for range packetsATurn {
+		b, known, err := g.hb.recv()
+		if err != nil {
+			g.sendErr = err
+			return
+		}
+		if b == nil {
+			return
+		}
+		if !known || g.core == nil || g.sealer.Open(&g.packet, b) != nil {
+			continue // strangers and forgeries are not worth a line in the log each
+		}
+		g.do(g.core.Receive(g.clock.now(), &g.packet))
+	}
+}
+
+// networkChanged follows interfaces and addresses.
+func (g *guard) networkChanged(c change) {
+	if g.cfg == nil {
+		return
+	}
+	if c.rescan {
+		if err := g.rescan(); err != nil {
+			g.alarm(err.Error())
+		}
+	}
+	if c.rescan || c.link {
+		g.applyCarrier()
+	}
+	for _, gr := range g.groups {
+		if !gr.held {
+			continue
+		}
+		now := g.clock.now()
+		for _, v := range gr.vips {
+			for _, gone := range c.gone {
+				if v.addr == gone { // somebody took it off, or the guard was away for a second
+					gr.refreshAt = now
+				}
+			}
+		}
+		if c.link {
+			gr.announced, gr.announceAt = 0, now // a bond may send from another port now
+		}
+	}
+}
+
+// claims reads what others say on the VIPs' networks.
+func (g *guard) claims() {
+	for _, i := range g.net.ifaces {
+		for _, p := range []*packetSock{i.arp, i.nd} {
+			if p == nil {
+				continue
+			}
+			for range packetsATurn {
+				n, err := p.recv(g.frame[:])
+				if err != nil || n == 0 { // an error (interface gone) shows in the link events
+					break
+				}
+				if c, ok := parseClaim(g.frame[:n]); ok {
+					g.claimed(c, i)
+				}
+			}
+		}
+	}
+}
+
+// claimed raises an alarm when a stranger says that a VIP held here is his, and says again whose it is.
+func (g *guard) claimed(c claim, on *iface) {
+	const settle = int64(300 * time.Millisecond) // the last frames of the previous owner may still be about
+	gr := g.groupOf(c.addr)
+	if gr == nil || !gr.held || g.ownMAC(c.mac) {
+		return
+	}
+	now := g.clock.now()
+	if now-gr.heldSince < settle {
+		return
+	}
+	g.alarm(fmt.Sprintf("%s says on %s that it has %s, which this node owns: take the address off that machine", c.mac, on.name, c.addr))
+	if now-gr.defendedAt > int64(time.Second) {
+		gr.defendedAt = now
+		gr.announced, gr.announceAt = 0, now
+	}
+}
+
+func (g *guard) ownMAC(m macAddr) bool {
+	for _, i := range g.net.ifaces {
+		if i.mac == m {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *guard) groupOf(a netip.Addr) *group {
+	for _, gr := range g.groups {
+		for _, v := range gr.vips {
+			if v.addr == a {
+				return gr
+			}
+		}
+	}
+	return nil
+}
