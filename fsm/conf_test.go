@@ -1,0 +1,183 @@
+package fsm
+
+import (
+	"net/netip"
+	"testing"
+
+	"holdline/fsm/pb"
+)
+
+func TestConfigRefusals(t *testing.T) {
+	r := cluster(t)
+	vip := func(number uint32, prefixes ...string) *pb.Command {
+		g := &pb.Group{Number: number, Name: "g"}
+		for _, p := range prefixes {
+			g.Vips = append(g.Vips, &pb.Vip{Prefix: p})
+		}
+		return cmd(&pb.PutGroup{Group: g})
+	}
+	member := func(m *pb.Member) *pb.Command { m.Pool = "carriers"; return cmd(&pb.PutMember{Member: m}) }
+	r.must(cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Prefix: "49", Pool: "carriers"}}),
+		member(&pb.Member{Name: "gw9", Address: "gw.example.net", Group: 2}))
+
+	for _, c := range []struct {
+		cmd  *pb.Command
+		code pb.Code
+		text string
+	}{
+		{user("eve@nowhere.org"), pb.Code_NOT_FOUND, "domain nowhere.org does not exist: add it with `holdline domain add nowhere.org`"},
+		{user("eve@10.77.0.101"), pb.Code_NOT_FOUND, "10.77.0.101 is an alias: name the domain itself, example.com"},
+		{user("eve"), pb.Code_REJECTED, `"eve" is not user@domain`},
+		{cmd(&pb.PutUser{User: &pb.User{Aor: "eve@example.com"}}), pb.Code_REJECTED, "user eve@example.com has no password"},
+		{cmd(&pb.PutUser{User: &pb.User{Aor: "eve@example.com", Ha1Md5: make([]byte, 15)}}), pb.Code_REJECTED, "user eve@example.com: a digest has the wrong length"},
+		{cmd(&pb.PutUser{User: &pb.User{Aor: "user1@example.com", Ha1Md5: make([]byte, 16)}, CreateOnly: true}), pb.Code_EXISTS, "user user1@example.com exists already"},
+		{cmd(&pb.RemoveUser{Aor: "eve@example.com"}), pb.Code_NOT_FOUND, "user eve@example.com does not exist"},
+		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "other.org", Aliases: []string{"10.77.0.101"}}}), pb.Code_EXISTS, "10.77.0.101 is an alias of domain example.com already"},
+		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "other.org", Aliases: []string{"Example.com"}}}), pb.Code_EXISTS, "example.com is a domain of its own"},
+		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "no spaces"}}), pb.Code_REJECTED, `"no spaces" is not a name for a domain: letters, digits and -_.:+ are`},
+		{cmd(&pb.RemoveDomain{Name: "example.com"}), pb.Code_REJECTED, "domain example.com has 4 users: remove them first"},
+		{vip(0), pb.Code_REJECTED, "a VIP group needs at least one address"},
+		{vip(0, "10.77.0.101/24"), pb.Code_EXISTS, "10.77.0.101 belongs to VIP group 10.77.0.101 already"},
+		{vip(2, "10.77.0.101/24"), pb.Code_EXISTS, "10.77.0.101 belongs to VIP group 10.77.0.101 already"},
+		{vip(0, "10.77.0.11/24"), pb.Code_REJECTED, "10.77.0.11 is the address node n1 listens on and can't float"},
+		{vip(0, "10.77.0.103"), pb.Code_REJECTED, `"10.77.0.103" is not an address with its network, as in 192.0.2.10/24`},
+		{vip(0, "10.77.0.103/24", "10.77.0.103/24"), pb.Code_REJECTED, "10.77.0.103 is given twice"},
+		{vip(9, "10.77.0.103/24"), pb.Code_NOT_FOUND, "VIP group 9 does not exist"},
+		{cmd(&pb.RemoveGroup{Number: 2}), pb.Code_REJECTED, "member gw9 of pool carriers is called through VIP group 10.77.0.102: change it first"},
+		{cmd(&pb.PutNode{Node: &pb.Node{Uuid: "u3", Name: "n1", Listen: "10.77.0.13:7700"}}), pb.Code_EXISTS, "a node named n1 exists already: choose another --name, or remove it first if it is gone for good"},
+		{cmd(&pb.PutNode{Node: &pb.Node{Uuid: "u3", Name: "n3", Listen: "10.77.0.11:7700"}}), pb.Code_EXISTS, "node n1 listens on 10.77.0.11:7700 already"},
+		{cmd(&pb.PutNode{Node: &pb.Node{Uuid: "u3", Name: "n3", Listen: "10.77.0.101:7700"}}), pb.Code_REJECTED, "10.77.0.101 is a VIP of group 10.77.0.101 and can't be the address of node n3"},
+		{cmd(&pb.RemoveNode{Uuid: "u1"}), pb.Code_REJECTED, "node n1 owns VIP group 10.77.0.101: move it with `holdline vip move` first"},
+		{cmd(&pb.Takeover{Group: 1, Epoch: 4, Node: "u2"}), pb.Code_STALE_EPOCH, "VIP group 10.77.0.101 was taken over with epoch 5, not before 4"},
+		{cmd(&pb.Takeover{Group: 1, Epoch: 5, Node: "u2"}), pb.Code_STALE_EPOCH, "VIP group 10.77.0.101 was taken over with epoch 5, not before 5"},
+		{cmd(&pb.RemovePool{Name: "carriers"}), pb.Code_REJECTED, "pool carriers is used by the route of example.com with prefix '49': remove that first"},
+		{cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "nope"}}), pb.Code_NOT_FOUND, "pool nope does not exist: add it with `holdline pool add nope`"},
+		{cmd(&pb.PutPool{Pool: &pb.Pool{Name: "p", Algorithm: "best"}}), pb.Code_REJECTED, `pool p: "best" is not an algorithm; round-robin, least-calls, weighted and hash are`},
+		{member(&pb.Member{Name: "x", Address: "host:port"}), pb.Code_REJECTED, `member x: "host:port" is not an address; give host or host:port`},
+		{member(&pb.Member{Name: "x", Address: "host", Sources: []string{"10.0.0.0/33"}}), pb.Code_REJECTED, `member x: source "10.0.0.0/33" is not an address or CIDR`},
+		{cmd(&pb.SetFeatureLevel{Level: 2}), pb.Code_REJECTED, "node n1 runs a release that knows feature levels up to 1: upgrade it before raising the level to 2"},
+		{cmd(&pb.PutNode{}), pb.Code_REJECTED, `node "" has no UUID`},
+	} {
+		before := r.bytes()
+		r.refused(c.cmd, c.code, c.text)
+		if after := r.bytes(); len(before) != len(after) {
+			t.Errorf("%v was refused but changed something", c.cmd)
+		}
+	}
+}
+
+func TestConfigLookups(t *testing.T) {
+	r := cluster(t)
+	r.must(
+		cmd(&pb.PutPool{Pool: &pb.Pool{Name: "trunks", Algorithm: Weighted}}),
+		cmd(&pb.PutMember{Member: &pb.Member{Pool: "trunks", Name: "t1", Address: "trunk.example.net:5070", Sources: []string{"10.77.0.0/16", "2001:db8::/32"}}}),
+		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "trunks"}}),
+		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "EXAMPLE.com", Prefix: "49", Pool: "carriers", Strip: 2}}),
+		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Prefix: "4930", Pool: "trunks"}}),
+		cmd(&pb.PutKey{Purpose: "nonce", Id: 1, Secret: []byte("a")}),
+		cmd(&pb.PutKey{Purpose: "nonce", Id: 2, Secret: []byte("b")}),
+		cmd(&pb.PutKey{Purpose: "nonce", Id: 3, Secret: []byte("c")}),
+		cmd(&pb.PutSetting{Name: "call.max-duration", Value: "3600"}),
+		cmd(&pb.PutGroup{Group: &pb.Group{Number: 2, Name: "edge", Vips: []*pb.Vip{{Prefix: "10.77.0.102/24", Advertise: "198.51.100.9"}, {Prefix: "10.88.0.102/24"}}}}),
+	)
+	c := r.Config()
+	for user, want := range map[string]string{"493012": "trunks", "49171": "carriers", "1": "trunks", "": "trunks"} {
+		if got := c.Route("example.com", user).GetPool(); got != want {
+			t.Errorf("route of %q: %s, want %s", user, got, want)
+		}
+	}
+	if c.Route("example.net", "49") != nil || c.Domain("10.77.0.101").GetName() != "example.com" || c.Domain("example.com") == nil {
+		t.Error("domain lookup")
+	}
+	for addr, want := range map[string]string{"10.77.0.21": "gw1", "10.77.9.9": "t1", "::ffff:10.77.0.22": "gw2", "2001:db8::5": "t1"} {
+		if got := c.Sources(netip.MustParseAddr(addr)); len(got) != 1 || got[0].Name != want {
+			t.Errorf("source %s: %v, want %s", addr, got, want)
+		}
+	}
+	if len(c.Sources(netip.MustParseAddr("192.0.2.1"))) != 0 {
+		t.Error("a stranger is no member")
+	}
+	for addr, want := range map[string]int{"10.77.0.102": 0, "198.51.100.9": 0, "10.88.0.102": 1} {
+		if g, i, ok := c.GroupByVIP(netip.MustParseAddr(addr)); !ok || g.Number != 2 || i != want || g.Epoch != 5 || g.Owner != "u2" {
+			t.Errorf("VIP %s: %v %d", addr, g, i)
+		}
+	}
+	if k := c.Keys("nonce"); len(k) != 2 || k[0].Id != 3 || k[1].Id != 2 {
+		t.Errorf("keys %v", k)
+	}
+	if c.SettingInt("call.max-duration", 7) != 3600 || c.SettingInt("none", 7) != 7 || c.Setting("none", "x") != "x" {
+		t.Error("settings")
+	}
+	if c.Node(2).GetName() != "n2" || c.NodeByUUID("u1").GetNumber() != 1 || c.NodeByName("n2").GetUuid() != "u2" || c.User("user3@example.com") == nil {
+		t.Error("nodes and users")
+	}
+	before := c
+	r.must(cmd(&pb.RemoveUser{Aor: "user3@example.com"}), cmd(&pb.RemoveMember{Pool: "trunks", Name: "t1"}))
+	if before.User("user3@example.com") == nil || len(before.Pool("trunks").Members) != 1 || len(before.Sources(netip.MustParseAddr("10.77.9.9"))) != 1 {
+		t.Error("an old view changed")
+	}
+	if c := r.Config(); c.User("user3@example.com") != nil || len(c.Sources(netip.MustParseAddr("10.77.9.9"))) != 0 || c.Version != before.Version+2 {
+		t.Error("the new view didn't")
+	}
+}
+
+func TestNumbersAreNeverUsedAgain(t *testing.T) {
+	r := cluster(t)
+	node := cmd(&pb.PutNode{Node: &pb.Node{Uuid: "u3", Name: "n3", Listen: "10.77.0.13:7700"}})
+	if got := r.must(node).Id; got != 3 {
+		t.Fatalf("number %d", got)
+	}
+	if again := r.must(node); again.Id != 3 || !again.Existing {
+		t.Fatalf("the same node again: %v", again)
+	}
+	r.must(cmd(&pb.RemoveNode{Uuid: "u3"}))
+	for want := uint64(4); want <= 255; want++ {
+		if got := r.must(node).Id; got != want {
+			t.Fatalf("number %d, want %d", got, want)
+		}
+		r.must(cmd(&pb.RemoveNode{Uuid: "u3"}))
+	}
+	r.refused(node, pb.Code_LIMIT, "all 255 node numbers have been used")
+}
+
+func TestTokens(t *testing.T) {
+	r := cluster(t)
+	hash, other := []byte("0123456789abcdef"), []byte("fedcba9876543210")
+	wall := int64(1_700_000_000_000) + r.time
+	use := func(hash []byte, uuid, key string) *pb.Command {
+		return cmd(&pb.ConsumeToken{Hash: hash, Uuid: uuid, PublicKey: []byte(key), WallMs: wall})
+	}
+	r.must(cmd(&pb.PutToken{Hash: hash, ExpiresWallMs: wall + 1000}), cmd(&pb.PutToken{Hash: other, ExpiresWallMs: wall + 1000}))
+	r.refused(use([]byte("none"), "u3", "k"), pb.Code_NOT_FOUND, "the join token is unknown: make one with `holdline token create`")
+	r.must(use(hash, "u3", "k"))
+	if !r.must(use(hash, "u3", "k")).Existing {
+		t.Error("the same pair may use it again")
+	}
+	r.refused(use(hash, "u4", "k"), pb.Code_REJECTED, "token already used: make another with `holdline token create`")
+	r.refused(use(hash, "u3", "l"), pb.Code_REJECTED, "token already used: make another with `holdline token create`")
+	wall += 1000
+	r.refused(use(other, "u4", "k"), pb.Code_REJECTED, "the join token has expired: make another with `holdline token create`")
+	if !r.must(use(hash, "u3", "k")).Existing {
+		t.Error("a join that was begun in time goes on")
+	}
+}
+
+func TestTakeover(t *testing.T) {
+	r := cluster(t)
+	var got []Event
+	r.Watch(func(e Event) { got = append(got, e) })
+	r.must(cmd(&pb.Takeover{Group: 1, Epoch: 8, Node: "u2"}))
+	if !r.must(cmd(&pb.Takeover{Group: 1, Epoch: 8, Node: "u2"})).Existing {
+		t.Error("the same takeover again is the same takeover")
+	}
+	if g := r.Config().Group(1); g.Owner != "u2" || g.Epoch != 8 || g.SinceWallMs == 0 {
+		t.Errorf("%v", g)
+	}
+	if len(got) != 2 || got[0] != (TakenOver{1, 8, "u2"}) || got[1] != got[0] {
+		t.Errorf("events %v", got)
+	}
+	r.must(cmd(&pb.RemoveNode{Uuid: "u1"})) // owns nothing now
+	if g := r.Config().Group(1); g.HomeNode != "" {
+		t.Errorf("home node of a group is gone: %v", g)
+	}
+}

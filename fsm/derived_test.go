@@ -1,0 +1,67 @@
+package fsm
+
+import (
+	"maps"
+	"slices"
+)
+
+// checkDerived compares every index and counter with what the rows say.
+func checkDerived(t tester, m *Machine) {
+	t.Helper()
+	st := m.st
+	bindings, empty := 0, 0
+	var due []regDue
+	st.regs.rows.Scan(func(aor string, r *regRow) bool {
+		if aor != r.aor {
+			t.Errorf("row %s is kept under %s", r.aor, aor)
+		}
+		bindings += len(r.bindings)
+		if len(r.bindings) == 0 {
+			empty++
+		}
+		due = append(due, regDue{r.due(), r})
+		return true
+	})
+	if st.regs.bindings != bindings || st.regs.empty != empty {
+		t.Errorf("registrations: counted %d bindings and %d empty rows, there are %d and %d", st.regs.bindings, st.regs.empty, bindings, empty)
+	}
+	if st.regs.due.Len() != len(due) {
+		t.Errorf("registrations: %d rows, %d in the expiry index", len(due), st.regs.due.Len())
+	}
+	for _, d := range due {
+		if got, found := st.regs.due.Get(d); !found || got.row != d.row {
+			t.Errorf("registration %s is not in the expiry index at %d", d.row.aor, d.at)
+		}
+	}
+	checkCalls(t, st)
+	users := map[string]int{}
+	m.Config().Users(func(u *User) bool { users[domainOf(u.AoR)]++; return true })
+	if !maps.Equal(users, st.conf.usersOf) {
+		t.Errorf("users per domain %v, counted %v", users, st.conf.usersOf)
+	}
+}
+
+func checkCalls(t tester, st *state) {
+	t.Helper()
+	var want callTable
+	want.init()
+	st.calls.rows.Scan(func(_ uint64, c *Call) bool {
+		want.put(nil, c)
+		if c.Invite != nil && !anyOpen(c.Legs) {
+			t.Errorf("call %d keeps an INVITE that no leg wants", c.Number)
+		}
+		return true
+	})
+	got := &st.calls
+	if got.active != want.active || !maps.Equal(got.byMember, want.byMember) || !maps.Equal(got.byDomain, want.byDomain) || !maps.Equal(got.byGroup, want.byGroup) {
+		t.Errorf("counters %d %v %v %v, from the rows %d %v %v %v", got.active, got.byMember, got.byDomain, got.byGroup, want.active, want.byMember, want.byDomain, want.byGroup)
+	}
+	if !maps.Equal(got.byKey, want.byKey) || !slices.Equal(got.byHome.Keys(), want.byHome.Keys()) || !slices.Equal(got.due.Items(), want.due.Items()) {
+		t.Errorf("indexes by key %d, home %d, deadline %d differ from the rows %d", len(got.byKey), got.byHome.Len(), got.due.Len(), got.rows.Len())
+	}
+	for k, n := range got.byMember {
+		if n < 0 {
+			t.Errorf("member %v carries %d calls", k, n)
+		}
+	}
+}

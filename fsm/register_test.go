@@ -1,0 +1,140 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdline/fsm/pb"
+)
+
+// bindingsOf writes an AoR's bindings as "contact/seconds left".
+func (r *replica) bindingsOf(aor string) string {
+	var out []string
+	for _, b := range r.Bindings(aor, nil) {
+		out = append(out, fmt.Sprintf("%s/%d", strings.TrimPrefix(b.Contact, "sip:"), (b.ExpiresMs-r.time)/1000))
+	}
+	return strings.Join(out, " ")
+}
+
+// TestRegister is a transcript: what was registered, what came of it, what is registered then.
+func TestRegister(t *testing.T) {
+	const aor = "user1@example.com"
+	r := cluster(t)
+	withID := func(uri, instance string, reg uint32) *pb.BindingChange {
+		c := contact(uri, 60)
+		c.Binding.Instance, c.Binding.RegId = instance, reg
+		return c
+	}
+	all := register(aor, "c1", 9, "t9")
+	all.GetRegister().RemoveAll = true
+	for i, step := range []struct {
+		say  string
+		cmd  *pb.Command
+		code pb.Code
+		dup  bool
+		then string
+	}{
+		{"first contact", register(aor, "c1", 1, "t1", contact("sip:a@192.0.2.1", 60)), pb.Code_OK, false, "a@192.0.2.1/60"},
+		{"the same request again", register(aor, "c1", 1, "t1", contact("sip:a@192.0.2.1", 60)), pb.Code_OK, true, "a@192.0.2.1/60"},
+		{"same CSeq, another transaction", register(aor, "c1", 1, "tx", contact("sip:a@192.0.2.1", 60)), pb.Code_STALE_ORDER, false, "a@192.0.2.1/60"},
+		{"a second phone", register(aor, "c2", 7, "t2", contact("sip:b@192.0.2.2", 90)), pb.Code_OK, false, "a@192.0.2.1/60 b@192.0.2.2/90"},
+		{"the first phone's request again, late", register(aor, "c1", 1, "t1", contact("sip:a@192.0.2.1", 60)), pb.Code_OK, true, "a@192.0.2.1/60 b@192.0.2.2/90"},
+		{"refresh, host in capitals", register(aor, "c1", 2, "t3", contact("SIP:a@192.0.2.1", 120)), pb.Code_OK, false, "SIP:a@192.0.2.1/120 b@192.0.2.2/90"},
+		{"older than the refresh", register(aor, "c1", 1, "ty", contact("sip:a@192.0.2.1", 0)), pb.Code_STALE_ORDER, false, "SIP:a@192.0.2.1/120 b@192.0.2.2/90"},
+		{"a third", register(aor, "c3", 1, "t4", contact("sip:c@192.0.2.3", 30)), pb.Code_OK, false, "SIP:a@192.0.2.1/120 b@192.0.2.2/90 c@192.0.2.3/30"},
+		{"a fourth is too many", register(aor, "c4", 1, "t5", contact("sip:d@192.0.2.4", 30)), pb.Code_LIMIT, false, "SIP:a@192.0.2.1/120 b@192.0.2.2/90 c@192.0.2.3/30"},
+		{"all or nothing", register(aor, "c4", 2, "t6", contact("sip:c@192.0.2.3", 0), contact("sip:d@192.0.2.4", 30), contact("sip:e@192.0.2.5", 30)), pb.Code_LIMIT, false, "SIP:a@192.0.2.1/120 b@192.0.2.2/90 c@192.0.2.3/30"},
+		{"remove one, add one", register(aor, "c3", 2, "t7", contact("sip:c@192.0.2.3", 0), contact("sip:d@192.0.2.4", 30)), pb.Code_OK, false, "SIP:a@192.0.2.1/120 b@192.0.2.2/90 d@192.0.2.4/30"},
+		{"remove all", all, pb.Code_OK, false, ""},
+		{"remove all again", all, pb.Code_OK, true, ""},
+		{"a late copy brings nothing back", register(aor, "c1", 2, "t3", contact("sip:a@192.0.2.1", 120)), pb.Code_STALE_ORDER, false, ""},
+		{"outbound: first flow", register(aor, "c5", 1, "t8", withID("sip:x@192.0.2.8", "urn:uuid:1", 1)), pb.Code_OK, false, "x@192.0.2.8/60"},
+		{"second flow of the same instance", register(aor, "c5", 2, "t10", withID("sip:x@192.0.2.9", "urn:uuid:1", 2)), pb.Code_OK, false, "x@192.0.2.8/60 x@192.0.2.9/60"},
+		{"the first flow moves", register(aor, "c5", 3, "t11", withID("sip:x@198.51.100.1", "urn:uuid:1", 1)), pb.Code_OK, false, "x@198.51.100.1/60 x@192.0.2.9/60"},
+		{"nobody there", register("nobody@example.com", "c1", 1, "t1", contact("sip:a@192.0.2.1", 60)), pb.Code_NOT_FOUND, false, "x@198.51.100.1/60 x@192.0.2.9/60"},
+	} {
+		got := r.do(step.cmd)
+		if got.Code != step.code || got.Existing != step.dup {
+			t.Errorf("step %d, %s: %v existing=%v %q, want %v %v", i+1, step.say, got.Code, got.Existing, got.Error, step.code, step.dup)
+		}
+		if now := r.bindingsOf(aor); now != step.then {
+			t.Errorf("step %d, %s: registered %q, want %q", i+1, step.say, now, step.then)
+		}
+	}
+	if n := r.Counts(); n.Registrations != 1 || n.Bindings != 2 {
+		t.Errorf("counts %+v", n)
+	}
+	if !r.Registered(aor, "c5", 3, []byte("t11")) || r.Registered(aor, "c5", 2, []byte("t10")) {
+		t.Error("only the last REGISTER is one to repeat")
+	}
+	old := register(aor, "c5", 4, "t12", contact("sip:x@192.0.2.8", 60))
+	old.GetRegister().Epoch = 4
+	r.refused(old, pb.Code_STALE_EPOCH, "VIP group 1 was taken over with epoch 5, after 4")
+	r.must(cmd(&pb.RemoveUser{Aor: aor}))
+	if r.bindingsOf(aor) != "" || r.Counts().Bindings != 0 {
+		t.Error("a user's bindings go with the user")
+	}
+}
+
+func TestExpireRegistrations(t *testing.T) {
+	r := cluster(t)
+	for i, s := range []uint32{60, 120, 180} {
+		r.must(register(fmt.Sprintf("user%d@example.com", i), "c", 1, "t", contact("sip:a@192.0.2.1", s), contact("sip:b@192.0.2.1", 300)))
+	}
+	due := func() int64 { at, _ := r.ExpireDue(); return (at - 1_000_000) / 1000 }
+	if due() != 60 {
+		t.Fatalf("due after %d s", due())
+	}
+	expire := func(upTo int64, rows uint32) bool {
+		return r.must(cmd(&pb.Expire{UpToMs: upTo, MaxRows: rows})).Existing
+	}
+	expire(1<<60, 0) // FSM time has not moved: nothing is due, whatever is asked for
+	if n := r.Counts().Bindings; n != 6 {
+		t.Fatalf("%d bindings", n)
+	}
+	r.time += 125_000
+	if !expire(r.time, 1) || r.bindingsOf("user0@example.com") != "b@192.0.2.1/175" || r.Counts().Bindings != 5 {
+		t.Fatalf("one row: %q, %d bindings", r.bindingsOf("user0@example.com"), r.Counts().Bindings)
+	}
+	if expire(r.time, 10) || r.Counts().Bindings != 4 || due() != 180 {
+		t.Fatalf("rest: %d bindings, next at %d", r.Counts().Bindings, due())
+	}
+	r.time += 1_000_000
+	expire(r.time, 0)
+	if n := r.Counts(); n.Bindings != 0 || n.Registrations != 0 {
+		t.Fatalf("%+v", n)
+	}
+}
+
+func TestSameURI(t *testing.T) {
+	same := [][2]string{ // RFC 3261 §19.1.4
+		{"sip:alice@AtLanTa.CoM;Transport=tcp", "sip:alice@AtLanTa.CoM;Transport=tcp"},
+		{"sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"},
+		{"sip:carol@chicago.com;security=on", "sip:carol@chicago.com;newparam=5"},
+		{"sip:alice@atlanta.com;transport=TCP", "SIP:alice@ATLANTA.com;transport=tcp"},
+	}
+	different := [][2]string{
+		{"SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"},
+		{"sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"},
+		{"sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"},
+		{"sip:carol@chicago.com;newparam=6", "sip:carol@chicago.com;newparam=5"},
+		{"sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next"},
+		{"sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"},
+		{"sip:a@host", "sips:a@host"},
+	}
+	for _, p := range same {
+		if !sameURI(p[0], p[1]) || !sameURI(p[1], p[0]) {
+			t.Errorf("%s and %s are the same", p[0], p[1])
+		}
+	}
+	for _, p := range different {
+		if sameURI(p[0], p[1]) || sameURI(p[1], p[0]) {
+			t.Errorf("%s and %s differ", p[0], p[1])
+		}
+	}
+	if !slices.Equal([]string{CanonicalAoR("Alice@EXAMPLE.com."), CanonicalHost("[2001:DB8::1]")}, []string{"Alice@example.com", "2001:db8::1"}) {
+		t.Error("canonical forms")
+	}
+}
