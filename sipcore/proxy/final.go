@@ -120,8 +120,8 @@ func (s *Shard) legCommitted(c *txn.Cell, u *call, l *txn.Leg, k CommitKind, r *
 	if u.answered || u.decided || u.cancel != phaseNone || anyOpen(c) {
 		return
 	}
-	if u.serial && r != nil && len(r.Legs) > 0 {
-		s.skipFailed(u, r.Legs)
+	if u.serial && r != nil {
+		u.skipFailed(r.Legs)
 	}
 	if !s.startNext(c, u) && c.Request != nil {
 		s.decide(c, u)
@@ -130,7 +130,7 @@ func (s *Shard) legCommitted(c *txn.Cell, u *call, l *txn.Leg, k CommitKind, r *
 }
 
 // skipFailed passes over alternates that Apply gave up because they carry as many calls as they may.
-func (s *Shard) skipFailed(u *call, legs []*pb.Leg) {
+func (u *call) skipFailed(legs []*pb.Leg) {
 	for u.next < len(u.targets) && u.next < len(legs) && legs[u.next].State == pb.LegState_FAILED {
 		u.next++
 	}

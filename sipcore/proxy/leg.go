@@ -22,7 +22,10 @@ func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
 		return
 	}
 	if flow.Group == 0 {
-		flow.Group, flow.VIP, flow.Port = c.Home, u.source.VIP, u.source.Port
+		flow.Group, flow.VIP = c.Home, u.source.VIP
+	}
+	if f := s.view.face(flow); t.Aor == "" && f != nil {
+		flow.Port = f.port // a gateway is called from the VIP's SIP port
 	}
 	l.Flow = flow
 	if flow.Remote.IsValid() {

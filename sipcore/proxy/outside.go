@@ -126,7 +126,7 @@ func recordKey(c *txn.Cell) []byte {
 }
 
 // created goes on with a new call when its record has been applied: 100 to the caller and an INVITE to the first
-// targets. A record that was there already, made by another node for the same request, gives the same legs.
+// targets. A record that was there already, made by another node for the same request, is taken up where it stands.
 func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
 	u.creating = false
 	if err == nil {
@@ -149,6 +149,12 @@ func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
 		s.submitCancel(c, u)
 		return
 	}
+	if err == nil && r.Existing {
+		if row := s.opt.State.Call(r.Id); row != nil {
+			s.resume(c, u, row)
+			return
+		}
+	}
 	trying := u.trying
 	u.trying = nil
 	if s.tab.Respond(c, s.now, 100, trying) {
@@ -159,7 +165,7 @@ func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
 	}
 }
 
-// adoptLegs takes the committed legs for the targets, in their order.
+// adoptLegs takes the committed legs for the targets, in their order; failed ones leave a hole.
 func (s *Shard) adoptLegs(u *call, legs []*pb.Leg) {
 	clear(u.targets)
 	u.targets = u.targets[:0]
@@ -167,6 +173,10 @@ func (s *Shard) adoptLegs(u *call, legs []*pb.Leg) {
 		if len(u.targets) == s.opt.MaxLegs {
 			break
 		}
-		u.targets = append(u.targets, l.Target)
+		t := l.Target
+		if l.State == pb.LegState_FAILED {
+			t = nil
+		}
+		u.targets = append(u.targets, t)
 	}
 }

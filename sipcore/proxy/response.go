@@ -43,6 +43,20 @@ func (s *Shard) response(in *Inbound) {
 		s.answeredBy(in, c, u, l)
 	default:
 		s.opt.Stats.Retransmissions.Add(1)
+		s.lateFinal(in, c, l)
+	}
+}
+
+// lateFinal acknowledges a final that the last owner of the call may not have acknowledged: its result is committed,
+// so nothing waits for it any more.
+func (s *Shard) lateFinal(in *Inbound, c *txn.Cell, l *txn.Leg) {
+	m := in.Msg
+	if !c.Invite() || m.Status < 300 || !l.Taken || l.Acked {
+		return
+	}
+	if l.Ack = s.buildAck(m, l); l.Ack != nil {
+		l.Acked = true
+		s.send(l.Flow, l.Ack.B)
 	}
 }
 

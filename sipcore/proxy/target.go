@@ -97,20 +97,23 @@ func (s *Shard) poolTargets(c *txn.Cell, d *destination) []*pb.Target {
 // startNext starts the next targets: all of the same q at once for phones, one gateway. It reports whether
 // there were any.
 func (s *Shard) startNext(c *txn.Cell, u *call) bool {
-	if u.noMore || u.next >= len(u.targets) || c.Request == nil {
+	if u.noMore || c.Request == nil {
 		return false
 	}
-	q := u.targets[u.next].Q
-	for first := true; u.next < len(u.targets); first = false {
+	started := false
+	var q uint32
+	for u.next < len(u.targets) && c.Request != nil { // without a request a leg failed at once and ended it all
 		t := u.targets[u.next]
-		if !first && (u.serial || t.Q != q) {
+		if t == nil {
+			u.next++
+			continue
+		}
+		if started && (u.serial || t.Q != q) {
 			break
 		}
+		started, q = true, t.Q
 		u.next++
 		s.startTarget(c, u, u.next-1)
-		if c.Request == nil {
-			break // the leg failed at once and ended the transaction
-		}
 	}
-	return true
+	return started
 }

@@ -62,7 +62,8 @@ func (s *Shard) viaLoops(in *Inbound, branch []byte) bool {
 	return ok && b.Loop == s.loopHash(in)
 }
 
-// loopHash is a keyed hash over all that routing depends on (RFC 5393 §4.2.2).
+// loopHash is a keyed hash over all that routing depends on (RFC 5393 §4.2.2). What we take off ourselves, our Routes
+// and credentials, is left out, so that it can be computed again from the request as we keep it.
 func (s *Shard) loopHash(in *Inbound) uint32 {
 	m := in.Msg
 	b := append(s.key[:0], m.Bytes(m.URI)...)
@@ -71,11 +72,22 @@ func (s *Shard) loopHash(in *Inbound) uint32 {
 		b = append(b, m.Bytes(part)...)
 	}
 	b = append(b, byte(m.CSeq>>24), byte(m.CSeq>>16), byte(m.CSeq>>8), byte(m.CSeq))
-	for _, id := range [...]wire.HeaderID{wire.HdrRoute, wire.HdrProxyRequire, wire.HdrProxyAuthorization} {
-		for i := m.First(id); i >= 0; i = m.Next(i) {
-			b = append(b, 0)
-			b = append(b, m.Bytes(m.Header(i).Value)...)
+	if m.Has(wire.HdrRoute) {
+		it := m.Values(wire.HdrRoute)
+		for n := 0; ; n++ {
+			_, v, ok := it.Next()
+			if !ok {
+				break
+			}
+			if n >= in.Routes {
+				b = append(b, 0)
+				b = append(b, m.Bytes(v)...)
+			}
 		}
+	}
+	if m.Has(wire.HdrProxyRequire) {
+		b = append(b, 1)
+		b = append(b, m.Value(wire.HdrProxyRequire)...)
 	}
 	s.key = b
 	return hash32(s.view.branch[0].secret, b)

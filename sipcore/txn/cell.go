@@ -49,6 +49,7 @@ type Leg struct {
 	State   LegState
 	Cancel  CancelState
 	Acked   bool // an ACK was sent for the non-2xx final
+	Taken   bool // its final was committed under an earlier owner of the call
 	Open    bool // the user of the table counts it as not yet finally answered
 
 	Status   uint16         // its final response, 0 while there is none

@@ -15,18 +15,11 @@ type Key struct{ Hi, Lo uint64 }
 // Secret is a 128-bit SipHash key.
 type Secret struct{ K0, K1 uint64 }
 
-// Hash returns the key of the server transaction that m, a request, belongs to or starts. scratch is
-// overwritten and returned grown, so that a caller can keep it.
+// Hash returns the key of the server transaction that m, a request, belongs to or starts, or that m, a response as the
+// client gets it, answers. scratch is overwritten and returned grown, so that a caller can keep it.
 func (s Secret) Hash(m *wire.Msg, scratch []byte) (Key, []byte) {
 	b := append(scratch[:0], m.Bytes(m.Via1.Branch)...)
 	return s.sum(m, &m.Via1, b)
-}
-
-// HashOfResponse returns the key of the server transaction that response m goes back to: it is made from
-// the Via below ours.
-func (s Secret) HashOfResponse(m *wire.Msg, scratch []byte) (Key, []byte) {
-	b := append(scratch[:0], m.Bytes(m.Via2.Branch)...)
-	return s.sum(m, &m.Via2, b)
 }
 
 func (s Secret) sum(m *wire.Msg, via *wire.Via, b []byte) (Key, []byte) {

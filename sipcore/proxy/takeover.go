@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"bytes"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// Rearm takes up a call of a group that this node has come to own under epoch, from its record (DESIGN §4, "The call
+// record"): each open leg's INVITE is sent again under its branch, so that the callee repeats its latest response;
+// a CANCEL follows that response; a final that the caller may not have acknowledged is sent again. Answered and ended
+// calls need nothing: their messages route by token.
+func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
+	s.view, s.now = v, now
+	if len(row.Invite) == 0 && len(row.Final) == 0 {
+		return
+	}
+	text := row.Invite
+	if len(text) == 0 {
+		s.rearmFinal(row, epoch)
+		return
+	}
+	m := &s.tmp
+	if m.Scan(text) != nil {
+		return
+	}
+	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
+	var key txn.Key
+	key, s.key = s.view.branch[0].secret.Hash(m, s.key)
+	if s.tab.Find(key) != nil {
+		return // a retransmission came first
+	}
+	c, u := s.newCell(&in, key, kindCall)
+	if c == nil {
+		return
+	}
+	c.Request = s.opt.Pool.Copy(text)
+	u.lineEnd = bytes.IndexByte(text, '\n') + 1
+	u.loop = s.loopHash(&in)
+	u.serial = row.Pool != ""
+	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
+	u.pinned = s.behindNAT(&in, &sender{members: s.view.Config.Sources(in.Flow.Remote.Addr())})
+	u.number = row.Number
+	s.adoptRow(u, row)
+	s.resume(c, u, row)
+}
+
+// rearmFinal sends a final again whose call's request is gone from the record: it is its own index.
+func (s *Shard) rearmFinal(row *fsm.Call, epoch uint64) {
+	m := &s.tmp
+	if m.Scan(row.Final) != nil {
+		return
+	}
+	var key txn.Key
+	key, s.key = s.view.branch[0].secret.Hash(m, s.key)
+	if s.tab.Find(key) != nil {
+		return
+	}
+	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
+	c, u := s.newCell(&in, key, kindCall)
+	if c == nil {
+		return
+	}
+	u.number = row.Number
+	s.resume(c, u, row)
+}
+
+func (s *Shard) adoptRow(u *call, row *fsm.Call) {
+	for i := range row.Legs {
+		l := &row.Legs[i]
+		if len(u.targets) == s.opt.MaxLegs {
+			return
+		}
+		var t *pb.Target
+		if l.Target != nil && l.State != pb.LegState_FAILED {
+			t = &pb.Target{
+				Uri: l.Target.URI, Flow: transport.Flow(l.Target.Flow).PB(), Q: uint32(l.Target.Q), Pool: l.Target.Pool,
+				Member: l.Target.Member, Routes: l.Target.Routes, Aor: l.Target.AoR,
+			}
+		}
+		u.targets = append(u.targets, t)
+	}
+}
+
+// resume goes on with a call where its record says it stands.
+func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
+	switch row.State {
+	case pb.CallState_CALL_FAILED:
+		u.decided, u.noMore = true, true
+		if len(row.Final) == 0 {
+			s.freeCell(c)
+			return
+		}
+		buf := s.opt.Pool.Copy(row.Final)
+		if s.tab.Respond(c, s.now, uint16(row.FinalStatus), buf) {
+			s.send(c.Caller, buf.B)
+		}
+	case pb.CallState_CALL_ANSWERED, pb.CallState_CALL_ENDED:
+		u.answered, u.noMore = true, true
+		s.tab.Accept(c, s.now) // the callee repeats its 200 until the ACK; it is relayed by its branch
+	case pb.CallState_CALL_CANCELLING:
+		u.cancel, u.noMore = phaseDone, true
+		s.resumeLegs(c, u, row)
+		if !anyOpen(c) {
+			s.finish(c, u, 487, nil)
+		}
+	default:
+		if c.Response == nil && u.trying == nil {
+			u.trying = s.provisionalOf(c, 100)
+		}
+		if trying := u.trying; trying != nil {
+			u.trying = nil
+			if s.tab.Respond(c, s.now, 100, trying) {
+				s.send(c.Caller, trying.B)
+			}
+		}
+		s.resumeLegs(c, u, row)
+		if !s.startNext(c, u) && !anyOpen(c) {
+			s.finish(c, u, 480, nil)
+		}
+	}
+}
+
+// provisionalOf makes a provisional response of our own from the template.
+func (s *Shard) provisionalOf(c *txn.Cell, status int) *txn.Buf {
+	if c.Request == nil || s.tmp2.Scan(c.Request.B) != nil {
+		return nil
+	}
+	buf := s.opt.Pool.Get(512)
+	out, err := wire.AppendResponse(buf.B, &s.tmp2, &wire.Response{Status: status})
+	if err != nil {
+		buf.Release()
+		return nil
+	}
+	buf.B = out
+	return buf
+}
+
+// resumeLegs gives the cell the legs that are under way or have failed; what has not begun stays with startNext.
+func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
+	for i := range row.Legs {
+		l := &row.Legs[i]
+		if c.Request == nil || i >= s.opt.MaxLegs {
+			return
+		}
+		switch l.State {
+		case pb.LegState_FAILED:
+			s.resumeFailed(c, u, l)
+		case pb.LegState_CANCELLING:
+			s.startTarget(c, u, i)
+			if x := legOf(c, uint8(i), 0); x != nil && x.State == txn.LegCalling {
+				x.Cancel = txn.CancelWanted
+			}
+			u.next = max(u.next, i+1)
+		}
+	}
+}
+
+// resumeFailed remembers a failed leg, so that its final is acknowledged when it comes again.
+func (s *Shard) resumeFailed(c *txn.Cell, u *call, row *fsm.Leg) {
+	if row.Target == nil || row.Status == 0 {
+		return
+	}
+	l := s.tab.NewLeg(c)
+	l.Index, l.Attempt = uint8(row.Index), uint8(row.Attempt)
+	l.Open, l.Taken = false, true
+	l.Flow = transport.Flow(row.Target.Flow)
+	if l.Flow.Port == 0 {
+		l.Flow.Port = transport.DefaultPort
+	}
+	l.State, l.Status = txn.LegCompleted, uint16(row.Status)
+	if !l.Flow.Remote.IsValid() {
+		return
+	}
+	buf := s.opt.Pool.Get(len(c.Request.B) + 512)
+	if out, ok := s.appendLeg(buf.B, c, u, l, []byte(row.Target.URI), row.Target.Routes); ok {
+		buf.B = out
+		l.Request = buf
+		return
+	}
+	buf.Release()
+}
