@@ -1,0 +1,108 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"holdline/deploy/lab/node"
+)
+
+// target is the node that the fault befalls.
+type target struct {
+	node   *node.Node
+	leader bool
+	vips   []netip.Addr // what it owned
+	owners map[netip.Addr]string
+}
+
+// choose picks the node: the leader for leader-cable, else a VIP owner, the leader if it is one.
+func (c *cluster) choose(ctx context.Context, f Fault, rng *rand.Rand) (target, error) {
+	s, err := c.nodes[0].Status(ctx)
+	if err != nil {
+		return target{}, err
+	}
+	leader, owners := s.Leader(), s.Owners()
+	var names []string
+	for _, owner := range owners {
+		if owner != "" && !slices.Contains(names, owner) {
+			names = append(names, owner)
+		}
+	}
+	slices.Sort(names)
+	name := leader
+	if f != FaultLeaderCable && !slices.Contains(names, leader) {
+		if len(names) == 0 {
+			return target{}, fmt.Errorf("choose the node: no VIP has an owner")
+		}
+		name = names[rng.IntN(len(names))]
+	}
+	n := c.node(name)
+	if n == nil {
+		return target{}, fmt.Errorf("choose the node: status of %s names no leader that the lab knows (%q)", c.nodes[0].Name, name)
+	}
+	t := target{node: n, leader: name == leader, owners: owners}
+	for _, v := range c.vips {
+		if owners[v] == name {
+			t.vips = append(t.vips, v)
+		}
+	}
+	return t, nil
+}
+
+// inflict does the fault.
+func (t target) inflict(f Fault) error {
+	switch f {
+	case FaultCable, FaultLeaderCable:
+		return t.node.Box.Unplug()
+	case FaultKill:
+		return t.node.Kill()
+	case FaultFreeze:
+		return t.node.Freeze()
+	default:
+		return fmt.Errorf("fault %q is not known", f)
+	}
+}
+
+// mend undoes it.
+func (t target) mend(ctx context.Context, f Fault) error {
+	switch f {
+	case FaultKill:
+		return t.node.Start(ctx)
+	case FaultFreeze:
+		return t.node.Thaw()
+	default:
+		return t.node.Box.Plug()
+	}
+}
+
+// takeHome moves VIPs that are not with their home node back to it, in a planned move, so that every round begins alike.
+func (c *cluster) takeHome(ctx context.Context) error {
+	s, err := c.nodes[0].Status(ctx)
+	if err != nil {
+		return err
+	}
+	homes := s.Homes()
+	for vip, owner := range s.Owners() {
+		if home := homes[vip]; home != "" && home != owner {
+			if _, err := c.nodes[0].CLI(ctx, "", "vip", "move", vip.String(), "--to", home); err != nil {
+				return err
+			}
+		}
+	}
+	return c.nodes[0].Await(ctx, func(ctx context.Context) error {
+		s, err := c.nodes[0].Status(ctx)
+		if err != nil {
+			return err
+		}
+		owners := s.Owners()
+		for vip, home := range s.Homes() {
+			if home != "" && owners[vip] != home {
+				return fmt.Errorf("%v is with %q and not with %s", vip, owners[vip], home)
+			}
+		}
+		return s.Available(len(c.nodes), len(c.vips))
+	})
+}

@@ -1,0 +1,51 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdline/deploy/lab/userns"
+)
+
+// fsyncs is how many are timed.
+const fsyncs = 50
+
+// thisMachine measures what a reader needs to judge the figures by.
+func thisMachine(o Options, dir string) (Machine, error) {
+	m := Machine{Cores: runtime.NumCPU(), UserNS: userns.Inside(), TempDir: dir, Binary: o.Binary}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return m, fmt.Errorf("ask for the kernel's version: %w", err)
+	}
+	m.Kernel = unix.ByteSliceToString(u.Release[:])
+	f, err := os.Create(filepath.Join(dir, "fsync"))
+	if err != nil {
+		return m, fmt.Errorf("time fsync: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	var took []time.Duration
+	block := make([]byte, 4096)
+	for range fsyncs {
+		start := time.Now()
+		if _, err := f.Write(block); err != nil {
+			return m, fmt.Errorf("time fsync: %w", err)
+		}
+		if err := f.Sync(); err != nil {
+			return m, fmt.Errorf("time fsync: %w", err)
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	m.FsyncP50MS, m.FsyncMaxMS = milliseconds(took[len(took)/2]), milliseconds(took[len(took)-1])
+	return m, nil
+}
+
+// milliseconds with three decimals.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,205 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"holdline/deploy/lab/capture"
+	"holdline/deploy/lab/probe"
+	"holdline/deploy/lab/scenario"
+)
+
+// calls takes the world's account into the round.
+func (r *round) calls() {
+	l := r.world.Ledger
+	r.out.Calls = Calls{
+		Established: Count(l.Count(scenario.Established)), Ringing: Count(l.Count(scenario.Ringing)),
+		Cancelled: Count(l.Count(scenario.Cancelled)), Setup: Count(l.Count(scenario.Setup)),
+	}
+	for _, loss := range l.Losses() {
+		out := Loss{Kind: string(loss.Kind), ID: loss.ID, Awaited: loss.Awaited, By: loss.By, SinceMS: r.sinceFault(loss.Since), Detail: loss.Route}
+		if loss.Got != "" {
+			out.Detail += ": got " + loss.Got
+		}
+		r.out.Losses = append(r.out.Losses, out)
+	}
+	answers := l.Answers()
+	if len(answers) > 0 {
+		slices.Sort(answers)
+		r.out.Setups = map[string]int64{
+			"p50": percentile(answers, 50).Microseconds(), "p99": percentile(answers, 99).Microseconds(), "max": answers[len(answers)-1].Microseconds(),
+		}
+	}
+	if n := r.world.Duplicates.Load(); n > 0 {
+		r.warn("%d INVITEs reached a callee twice, as two transactions", n)
+	}
+	for _, n := range r.cluster.nodes {
+		for _, c := range n.Crashes() {
+			if !slices.Contains(r.out.Warnings, c) {
+				r.warn("%s", c)
+			}
+		}
+	}
+}
+
+// percentile of sorted values, by nearest rank.
+func percentile[T any](sorted []T, p int) T {
+	return sorted[max(0, (len(sorted)*p+99)/100-1)]
+}
+
+// gaps takes probes and frames into the round.
+func (r *round) gaps(samples [][]probe.Sample, frames []capture.Frame) {
+	owners := map[netip.Addr]capture.VIPOwners{}
+	for _, o := range capture.Owners(frames) {
+		owners[o.VIP] = o
+	}
+	from := r.faultAt.Add(-leadIn)
+	for i, vip := range r.cluster.vips {
+		to := from
+		if n := len(samples[i]); n > 0 {
+			to = samples[i][n-1].Sent
+		}
+		g := probe.Measure(samples[i], from, to)
+		o := owners[vip]
+		v := VIPRound{
+			VIP: vip.String(), Moved: slices.Contains(r.target.vips, vip), From: r.target.owners[vip],
+			GapMS: milliseconds(g.Longest), GapStartMS: r.sinceFault(g.Start), ProbesSent: g.Sent, ProbesLost: g.Lost,
+			ProbePauseMS: milliseconds(g.Pause), Owners: o.Max, Frames: o.Frames, Tenures: len(o.Tenures),
+		}
+		r.tenures(&v, o.Tenures)
+		r.out.VIPs = append(r.out.VIPs, v)
+		r.out.MaxSimultaneousOwners = max(r.out.MaxSimultaneousOwners, o.Max)
+		if v.Moved {
+			r.out.VIPGapMS = max(r.out.VIPGapMS, v.GapMS)
+		}
+	}
+	slices.SortStableFunc(r.out.VIPs, func(a, b VIPRound) int {
+		switch {
+		case a.Moved == b.Moved:
+			return 0
+		case a.Moved:
+			return -1
+		default:
+			return 1
+		}
+	})
+}
+
+// tenures says who used the VIP when, relative to the fault.
+func (r *round) tenures(v *VIPRound, all []capture.Tenure) {
+	since := func(t time.Time) float64 { return milliseconds(t.Sub(r.faultAt.Round(0))) }
+	var text []string
+	for _, t := range all {
+		name := r.cluster.boxAt(t.Sender.Port)
+		text = append(text, fmt.Sprintf("%s %.1f…%.1f ms (%d frames)", name, since(t.First), since(t.Last), t.Frames))
+		switch {
+		case !v.Moved:
+		case name == r.target.node.Name && v.To == "":
+			v.LastOldMS = since(t.Last)
+		case v.To == "":
+			v.To, v.FirstNewMS = name, since(t.First)
+		}
+	}
+	v.TenuresDetail = strings.Join(text, "; ")
+}
+
+func (r *round) countsLine() string {
+	l := r.world.Ledger
+	var parts []string
+	for _, k := range []scenario.Kind{scenario.Established, scenario.Ringing, scenario.Cancelled, scenario.Setup} {
+		c := l.Count(k)
+		parts = append(parts, fmt.Sprintf("%s %d lost of %d", k, c.Lost, c.Total))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// judge decides the verdict: no established call and no acknowledged registration lost, no VIP with two owners, all of it
+// measured without holes, and the cluster whole again.
+func (r *round) judge() {
+	o := &r.out
+	if n := o.Calls.Established; n.Lost > 0 {
+		r.why("%d of %d established calls were lost", n.Lost, n.Total)
+	}
+	if n := o.Registrations; n.Lost > 0 {
+		r.why("%d of %d acknowledged registrations were lost", n.Lost, n.Acknowledged)
+	}
+	if o.Calls.Established.Total < r.o.Calls {
+		r.why("only %d of %d calls could be placed", o.Calls.Established.Total, r.o.Calls)
+	}
+	if o.Registrations.Acknowledged < len(r.handsets.phones) {
+		r.why("only %d of %d phones hold a registration", o.Registrations.Acknowledged, len(r.handsets.phones))
+	}
+	if o.MaxSimultaneousOwners > 1 {
+		r.why("a VIP had %d owners at one time", o.MaxSimultaneousOwners)
+	}
+	if o.MaxSimultaneousOwners == 0 {
+		r.why("no frame from any VIP was seen: nothing was measured")
+	}
+	if o.Capture.Dropped > 0 {
+		r.why("the capture is incomplete: %d frames dropped, so owners are not proven", o.Capture.Dropped)
+	}
+	o.Verdict = VerdictPass
+	if len(o.Why) > 0 {
+		o.Verdict = VerdictFail
+	}
+}
+
+// sum makes the drill's outcome of its rounds: counts added, times the worst.
+func (rep *Report) sum() {
+	rep.Verdict = VerdictPass
+	var gaps []float64
+	for i, r := range rep.Rounds {
+		if r.Verdict != VerdictPass {
+			rep.Verdict = VerdictFail
+		}
+		for _, w := range r.Why {
+			rep.Why = append(rep.Why, fmt.Sprintf("round %d: %s", r.Number, w))
+		}
+		if i == 0 || r.VIPGapMS > rep.VIPGapMS {
+			rep.VIPGapMS, rep.Node = r.VIPGapMS, r.Node
+		}
+		rep.Fault = r.Fault
+		rep.MaxSimultaneousOwners = max(rep.MaxSimultaneousOwners, r.MaxSimultaneousOwners)
+		rep.Calls.Established.add(r.Calls.Established)
+		rep.Calls.Ringing.add(r.Calls.Ringing)
+		rep.Calls.Cancelled.add(r.Calls.Cancelled)
+		rep.Calls.Setup.add(r.Calls.Setup)
+		rep.Registrations.Acknowledged += r.Registrations.Acknowledged
+		rep.Registrations.Lost += r.Registrations.Lost
+		rep.Registrations.Unanswered += r.Registrations.Unanswered
+		if r.RejoinS < 0 || rep.RejoinS < 0 {
+			rep.RejoinS = -1
+		} else {
+			rep.RejoinS = max(rep.RejoinS, r.RejoinS)
+		}
+		for _, v := range r.VIPs {
+			if v.Moved {
+				gaps = append(gaps, v.GapMS)
+			}
+		}
+	}
+	if len(rep.Rounds) == 0 {
+		rep.Verdict = VerdictFail
+		rep.Why = append(rep.Why, "no round was run")
+	}
+	if len(gaps) > 0 {
+		slices.Sort(gaps)
+		rep.GapP50MS, rep.GapP99MS = percentile(gaps, 50), percentile(gaps, 99)
+	}
+}
+
+func (c *Count) add(o Count) {
+	c.Total += o.Total
+	c.Lost += o.Lost
+}
+
+func join[T fmt.Stringer](items []T) string {
+	var out []string
+	for _, i := range items {
+		out = append(out, i.String())
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,359 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"holdline/deploy/lab/capture"
+	"holdline/deploy/lab/node"
+	"holdline/deploy/lab/phone"
+	"holdline/deploy/lab/probe"
+	"holdline/deploy/lab/scenario"
+)
+
+// How a round runs.
+const (
+	placeRate   = 150                    // calls that wait for the fault, placed per second
+	settle      = 500 * time.Millisecond // between the last of them being ready and the fault being announced
+	announce    = time.Second            // from then to the fault: some calls act just before it
+	leadIn      = time.Second            // of the gap measurement before the fault
+	movedEvery  = 2 * time.Millisecond   // OPTIONS to the VIPs that will move
+	othersEvery = 20 * time.Millisecond  // and to the others
+	rejoinTime  = 30 * time.Second       // until HA is given up on
+	afterwards  = time.Second            // short calls go on that long after HA is back
+)
+
+// drill is one drill under way.
+type drill struct {
+	o        Options
+	say      func(format string, args ...any)
+	cluster  *cluster
+	handsets *handsets
+	keeper   *scenario.Keeper
+}
+
+// round is one fault under way.
+type round struct {
+	*drill
+	rng     *rand.Rand
+	target  target
+	world   *scenario.World
+	planner *scenario.Planner
+	faultAt time.Time
+	out     Round
+}
+
+func (d *drill) round(ctx context.Context, number int) (Round, error) {
+	seed := d.o.Seed*1_000_003 + uint64(number)
+	r := &round{drill: d, rng: rand.New(rand.NewPCG(seed, 1))}
+	r.out = Round{Number: number, Outcome: Outcome{Fault: d.o.Fault, Verdict: VerdictFail}}
+	begin := time.Now()
+	if number > 1 {
+		if err := d.bounded(ctx, 10*time.Second, d.cluster.takeHome); err != nil {
+			r.warn("the VIPs could not be moved home before this round: %v", err)
+		}
+	}
+	t, err := d.cluster.choose(ctx, d.o.Fault, r.rng)
+	if err != nil {
+		return r.out, err
+	}
+	r.target, r.out.Node, r.out.Leader = t, t.node.Name, t.leader
+	if d.o.Fault != FaultLeaderCable && !t.leader {
+		r.warn("the leader owned no VIP, so the fault befell another owner")
+	}
+	var vips []netip.AddrPort
+	for _, v := range d.cluster.vips {
+		vips = append(vips, netip.AddrPortFrom(v, sipPort))
+	}
+	r.world = scenario.New(fmt.Sprintf("r%d", number), d.handsets.phones, d.handsets.gateway, d.o.Patience)
+	r.planner = scenario.NewPlanner(seed, d.handsets.phones, d.handsets.gateway, vips)
+	if err := r.run(ctx); err != nil {
+		return r.out, err
+	}
+	r.out.Seconds = time.Since(begin).Seconds()
+	r.judge()
+	return r.out, nil
+}
+
+func (r *round) warn(format string, args ...any) {
+	r.out.Warnings = append(r.out.Warnings, fmt.Sprintf(format, args...))
+}
+
+// bounded gives a step a time of its own.
+func (d *drill) bounded(ctx context.Context, most time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	return do(ctx)
+}
+
+func (r *round) run(ctx context.Context) (err error) {
+	// Calls end with the round, whatever ends it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.world.Wait()
+	defer cancel()
+
+	wire, err := capture.Start(r.cluster.net.Switch, r.cluster.vips, r.cluster.ports())
+	if err != nil {
+		return err
+	}
+	probes, err := r.probe()
+	if err != nil {
+		_, _, stopErr := wire.Stop()
+		return errors.Join(err, stopErr)
+	}
+	loading := r.load(ctx)
+	err = r.throughTheFault(ctx)
+	loading()
+	samples, probeErr := probes.Stop()
+	frames, dropped, wireErr := wire.Stop()
+	if err := errors.Join(err, probeErr, wireErr, ctx.Err()); err != nil {
+		return err
+	}
+	r.world.Wait()
+	r.calls()
+	r.gaps(samples, frames)
+	r.out.Capture = CaptureStats{Frames: len(frames), Dropped: dropped}
+	return r.registrations(ctx)
+}
+
+// throughTheFault places the calls that wait for it, does it, lets them end, undoes it and waits for HA.
+func (r *round) throughTheFault(ctx context.Context) error {
+	if err := r.place(ctx); err != nil {
+		return err
+	}
+	r.faultAt = time.Now().Add(announce)
+	r.world.SetFault(r.faultAt)
+	if err := sleep(ctx, announce); err != nil {
+		return err
+	}
+	r.faultAt = time.Now()
+	if err := r.target.inflict(r.o.Fault); err != nil {
+		return err
+	}
+	r.say("round %d: %s at %s (%s)", r.out.Number, r.o.Fault, r.target.node.Name, r.target.describe())
+	told := r.statusTells(ctx)
+	r.world.WaitHeld()
+	told()
+	r.say("round %d: calls over the fault: %s", r.out.Number, r.countsLine())
+	return r.rejoin(ctx)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t target) describe() string {
+	text := "owner of no VIP"
+	if len(t.vips) > 0 {
+		text = "owner of " + join(t.vips)
+	}
+	if t.leader {
+		text += ", raft leader"
+	}
+	return text
+}
+
+// place sets up the calls that wait for the fault, in an order that the seed decides.
+func (r *round) place(ctx context.Context) error {
+	kinds := slices.Repeat([]scenario.Kind{scenario.Established}, r.o.Calls)
+	kinds = append(kinds, slices.Repeat([]scenario.Kind{scenario.Ringing}, max(1, r.o.Calls/2))...)
+	kinds = append(kinds, slices.Repeat([]scenario.Kind{scenario.Cancelled}, max(1, r.o.Calls/4))...)
+	r.rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	var ready sync.WaitGroup
+	tick := time.NewTicker(time.Second / placeRate)
+	defer tick.Stop()
+	for _, k := range kinds {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		ready.Add(1)
+		r.world.Play(ctx, r.planner.Plan(k), ready.Done)
+	}
+	ready.Wait() // each call is ready or has lost patience
+	r.say("round %d: %d calls wait for the fault, %d/s come and go", r.out.Number, len(kinds), max(0, r.o.CPS))
+	return sleep(ctx, settle)
+}
+
+// load plays short calls until the returned function is called.
+func (r *round) load(ctx context.Context) (stop func()) {
+	if r.o.CPS < 0 {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	// Its own planner: the order of the short calls depends on time, that of the others must not.
+	planner := scenario.NewPlanner(r.rng.Uint64(), r.handsets.phones, r.handsets.gateway, r.vipPorts())
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second / time.Duration(r.o.CPS))
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.world.Play(ctx, planner.Plan(scenario.Setup), nil)
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+func (r *round) vipPorts() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, v := range r.cluster.vips {
+		out = append(out, netip.AddrPortFrom(v, sipPort))
+	}
+	return out
+}
+
+func (r *round) probe() (*probe.Probe, error) {
+	conn, err := listen(r.cluster.phones, netip.AddrPortFrom(probeAddr, 0))
+	if err != nil {
+		return nil, err
+	}
+	var targets []probe.Target
+	for _, v := range r.cluster.vips {
+		every := othersEvery
+		if slices.Contains(r.target.vips, v) {
+			every = movedEvery
+		}
+		targets = append(targets, probe.Target{VIP: netip.AddrPortFrom(v, sipPort), Every: every})
+	}
+	return probe.Start(conn, targets), nil
+}
+
+// statusTells looks, a second after the fault, whether the surviving nodes still call all well: they must not.
+func (r *round) statusTells(ctx context.Context) (wait func()) {
+	done := make(chan struct{})
+	var liars []string
+	go func() {
+		defer close(done)
+		if sleep(ctx, time.Until(r.faultAt.Add(time.Second))) != nil {
+			return
+		}
+		for _, n := range r.cluster.others(r.target.node) {
+			s, err := n.Status(ctx)
+			switch {
+			case err != nil:
+				liars = append(liars, fmt.Sprintf("status on %s, 1 s after the fault: %v", n.Name, err))
+			case s.Available(len(r.cluster.nodes), len(r.cluster.vips)) == nil:
+				liars = append(liars, fmt.Sprintf("status on %s said %q 1 s after the fault", n.Name, "HA: "+s.HA.Summary))
+			}
+		}
+	}()
+	return func() {
+		<-done
+		r.out.Warnings = append(r.out.Warnings, liars...)
+	}
+}
+
+// rejoin undoes the fault and measures until every node says HA: yes.
+func (r *round) rejoin(ctx context.Context) error {
+	start := time.Now()
+	err := r.bounded(ctx, rejoinTime, func(ctx context.Context) error {
+		if err := r.target.mend(ctx, r.o.Fault); err != nil {
+			return err
+		}
+		// The one that was away last: asking costs CPU that the phones want.
+		return errors.Join(r.cluster.awaitHA(ctx, []*node.Node{r.target.node}), r.cluster.awaitHA(ctx, r.cluster.others(r.target.node)))
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.out.RejoinS = time.Since(start).Seconds()
+	if err != nil {
+		r.out.RejoinS = -1
+		r.why("not highly available again %v after the fault was undone: %v", rejoinTime, err)
+		return nil
+	}
+	r.say("round %d: highly available again after %.1f s", r.out.Number, r.out.RejoinS)
+	return sleep(ctx, afterwards)
+}
+
+func (r *round) why(format string, args ...any) {
+	r.out.Why = append(r.out.Why, fmt.Sprintf(format, args...))
+}
+
+// registrations compares what phones hold a 200 for with what every node lists, and reaches every phone.
+func (r *round) registrations(ctx context.Context) error {
+	acknowledged := r.keeper.Acknowledged()
+	lost := map[*phone.Phone]string{}
+	for _, n := range r.cluster.nodes {
+		if r.out.RejoinS < 0 && n == r.target.node {
+			continue // it is no surviving node
+		}
+		missing, err := notListed(ctx, n, acknowledged)
+		if err != nil {
+			return err
+		}
+		for _, p := range missing {
+			lost[p] = "not listed on " + n.Name
+		}
+	}
+	for p, err := range scenario.Unreachable(ctx, r.handsets.gateway, acknowledged, r.vipPorts(), r.o.Patience) {
+		lost[p] = err.Error()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for p, reason := range lost {
+		r.out.Losses = append(r.out.Losses, Loss{
+			Kind: "registration", ID: p.AoR(), Awaited: "its contact " + p.Addr().String(), By: "lab", SinceMS: r.sinceFault(time.Now()), Detail: reason,
+		})
+	}
+	r.out.Registrations = Registrations{Acknowledged: len(acknowledged), Lost: len(lost), Unanswered: r.keeper.Unanswered()}
+	for reason, n := range r.keeper.Refusals() {
+		r.warn("%d phones had their latest REGISTER refused: %s", n, reason)
+	}
+	return nil
+}
+
+// notListed asks a node for its registrations, twice if some are missing: a follower may be a moment behind.
+func notListed(ctx context.Context, n *node.Node, phones []*phone.Phone) ([]*phone.Phone, error) {
+	var missing []*phone.Phone
+	for range 2 {
+		rows, err := n.Registrations(ctx)
+		if err != nil {
+			return nil, err
+		}
+		contacts := map[string][]string{}
+		for _, row := range rows {
+			contacts[row.AoR] = append(contacts[row.AoR], row.Contact)
+		}
+		missing = missing[:0]
+		for _, p := range phones {
+			if !slices.ContainsFunc(contacts[p.AoR()], func(c string) bool { return scenario.ContactIs(c, p) }) {
+				missing = append(missing, p)
+			}
+		}
+		if len(missing) == 0 {
+			break
+		}
+		if err := sleep(ctx, settle); err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+func (r *round) sinceFault(t time.Time) float64 { return milliseconds(t.Sub(r.faultAt)) }

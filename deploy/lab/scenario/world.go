@@ -1,0 +1,184 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"holdline/deploy/lab/phone"
+)
+
+// callHeader carries the lab's number of a call from caller to callee: a header that no proxy knows and every proxy has
+// to relay (RFC 3261 §16.6 step 1), so it finds the callee's side of the call whatever becomes of Call-ID and addresses.
+const callHeader = "X-Lab-Call"
+
+// body of the calls. Nothing is sent to it: the drill watches signalling.
+const body = "v=0\r\no=- 1 1 IN IP4 %[1]v\r\ns=-\r\nc=IN IP4 %[1]v\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 101\r\n" +
+	"a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
+
+// World is the phones and the gateway, and the calls between them.
+type World struct {
+	Phones   []*phone.Phone
+	Gateway  *phone.Phone
+	Patience time.Duration // how long each message may take
+	Ledger   *Ledger
+
+	Duplicates atomic.Int64 // INVITEs of one call that reached a callee twice, as two transactions
+
+	mu      sync.Mutex
+	arrive  map[string]chan *phone.Server
+	name    string
+	ids     atomic.Int64
+	held    sync.WaitGroup // calls that wait for the fault
+	short   sync.WaitGroup // the others
+	fault   chan struct{}  // closed when faultAt is known
+	faultAt time.Time
+}
+
+// New makes a world and takes over the phones' and the gateway's incoming requests. The name tells its calls from those of
+// other worlds with the same phones.
+func New(name string, phones []*phone.Phone, gateway *phone.Phone, patience time.Duration) *World {
+	w := &World{
+		name: name, Phones: phones, Gateway: gateway, Patience: patience, Ledger: &Ledger{},
+		arrive: map[string]chan *phone.Server{}, fault: make(chan struct{}),
+	}
+	for _, p := range phones {
+		p.Handle(w.incoming)
+	}
+	gateway.Handle(w.incoming)
+	return w
+}
+
+// incoming takes requests outside dialogs. It runs on the goroutine that reads a phone's socket.
+func (w *World) incoming(s *phone.Server) {
+	switch s.Request.Method {
+	case sip.OPTIONS:
+		s.Respond(200, "OK")
+		return
+	case sip.INVITE:
+	default:
+		s.Respond(405, "Method Not Allowed")
+		return
+	}
+	w.mu.Lock()
+	ch := w.arrive[s.Header(callHeader)]
+	w.mu.Unlock()
+	if ch == nil {
+		s.Respond(480, "Temporarily Unavailable")
+		return
+	}
+	select {
+	case ch <- s:
+	default: // the same call by another way (RFC 3261 §8.2.2.2)
+		w.Duplicates.Add(1)
+		s.Respond(482, "Loop Detected")
+	}
+}
+
+// SetFault tells the calls that wait for it when the fault will be. It may be called once.
+func (w *World) SetFault(at time.Time) {
+	w.faultAt = at
+	close(w.fault)
+}
+
+// untilFault waits until some time after the fault, or before it when negative.
+func (w *World) untilFault(ctx context.Context, after time.Duration) error {
+	select {
+	case <-w.fault:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return pause(ctx, time.Until(w.faultAt.Add(after)))
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(max(0, d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Play runs a call in the background. ready, if not nil, is called when the call waits for the fault, or has failed before.
+func (w *World) Play(ctx context.Context, plan Plan, ready func()) {
+	c := &call{w: w, Plan: plan, id: w.name + "-" + strconv.FormatInt(w.ids.Add(1), 10), ready: sync.OnceFunc(func() {
+		if ready != nil {
+			ready()
+		}
+	})}
+	w.Ledger.begin(plan.Kind)
+	running := &w.held
+	if plan.Kind == Setup {
+		running = &w.short
+	}
+	running.Go(func() {
+		defer c.ready()
+		err := c.play(ctx)
+		c.close()
+		var m *Missing
+		switch {
+		case err == nil:
+		case errors.As(err, &m):
+			w.Ledger.lose(Loss{Kind: plan.Kind, ID: c.id, Route: c.route(), Missing: *m})
+		case ctx.Err() != nil:
+			w.Ledger.forget(plan.Kind)
+		default: // the phone itself could not go on, because of what it was sent
+			w.Ledger.lose(Loss{Kind: plan.Kind, ID: c.id, Route: c.route(), Missing: Missing{
+				Awaited: "a usable message", By: "phone", Since: time.Now(), Got: err.Error(),
+			}})
+		}
+	})
+}
+
+// WaitHeld returns when every call that waited for the fault has ended.
+func (w *World) WaitHeld() { w.held.Wait() }
+
+// Wait returns when every call has ended.
+func (w *World) Wait() {
+	w.held.Wait()
+	w.short.Wait()
+}
+
+// await is the one place where patience ends.
+func await[T any](ctx context.Context, w *World, by, what string, get func(context.Context) (T, error)) (T, error) {
+	since := time.Now()
+	limited, cancel := context.WithTimeout(ctx, w.Patience)
+	defer cancel()
+	v, err := get(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = &Missing{Awaited: what, By: by, Since: since}
+	}
+	return v, err
+}
+
+// done awaits a channel's closing.
+func done(ctx context.Context, w *World, by, what string, ch <-chan struct{}) error {
+	_, err := await(ctx, w, by, what, func(ctx context.Context) (struct{}, error) {
+		select {
+		case <-ch:
+			return struct{}{}, nil
+		case <-ctx.Done():
+			return struct{}{}, ctx.Err()
+		}
+	})
+	return err
+}
+
+// expect checks a response's status.
+func expect(res *sip.Response, by, what string, since time.Time, codes ...int) error {
+	for _, code := range codes {
+		if res.StatusCode == code {
+			return nil
+		}
+	}
+	return &Missing{Awaited: what, By: by, Since: since, Got: fmt.Sprintf("%d %s", res.StatusCode, res.Reason)}
+}
