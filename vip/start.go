@@ -3,7 +3,17 @@ package vip
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // StartOptions say how to start a guard.
@@ -16,18 +26,225 @@ type StartOptions struct {
 }
 
 // Supervisor keeps a guard running beside the core.
-type Supervisor struct{}
+type Supervisor struct {
+	opt   StartOptions
+	log   *slog.Logger
+	child atomic.Int64  // process id, 0: the guard is not ours
+	ready chan struct{} // closed when a guard has answered
+	stop  chan struct{}
+	done  chan struct{}
+	err   atomic.Pointer[error] // of the latest start
+}
+
+// Times of the supervisor.
+const (
+	guardReady   = 3 * time.Second        // for a guard to answer after its start
+	guardReturn  = 2 * time.Second        // for systemd to start its guard again
+	guardLook    = 20 * time.Millisecond  // between two looks
+	guardEnd     = 3 * time.Second        // for a guard to give its groups away and end
+	restartFirst = 100 * time.Millisecond // before a guard that died is started again
+	restartMax   = 2 * time.Second
+)
 
 // StartGuard sees to it that a guard runs on the run directory: one that is there already (a systemd unit of its
 // own) is left alone and watched, else one is started as a child of this process and restarted when it dies. The child ends with
-// this process. It returns once a guard answers.
+// this process. It returns once a guard answers; ctx bounds only that.
 func StartGuard(ctx context.Context, o StartOptions) (*Supervisor, error) {
-	return nil, errors.New("not built yet")
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Command == nil {
+		o.Command = []string{"/proc/self/exe", "guard", "--run-dir", o.RunDir, "--data-dir", o.DataDir}
+	}
+	s := &Supervisor{opt: o, log: o.Logger, ready: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
+	go s.run()
+	select {
+	case <-s.ready:
+		return s, nil
+	case <-ctx.Done():
+		err := errors.Join(ctx.Err(), s.lastErr(), s.Stop())
+		return nil, fmt.Errorf("start guard: %w", err)
+	}
 }
 
 // Child tells whether the guard is a child of this process, and its process id.
-func (s *Supervisor) Child() (pid int, ok bool) { return 0, false }
+func (s *Supervisor) Child() (pid int, ok bool) {
+	pid = int(s.child.Load())
+	return pid, pid != 0
+}
 
 // Stop ends the guard, if it is a child: it gives away its groups first. Close the Client before. It returns when
-// the child is gone.
-func (s *Supervisor) Stop() error { return nil }
+// the child is gone. Call it once.
+func (s *Supervisor) Stop() error {
+	close(s.stop)
+	<-s.done
+	return nil
+}
+
+func (s *Supervisor) lastErr() error {
+	if e := s.err.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+func (s *Supervisor) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits, and tells whether to go on.
+func (s *Supervisor) pause(d time.Duration) bool {
+	select {
+	case <-s.stop:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (s *Supervisor) run() {
+	// The kernel ends the child when the thread that started it ends (Pdeathsig), so this one stays.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(s.done)
+	wait := restartFirst
+	for !s.stopping() {
+		if sess := s.find(); sess != nil {
+			s.answered()
+			s.watch(sess)
+			if s.findWithin(guardReturn) {
+				continue
+			}
+		}
+		if s.stopping() {
+			return
+		}
+		start := time.Now()
+		err := s.runChild()
+		if s.stopping() {
+			return
+		}
+		s.err.Store(&err)
+		s.log.Error("guard has ended, starting it again", "err", err)
+		if time.Since(start) > 10*restartMax {
+			wait = restartFirst
+		}
+		if !s.pause(wait) {
+			return
+		}
+		wait = min(2*wait, restartMax)
+	}
+}
+
+// find connects to a guard that runs; nil: none does.
+func (s *Supervisor) find() *session {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	sess, err := dialSession(ctx, s.opt.RunDir, func(Event) {})
+	if err != nil {
+		return nil
+	}
+	if err := sess.hello(ctx, false); err != nil {
+		sess.close(err)
+		<-sess.done
+		return nil
+	}
+	return sess
+}
+
+func (s *Supervisor) findWithin(d time.Duration) bool {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if sess := s.find(); sess != nil {
+			sess.close(errors.New("found"))
+			<-sess.done
+			return true
+		}
+		if !s.pause(guardLook) {
+			return false
+		}
+	}
+	return false
+}
+
+// watch returns when a guard that is not ours has gone.
+func (s *Supervisor) watch(sess *session) {
+	select {
+	case <-sess.done:
+	case <-s.stop:
+		sess.close(errors.New("stopped"))
+		<-sess.done
+	}
+}
+
+func (s *Supervisor) answered() {
+	select {
+	case <-s.ready:
+	default:
+		close(s.ready)
+	}
+}
+
+// runChild starts a guard and returns when it has ended.
+func (s *Supervisor) runChild() error {
+	cmd := exec.Command(s.opt.Command[0], s.opt.Command[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	for _, e := range os.Environ() {
+		// systemd watches this process, not its child.
+		if !strings.HasPrefix(e, "NOTIFY_SOCKET=") && !strings.HasPrefix(e, "WATCHDOG_") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start guard process: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	s.child.Store(int64(cmd.Process.Pid))
+	defer s.child.Store(0)
+	for end := time.Now().Add(guardReady); time.Now().Before(end); {
+		if sess := s.find(); sess != nil {
+			s.log.Info("guard runs as a child", "pid", cmd.Process.Pid)
+			s.answered()
+			sess.close(errors.New("found"))
+			<-sess.done
+			break
+		}
+		select {
+		case err := <-ended:
+			return exitError(err)
+		case <-s.stop:
+			return s.endChild(cmd, ended)
+		case <-time.After(guardLook):
+		}
+	}
+	select {
+	case err := <-ended:
+		return exitError(err)
+	case <-s.stop:
+		return s.endChild(cmd, ended)
+	}
+}
+
+func exitError(err error) error {
+	if err == nil {
+		return errors.New("guard process ended by itself")
+	}
+	return fmt.Errorf("guard process: %w", err)
+}
+
+func (s *Supervisor) endChild(cmd *exec.Cmd, ended <-chan error) error {
+	_ = cmd.Process.Signal(unix.SIGTERM) // fails when it has ended already
+	select {
+	case <-ended:
+	case <-time.After(guardEnd):
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	return nil
+}
