@@ -118,7 +118,7 @@ func validUser(s string) bool {
 
 // hostPort accepts host, host:port, an IPv6 address alone and [IPv6]:port.
 func hostPort(s string) error {
-	if _, err := netip.ParseAddrPort(s); err == nil {
+	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Port() != 0 && !ap.Addr().IsUnspecified() {
 		return nil
 	}
 	host := s

@@ -18,9 +18,12 @@ func (a *app) registrationsCmd() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.AoR, "aor", "", "only those of this user@domain")
 	c.Flags().StringVar(&f.Domain, "domain", "", "only those of this domain")
-	c.Flags().IntVar(&f.Limit, "limit", screenful, "at most so many (0: all)")
+	c.Flags().IntVar(&f.Limit, "limit", screenful, "at most so many; 0: all, which is the default with --json")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *asJSON && !c.Flags().Changed("limit") {
+			f.Limit = 0 // a program wants the truth, not a screenful
+		}
 		return a.with(c, func(ctx context.Context, cl *api.Client) error {
 			regs, err := cl.ListRegistrations(ctx, f)
 			if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -19,9 +18,8 @@ import (
 // node is what serve runs: cluster.Node.
 type node interface {
 	api.Backend
-	Metrics() http.Handler
-	// Close hands the groups over, stops everything and returns when it is done.
-	Close() error
+	// Close hands the groups over, stops everything and returns when it is done. ctx bounds the polite part.
+	Close(ctx context.Context) error
 }
 
 // serveOptions are what the command line and the configuration file come to.
@@ -89,14 +87,22 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.Close()) }()
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTime)
+		defer cancel()
+		err = errors.Join(err, n.Close(end))
+	}()
+	handler, err := metricsOf(n)
+	if err != nil {
+		return err
+	}
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return api.Serve(gctx, l, api.NewHandler(api.ServerOptions{Backend: n, Metrics: n.Metrics(), Logger: o.log}), o.log)
+		return api.Serve(gctx, l, api.NewHandler(api.ServerOptions{Backend: n, Metrics: handler, Logger: o.log}), o.log)
 	})
 	if metrics != nil {
-		g.Go(func() error { return api.Serve(gctx, metrics, api.NewProbes(n, n.Metrics()), o.log) })
+		g.Go(func() error { return api.Serve(gctx, metrics, api.NewProbes(n, handler), o.log) })
 	}
 	g.Go(func() error { return supervise(gctx, n, systemd{log: o.log}, o.log) })
 	o.log.Info("serving", "socket", o.Socket, "data_dir", o.DataDir, "version", version)
@@ -104,6 +110,9 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 	o.log.Info("stopping")
 	return err
 }
+
+// handOverTime is how long the groups may take to move at the end; systemd's own limit is longer.
+const handOverTime = 15 * time.Second
 
 // checkEvery is how often the status line is renewed where systemd sets no watchdog interval.
 const checkEvery = 5 * time.Second
