@@ -1,0 +1,181 @@
+package lab
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"holdline/deploy/lab/phone"
+	"holdline/deploy/lab/userns"
+)
+
+func TestMain(m *testing.M) {
+	userns.ForTests()
+	goleak.VerifyTestMain(m)
+}
+
+// good is a round in which nothing went wrong.
+func good() *round {
+	r := &round{drill: &drill{o: Options{Calls: 200}, handsets: &handsets{phones: make([]*phone.Phone, 200)}}}
+	r.out = Round{Number: 1, Outcome: Outcome{
+		Fault: FaultCable, Node: "n2", VIPGapMS: 81.5, MaxSimultaneousOwners: 1, RejoinS: 1.5,
+		Calls:         Calls{Established: Count{Total: 200}, Ringing: Count{100, 3}, Cancelled: Count{50, 50}, Setup: Count{900, 1}},
+		Registrations: Registrations{Acknowledged: 200},
+	}, VIPs: []VIPRound{{VIP: "10.77.0.102", Moved: true, GapMS: 81.5}, {VIP: "10.77.0.101", GapMS: 20}}}
+	return r
+}
+
+func TestVerdict(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Round)
+		want   string
+	}{
+		{"ringing and cancelled calls do not count yet", func(*Round) {}, VerdictPass},
+		{"an established call lost", func(r *Round) { r.Calls.Established.Lost = 1 }, VerdictFail},
+		{"a registration lost", func(r *Round) { r.Registrations.Lost = 1 }, VerdictFail},
+		{"two owners", func(r *Round) { r.MaxSimultaneousOwners = 2 }, VerdictFail},
+		{"capture incomplete", func(r *Round) { r.Capture.Dropped = 1 }, VerdictFail},
+		{"nothing seen at all", func(r *Round) { r.MaxSimultaneousOwners = 0 }, VerdictFail},
+		{"calls not placed", func(r *Round) { r.Calls.Established.Total = 0 }, VerdictFail},
+		{"phones not registered", func(r *Round) { r.Registrations.Acknowledged = 0 }, VerdictFail},
+		{"no HA again", func(r *Round) { r.RejoinS = -1; r.Why = []string{"not highly available again"} }, VerdictFail},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := good()
+			tt.change(&r.out)
+			r.judge()
+			if r.out.Verdict != tt.want || (tt.want == VerdictFail) != (len(r.out.Why) > 0) {
+				t.Errorf("%s, why %v; want %s", r.out.Verdict, r.out.Why, tt.want)
+			}
+		})
+	}
+}
+
+func TestSum(t *testing.T) {
+	var rep Report
+	for i, gap := range []float64{80, 95, 60} {
+		r := good()
+		r.judge()
+		r.out.Number, r.out.VIPGapMS, r.out.VIPs[0].GapMS = i+1, gap, gap
+		rep.Rounds = append(rep.Rounds, r.out)
+	}
+	rep.sum()
+	if rep.Verdict != VerdictPass || rep.VIPGapMS != 95 || rep.GapP50MS != 80 || rep.GapP99MS != 95 ||
+		rep.Calls.Setup != (Count{2700, 3}) || rep.Registrations.Acknowledged != 600 || rep.RejoinS != 1.5 {
+		t.Errorf("%+v", rep.Outcome)
+	}
+	rep.Rounds[1].Verdict, rep.Rounds[1].RejoinS = VerdictFail, -1
+	rep.sum()
+	if rep.Verdict != VerdictFail || rep.RejoinS != -1 {
+		t.Errorf("one round failed: %+v", rep.Outcome)
+	}
+	var none Report
+	none.sum()
+	if none.Verdict != VerdictFail {
+		t.Error("no round, but a pass")
+	}
+}
+
+// The object that other programs read.
+func TestReportJSON(t *testing.T) {
+	r := good()
+	r.judge()
+	rep := Report{Rounds: []Round{r.out}}
+	rep.sum()
+	path := filepath.Join(t.TempDir(), "drill.json")
+	if err := rep.WriteJSON(path); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var top, calls map[string]json.RawMessage
+	if err := json.Unmarshal(data, &top); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"verdict": `"pass"`, "fault": `"cable"`, "node": `"n2"`, "vip_gap_ms": "81.5", "max_simultaneous_owners": "1", "rejoin_s": "1.5",
+	} {
+		if string(top[key]) != want {
+			t.Errorf("%s is %s, want %s", key, top[key], want)
+		}
+	}
+	if err := json.Unmarshal(top["calls"], &calls); err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[string]Count{"established": {200, 0}, "ringing": {100, 3}, "cancelled": {50, 50}, "setup": {900, 1}} {
+		var got Count
+		if err := json.Unmarshal(calls[kind], &got); err != nil || got != want {
+			t.Errorf("calls.%s is %s, want %+v", kind, calls[kind], want)
+		}
+	}
+	var reg map[string]int
+	if err := json.Unmarshal(top["registrations"], &reg); err != nil || reg["acknowledged"] != 200 || reg["lost"] != 0 {
+		t.Errorf("registrations is %s", top["registrations"])
+	}
+	if err := rep.WriteJSON(filepath.Join(t.TempDir(), "no", "such", "directory")); err == nil {
+		t.Error("a report that cannot be written is no error")
+	}
+}
+
+func TestReportText(t *testing.T) {
+	r := good()
+	r.out.Calls.Established.Lost = 1
+	r.out.Losses = []Loss{{Kind: "established", ID: "r1-7", Awaited: "BYE", By: "callee u001", SinceMS: 900}}
+	r.judge()
+	rep := Report{Rounds: []Round{r.out}, LogDir: "/tmp/x"}
+	rep.sum()
+	var b strings.Builder
+	if err := rep.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if lines[len(lines)-1] != "verdict: fail" {
+		t.Errorf("last line %q", lines[len(lines)-1])
+	}
+	for _, want := range []string{"callee u001 awaited BYE since +900.0 ms", "FAILED: round 1: 1 of 200 established calls were lost", "logs: /tmp/x", "81.5 ms"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	o, err := Options{}.withDefaults()
+	if err != nil || o.Nodes != 3 || o.Calls != 200 || o.CPS != 50 || o.Phones != 200 || o.Fault != FaultCable || o.Patience != 12*time.Second {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range []Options{{Nodes: 2}, {Nodes: 8}, {Calls: 1}, {CPS: 3000}, {Phones: 9}, {Fault: "earthquake"}, {Repeat: -1}, {Patience: 1}} {
+		if _, err := bad.withDefaults(); err == nil {
+			t.Errorf("%+v is accepted", bad)
+		}
+	}
+	if got := faultNames(); !slices.Equal(got, []string{"cable", "kill", "freeze", "leader-cable"}) {
+		t.Errorf("faults %v", got)
+	}
+}
+
+func TestTokenIn(t *testing.T) {
+	for out, want := range map[string]string{
+		"holdline join hl1.abc --name NAME --listen ADDRESS\nworks once, until 2026-01-02\n": "hl1.abc", "hl1.abc\n": "hl1.abc", "no token here": "",
+	} {
+		got, err := tokenIn(out)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v; want %q", out, got, err, want)
+		}
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	if v := []int{1, 2, 3, 4}; percentile(v, 50) != 2 || percentile(v, 99) != 4 || percentile(v[:1], 50) != 1 {
+		t.Error("nearest rank")
+	}
+}

@@ -1,0 +1,178 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What the outside client does.
+const (
+	sippCalls = 1000
+	sippRate  = 200
+)
+
+// TestSipp is an outside client: sipp registers with digest, calls through a VIP to a pool member, which is another sipp, and
+// hangs up. No call may fail.
+func TestSipp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	sipp, err := exec.LookPath("sipp")
+	if err != nil {
+		t.Skip("sipp is not installed: apt-get install sip-tester")
+	}
+	c, dir := startCluster(t)
+	people := users(100)
+	if err := c.provision(t.Context(), people); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.awaitHA(within(t, 30*time.Second), c.nodes); err != nil {
+		t.Fatal(err)
+	}
+	for name, vip := range map[string]netip.Addr{"first VIP": c.vips[0], "last VIP": c.vips[len(c.vips)-1]} {
+		t.Run(name, func(t *testing.T) { callWithSipp(t, sipp, c, vip, people, dir) })
+	}
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func callWithSipp(t *testing.T, sipp string, c *cluster, vip netip.Addr, people []user, dir string) {
+	dir, err := os.MkdirTemp(dir, "sipp-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scenario := func(name string) string {
+		path, err := filepath.Abs(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	var list strings.Builder
+	list.WriteString("SEQUENTIAL\n")
+	for _, u := range people {
+		fmt.Fprintf(&list, "%s;[authentication username=%s password=%s]\n", u.name, u.name, u.password)
+	}
+	inf := filepath.Join(dir, "users.csv")
+	if err := os.WriteFile(inf, []byte(list.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
+		cmd := exec.Command(sipp, args...)
+		var out bytes.Buffer
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
+		cmd.Env = append(os.Environ(), "TERM=dumb")
+		if err := c.phones.Start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, &out
+	}
+	gw, gwOut := start("-sf", scenario("sipp-gateway.xml"), "-i", gatewayAddr.Addr().String(), "-p", strconv.Itoa(int(gatewayAddr.Port())),
+		"-nostdin", "-trace_err", "-error_file", filepath.Join(dir, "gateway-errors.log"))
+	defer func() {
+		if err := gw.Process.Kill(); err != nil {
+			t.Errorf("end the gateway: %v: %.2000s", err, gwOut)
+		}
+		_ = gw.Wait() // killed
+	}()
+	stats := filepath.Join(dir, "stats.csv")
+	caller, out := start("-sf", scenario("sipp-caller.xml"), "-inf", inf, "-i", phoneHosts()[0].String(), "-p", "5070",
+		"-m", strconv.Itoa(sippCalls), "-r", strconv.Itoa(sippRate), "-l", "4000", "-nostdin", "-timeout", "60s", "-timeout_error",
+		"-trace_stat", "-stf", stats, "-fd", "1", "-trace_err", "-error_file", filepath.Join(dir, "caller-errors.log"),
+		netip.AddrPortFrom(vip, sipPort).String())
+	err = caller.Wait()
+	good, bad := sippCounts(t, stats)
+	t.Logf("sipp: %d calls succeeded, %d failed", good, bad)
+	if err != nil || good != sippCalls || bad != 0 {
+		errs, readErr := os.ReadFile(filepath.Join(dir, "caller-errors.log"))
+		t.Errorf("sipp: %v; %d succeeded and %d failed of %d\n%.3000s\n%.3000s %v", err, good, bad, sippCalls, tail(out.String(), 3000), errs, readErr)
+	}
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// sippCounts reads the last row of sipp's statistics.
+func sippCounts(t *testing.T, path string) (good, bad int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.Comma, r.FieldsPerRecord = ';', -1
+	rows, err := r.ReadAll()
+	if err != nil || len(rows) < 2 {
+		t.Fatalf("sipp's statistics: %v, %d rows", err, len(rows))
+	}
+	last := rows[len(rows)-1]
+	for i, name := range rows[0] {
+		switch {
+		case i >= len(last):
+		case name == "SuccessfulCall(C)":
+			good = atoi(t, last[i])
+		case name == "FailedCall(C)":
+			bad = atoi(t, last[i])
+		}
+	}
+	return good, bad
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// startCluster builds the product and makes three nodes of it in the lab's namespaces.
+func startCluster(t *testing.T) (*cluster, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "holdline-lab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := Options{Binary: filepath.Join(dir, "holdline")}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", o.Binary, "holdline/cmd/holdline")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the product: %v: %s", err, out)
+	}
+	c, err := buildCluster(o, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("logs are in %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.form(within(t, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return c, dir
+}
