@@ -63,8 +63,19 @@ func (c *Core) configure(cfg Config) error {
 		if !c.member || !c.groups[i].present || c.groups[i].place(c.self) < 0 {
 			c.giveUp(i, Removed)
 		}
+		c.heedFloor(i)
 	}
 	return nil
+}
+
+// heedFloor gives up a ballot that is below what has been recorded meanwhile: its epoch would be refused. This node
+// may ask again at once, with a higher one.
+func (c *Core) heedFloor(gi int) {
+	g := &c.groups[gi]
+	if g.state != idle && g.ballot < g.floor {
+		c.giveUp(gi, Superseded)
+		g.demoted = 0
+	}
 }
 
 // prunePeers forgets nodes that are neither members nor voters.

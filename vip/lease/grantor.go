@@ -110,9 +110,10 @@ func (c *Core) waiting(g *group, pr *peer, a *ask) bool {
 	return c.ballotOK(g, a.ballot) && c.unreserved(g, pr.node)
 }
 
-// ballotOK says whether a ballot is above all granted ones: each owner's ballot is higher than its predecessor's.
+// ballotOK says whether a ballot is above all granted ones, and not below the recorded one: each owner's ballot is
+// higher than its predecessor's, even if all who granted that one have restarted.
 func (c *Core) ballotOK(g *group, ballot uint64) bool {
-	return ballot > g.granted || ballot == g.promise.ballot || c.broken.Has(broken.LowBallot)
+	return ballot >= g.floor && (ballot > g.granted || ballot == g.promise.ballot) || c.broken.Has(broken.LowBallot)
 }
 
 func (c *Core) unreserved(g *group, node uint32) bool {

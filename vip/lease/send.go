@@ -65,7 +65,7 @@ func (c *Core) compose() (flags uint8) {
 				Group: g.number, Ballot: g.ballot, Owned: g.state == owning, Prio: g.priority, Offer: g.offer.to,
 			})
 		}
-		w := Grant{Group: g.number, Ballot: max(g.granted, g.promise.ballot)}
+		w := Grant{Group: g.number, Ballot: max(g.granted, g.promise.ballot, g.floor)}
 		if c.running(&g.promise) && c.grants() {
 			w.Ballot, w.Seq, w.Owned = g.promise.ballot, g.promise.seq, g.promise.owned
 		}
