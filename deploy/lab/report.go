@@ -126,11 +126,14 @@ type Report struct {
 // Passed tells whether the verdict is pass.
 func (r Report) Passed() bool { return r.Verdict == VerdictPass }
 
-// WriteJSON writes the report to a file, whole or not at all.
+// WriteJSON writes the report to a file, whole or not at all, and makes the directory it is to be in.
 func (r Report) WriteJSON(path string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write the report to %s: %w", path, err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".drill-*")
 	if err != nil {

@@ -89,7 +89,7 @@ func TestReportJSON(t *testing.T) {
 	r.judge()
 	rep := Report{Rounds: []Round{r.out}}
 	rep.sum()
-	path := filepath.Join(t.TempDir(), "drill.json")
+	path := filepath.Join(t.TempDir(), "build", "drill.json")
 	if err := rep.WriteJSON(path); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestReportJSON(t *testing.T) {
 	if err := json.Unmarshal(top["registrations"], &reg); err != nil || reg["acknowledged"] != 200 || reg["lost"] != 0 {
 		t.Errorf("registrations is %s", top["registrations"])
 	}
-	if err := rep.WriteJSON(filepath.Join(t.TempDir(), "no", "such", "directory")); err == nil {
+	if err := rep.WriteJSON(filepath.Join(path, "below-a-file")); err == nil {
 		t.Error("a report that cannot be written is no error")
 	}
 }

@@ -57,6 +57,7 @@ func Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 		GidMappings:                []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 		GidMappingsEnableSetgroups: false,
 		Pdeathsig:                  syscall.SIGTERM,
+		Setpgid:                    true, // Ctrl-C is for the parent, which passes it on once
 	}
 	return cmd, nil
 }
