@@ -65,7 +65,7 @@ func (l *Link) Serve(from uint32, conn net.Conn) error {
 func (in *inbound) frame(number uint64, group uint32, epoch uint64, data []byte) {
 	l := in.link
 	if mine, _, held := l.opt.Owners.Lease(group); held && mine >= epoch {
-		l.opt.Handler.Frame(in.from, group, epoch, data)
+		l.opt.Handler.Frame(in.from, group, mine, data)
 		return
 	}
 	owner, ballot := l.opt.Owners.Owner(group)

@@ -40,7 +40,7 @@ type Owners interface {
 
 // Handler is what a Link calls; all of it from the link's own goroutines, one per connection.
 type Handler interface {
-	// Frame delivers a SIP frame for a group whose lease this node holds.
+	// Frame delivers a SIP frame for a group whose lease this node holds, under epoch.
 	Frame(from, group uint32, epoch uint64, frame []byte)
 	// Batch delivers a forwarded batch; false: this node does not lead, or has no room.
 	Batch(from uint32, batch []byte) bool

@@ -70,8 +70,8 @@ func (l *Link) unpark() {
 		waiting := len(l.parked) > 0
 		l.parkMu.Unlock()
 		for _, f := range own {
-			if epoch, _, held := l.opt.Owners.Lease(f.group); held && epoch >= f.epoch {
-				l.opt.Handler.Frame(l.opt.Self, f.group, f.epoch, f.data)
+			if mine, _, held := l.opt.Owners.Lease(f.group); held && mine >= f.epoch {
+				l.opt.Handler.Frame(l.opt.Self, f.group, mine, f.data)
 			} else {
 				l.park(f, false)
 			}

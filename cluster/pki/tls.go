@@ -121,3 +121,30 @@ func CheckJoinServer(cs tls.ConnectionState, hash KeyHash) (*x509.Certificate, e
 	}
 	return ca.Cert, nil
 }
+
+// ProtoProbe is what a member speaks to a joiner's port, to see that the joiner can be reached there.
+const ProtoProbe = "holdline-probe/1"
+
+// ProbeConfig dials a joiner's port and makes sure that the key there is the one that asks to join.
+func ProbeConfig(want KeyHash) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		NextProtos:         []string{ProtoProbe},
+		InsecureSkipVerify: true, // VerifyConnection does it
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			if len(cs.PeerCertificates) == 0 || HashKey(cs.PeerCertificates[0]) != want {
+				return errors.New("another node answers at that address")
+			}
+			return nil
+		},
+	}
+}
+
+// ProbedConfig is the joiner's side: it shows its self-signed certificate and accepts anybody.
+func ProbedConfig(cert []byte, key ed25519.PrivateKey) *tls.Config {
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}},
+		NextProtos:   []string{ProtoProbe},
+	}
+}

@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"holdline/cluster/api"
+	"holdline/vip"
+)
+
+// doctorPeers reports the node link to every peer.
+func (e *engine) doctorPeers() []api.Check {
+	var out []api.Check
+	for _, p := range e.link.Load().Peers() {
+		c := api.Check{Name: "link " + e.name(p.Node), Result: api.CheckOK, Detail: fmt.Sprintf("round trip %v", p.RTT.Round(10*time.Microsecond))}
+		if alive, _ := e.alive(p.Node); !alive || !p.Connected {
+			c.Result, c.Detail = api.CheckFail, "not connected"
+			c.Advice = fmt.Sprintf("see that %s runs and that port %d/tcp is open both ways", e.name(p.Node), e.Listen.Port())
+		}
+		out = append(out, c)
+	}
+	if score := e.healthScore(); score > 0 {
+		out = append(out, api.Check{Name: "raft", Result: api.CheckWarn, Detail: "no leader, a slow disk, or behind the log", Advice: "see holdline status"})
+	}
+	return out
+}
+
+// doctorGuard reports what the guard says of itself.
+func (n *Node) doctorGuard(ctx context.Context) []api.Check {
+	e := n.engine.Load()
+	if e == nil || n.opt.WithoutGuard {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	s, err := e.vips.client.Load().Status(ctx)
+	if err != nil {
+		return []api.Check{{Name: "guard", Result: api.CheckFail, Detail: err.Error(), Advice: "systemctl restart holdline-guard"}}
+	}
+	out := []api.Check{{Name: "guard", Result: api.CheckOK, Detail: fmt.Sprintf("worst turn of its loop %v", s.WorstLoop.Round(10*time.Microsecond))}}
+	warn := func(bad bool, name, detail, advice string) {
+		if bad {
+			out = append(out, api.Check{Name: name, Result: api.CheckWarn, Detail: detail, Advice: advice})
+		}
+	}
+	warn(!s.RealTime, "guard priority", "no real-time priority", "run the guard as its systemd unit, or with CAP_SYS_NICE")
+	warn(!s.MemLocked, "guard memory", "not locked", "raise LimitMEMLOCK, or run it with CAP_IPC_LOCK")
+	warn(s.Fence != "nftables", "fence", s.Fence, "load the nf_tables module: without the fence a frozen guard is off the network a second later only")
+	for _, f := range s.Failures {
+		warn(true, "guard", f, "")
+	}
+	for _, p := range s.Peers {
+		c := api.Check{Name: "heartbeats " + p.Name, Result: api.CheckOK, Detail: fmt.Sprintf("worst gap %v", p.WorstGap.Round(100*time.Microsecond))}
+		if !p.Heard || p.Age > time.Second {
+			c.Result, c.Detail = api.CheckFail, "not heard"
+			c.Advice = fmt.Sprintf("open UDP port %d between the nodes", vip.DefaultPort)
+		}
+		out = append(out, c)
+	}
+	for _, g := range s.Groups {
+		warn(!g.Candidate && g.WhyNot != "", fmt.Sprintf("VIP group %d", g.Group), g.WhyNot, "")
+	}
+	for _, a := range s.Alarms {
+		warn(true, "alarm", fmt.Sprintf("%s (%d times, last %s)", a.Text, a.Count, a.Last.Format(time.TimeOnly)), "")
+	}
+	return out
+}

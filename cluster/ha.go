@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdline/cluster/api"
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+// haOf answers the one question from what this node sees now: its own log, who is heard over the link, who holds which VIP.
+func (e *engine) haOf(cfg *fsm.Config) api.HA {
+	v := e.view(cfg)
+	ha := api.HA{Survives: v.survives()}
+	ha.Problems = v.problems()
+	switch {
+	case len(v.voters) == 1 && len(e.nodes(cfg)) == 1:
+		ha.Level, ha.Summary = api.HANo, "no, there is only one node: make a token here (holdline token create) and join two more"
+	case len(v.voters) < 3 && len(v.dead) == 0:
+		ha.Level, ha.Summary = api.HANo, fmt.Sprintf("no, %d nodes protect no better than one: join a third (holdline token create)", len(e.nodes(cfg)))
+	case v.leader == 0 && len(v.aliveVoters) < quorum(len(v.voters)):
+		ha.Level = api.HANo
+		ha.Summary = fmt.Sprintf("no, this node reaches only %d of %d voters and can commit nothing: %s", len(v.aliveVoters), len(v.voters), v.lostAdvice())
+	case v.leader == 0:
+		ha.Level, ha.Summary = api.HANo, "no, there is no raft leader at this moment: an election takes a fraction of a second; if this lasts, look at the nodes' logs"
+	case len(v.ownerless) > 0:
+		ha.Level, ha.Summary = api.HANo, fmt.Sprintf("no, nobody serves VIP %s: see that the guard runs on every node (holdline doctor)", strings.Join(v.ownerless, ", "))
+	case ha.Survives < 1:
+		ha.Level, ha.Summary = api.HANo, "no, the next loss ends service: "+v.lostAdvice()
+	case len(ha.Problems) > 0:
+		ha.Level, ha.Summary = api.HADegraded, fmt.Sprintf("yes, survives the loss of any %s, but less than it could: %s", countNodes(ha.Survives), ha.Problems[0].What)
+	default:
+		ha.Level, ha.Summary = api.HAYes, "yes, survives the loss of any "+countNodes(ha.Survives)
+	}
+	if ha.Level == api.HANo {
+		ha.Survives = 0
+	}
+	return ha
+}
+
+func countNodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
+
+// haView is what the answer is made from.
+type haView struct {
+	voters, aliveVoters     []uint32
+	leaseVoters, aliveLease []uint32
+	guards                  int // nodes that are alive and have a working guard
+	needGuards              bool
+	dead, slow, mutes       []string // names
+	draining                []string
+	ownerless               []string
+	leader                  uint32
+	leaseSame               bool
+	alarms                  []string
+}
+
+func (e *engine) view(cfg *fsm.Config) haView {
+	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard}
+	lease, ok := parseLeaseVoters(cfg.Setting(settingLeaseVoters, ""))
+	for _, n := range e.nodes(cfg) {
+		if !ok && n.Voter {
+			lease.voters = append(lease.voters, n.Number)
+		}
+	}
+	v.leaseVoters = lease.voters
+	for _, n := range e.nodes(cfg) {
+		alive, _ := e.alive(n.Number)
+		info, told := e.infoOf(n.Number)
+		if n.Voter {
+			v.voters = append(v.voters, n.Number)
+		}
+		if n.Draining {
+			v.draining = append(v.draining, n.Name)
+		}
+		if !alive {
+			v.dead = append(v.dead, n.Name)
+			continue
+		}
+		if n.Voter {
+			v.aliveVoters = append(v.aliveVoters, n.Number)
+		}
+		guard := !v.needGuards || told && info.Guard
+		if slices.Contains(lease.voters, n.Number) && guard {
+			v.aliveLease = append(v.aliveLease, n.Number)
+		}
+		switch {
+		case !guard:
+			v.mutes = append(v.mutes, n.Name)
+		case !n.Draining:
+			v.guards++
+		}
+		if told && info.DiskSlow {
+			v.slow = append(v.slow, n.Name)
+		}
+	}
+	if v.needGuards {
+		for _, g := range cfg.Groups() {
+			if owner, _, _ := e.ownerOf(g); owner == 0 {
+				v.ownerless = append(v.ownerless, g.Name)
+			}
+		}
+		e.vips.mu.Lock()
+		v.alarms = slices.Clone(e.vips.alarms)
+		e.vips.mu.Unlock()
+	}
+	return v
+}
+
+// survives is how many more nodes may go: the log needs a majority of its voters, a VIP a majority of the lease voters and somebody
+// who can hold it.
+func (v *haView) survives() int {
+	n := min(len(v.aliveVoters)-quorum(len(v.voters)), len(v.aliveLease)-quorum(len(v.leaseVoters)))
+	if v.needGuards {
+		n = min(n, v.guards-1)
+	}
+	return max(n, 0)
+}
+
+func (v *haView) lostAdvice() string {
+	switch {
+	case len(v.dead) > 0:
+		name := v.dead[0]
+		return fmt.Sprintf("%s does not answer: check its power and cables, or replace it (holdline node remove %s, then join another)", strings.Join(v.dead, ", "), name)
+	case len(v.mutes) > 0:
+		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
+	case len(v.draining) > 0:
+		return fmt.Sprintf("%s is drained: holdline drain --end when its work is done", strings.Join(v.draining, ", "))
+	case len(v.leaseVoters) < len(v.voters):
+		return "a node is just being added: look again in a few seconds"
+	}
+	return "join another node (holdline token create)"
+}
+
+func (v *haView) problems() []api.Problem {
+	var out []api.Problem
+	add := func(names []string, what, do string) {
+		for _, n := range names {
+			out = append(out, api.Problem{What: fmt.Sprintf(what, n), Do: strings.ReplaceAll(do, "NODE", n)})
+		}
+	}
+	add(v.ownerless, "nobody serves VIP group %s", "see that the guard runs on every node: holdline doctor")
+	add(v.dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
+	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
+	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")
+	add(v.draining, "node %s is drained and takes no VIP", "end it when its work is done: holdline drain --end --node NODE")
+	return out
+}
+
+// ownerOf says who holds a group, as far as this node can tell: from its guard, or from what the holder tells over the link.
+func (e *engine) ownerOf(g *pb.Group) (node uint32, epoch uint64, agoMs int64) {
+	if epoch, _, held := e.vips.Lease(g.Number); held {
+		i := e.info()
+		return e.number.Load(), epoch, i.Held[g.Number]
+	}
+	node, epoch = e.vips.Owner(g.Number)
+	if alive, _ := e.alive(node); node != 0 && !alive {
+		node, epoch = 0, 0
+	}
+	for _, m := range e.members.numbers() {
+		if i, ok := e.infoOf(m); ok && m != e.number.Load() {
+			if at := uint64(i.Epochs[g.Number]); at != 0 && at >= epoch {
+				if alive, _ := e.alive(m); alive {
+					node, epoch, agoMs = m, at, i.Held[g.Number]
+				}
+			}
+		}
+	}
+	return node, epoch, agoMs
+}

@@ -1,0 +1,217 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"holdline/cluster/submit"
+)
+
+// leadership is one term of this node as leader: it gathers the writes of all nodes and keeps membership in order.
+type leadership struct {
+	gatherer *submit.Gatherer
+	ready    chan struct{} // closed when everything committed before this term is applied here
+	cancel   context.CancelFunc
+	wake     chan struct{}
+	wg       sync.WaitGroup
+}
+
+func (l *leadership) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *leadership) stop() {
+	l.cancel()
+	l.gatherer.Stop()
+	l.wg.Wait()
+}
+
+// followLeadership begins and ends terms of leadership.
+func (e *engine) followLeadership(leads <-chan bool) {
+	for {
+		select {
+		case on := <-leads:
+			if old := e.lead.Swap(nil); old != nil {
+				old.stop()
+			}
+			if on {
+				e.lead.Store(e.startLeadership())
+			}
+		case <-e.ctx.Done():
+			if old := e.lead.Swap(nil); old != nil {
+				old.stop()
+			}
+			return
+		}
+	}
+}
+
+func (e *engine) startLeadership() *leadership {
+	ctx, cancel := context.WithCancel(e.ctx)
+	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
+	l.gatherer = submit.NewGatherer(submit.GathererOptions{
+		Apply:  func(entry []byte) submit.Future { return e.raft.Apply(entry, transportTimeout) },
+		Now:    e.machine.Now,
+		Logger: e.logger,
+	}, l.ready)
+	l.wg.Go(func() {
+		if err := e.raft.Barrier(commitPatience).Error(); err != nil {
+			e.logger.Info("leadership lost before it began", "err", err)
+			return
+		}
+		close(l.ready)
+		e.submitter.Resend()
+		e.superviseMembership(ctx, l)
+	})
+	return l
+}
+
+// sendBatch hands a batch of this node's submitter to the leader.
+func (e *engine) sendBatch(batch []byte) bool {
+	if l := e.lead.Load(); l != nil {
+		return l.gatherer.Add(batch)
+	}
+	leader := e.leader()
+	conn := e.link.Load()
+	return leader != 0 && conn != nil && leader != e.number.Load() && conn.Forward(leader, batch)
+}
+
+var errNotLeader = errors.New("this node does not lead")
+
+// verifier joins read indexes that are asked for at the same time: one round of raft.VerifyLeader answers all that came before
+// it began.
+type verifier struct {
+	mu      sync.Mutex
+	running bool
+	next    []func(uint64, error)
+	count   atomic.Uint64 // rounds, for tests
+}
+
+// readIndexHere calls done with an index that covers every write acknowledged before the call, if this node leads.
+func (e *engine) readIndexHere(done func(uint64, error)) {
+	v := &e.verify
+	v.mu.Lock()
+	v.next = append(v.next, done)
+	start := !v.running
+	v.running = true
+	v.mu.Unlock()
+	if start {
+		e.wg.Go(e.verifyRounds)
+	}
+}
+
+func (e *engine) verifyRounds() {
+	v := &e.verify
+	for {
+		v.mu.Lock()
+		round := v.next
+		v.next = nil
+		if len(round) == 0 {
+			v.running = false
+			v.mu.Unlock()
+			return
+		}
+		v.mu.Unlock()
+		v.count.Add(1)
+		index, err := e.verifiedIndex()
+		for _, done := range round {
+			done(index, err)
+		}
+	}
+}
+
+func (e *engine) verifiedIndex() (uint64, error) {
+	l := e.lead.Load()
+	if l == nil {
+		return 0, errNotLeader
+	}
+	select {
+	case <-l.ready: // a commit index is only known once something of this term is committed
+	default:
+		return 0, errNotLeader
+	}
+	index, err := e.lastCommand(e.raft.CommitIndex())
+	if err != nil {
+		return 0, err
+	}
+	if err := e.raft.VerifyLeader().Error(); err != nil {
+		return 0, err
+	}
+	return index, nil
+}
+
+// lastCommand is the last entry up to index that the state machine sees: others are raft's own.
+func (e *engine) lastCommand(index uint64) (uint64, error) {
+	applied := e.machine.Applied()
+	for ; index > applied; index-- {
+		var entry raft.Log
+		if err := e.store.GetLog(index, &entry); err != nil {
+			return 0, err
+		}
+		if entry.Type == raft.LogCommand {
+			break
+		}
+	}
+	return index, nil
+}
+
+// ReadIndex waits until this node has applied every write that was acknowledged anywhere before the call: what is read then is
+// linearizable. Without a leader it fails when ctx ends.
+func (e *engine) ReadIndex(ctx context.Context) error {
+	for {
+		index, err := e.readIndexOnce(ctx)
+		if err == nil {
+			return e.waitApplied(ctx, index)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(submit.ErrNoLeader, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (e *engine) readIndexOnce(ctx context.Context) (uint64, error) {
+	if e.lead.Load() != nil {
+		type answer struct {
+			index uint64
+			err   error
+		}
+		c := make(chan answer, 1)
+		e.readIndexHere(func(index uint64, err error) { c <- answer{index, err} })
+		select {
+		case a := <-c:
+			return a.index, a.err
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	leader, conn := e.leader(), e.link.Load()
+	if leader == 0 || conn == nil {
+		return 0, submit.ErrNoLeader
+	}
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	return conn.ReadIndex(ctx, leader)
+}
+
+func (e *engine) waitApplied(ctx context.Context, index uint64) error {
+	for e.machine.Applied() < index {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.ctx.Done():
+			return submit.ErrClosed
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}

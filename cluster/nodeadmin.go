@@ -1,0 +1,309 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"holdline/cluster/api"
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+const moveLimit = 20 * time.Second
+
+// ListNodes implements api.Backend.
+func (n *Node) ListNodes(context.Context) ([]api.Node, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	return e.nodeRows(), nil
+}
+
+// SetDraining implements api.Backend.
+func (n *Node) SetDraining(ctx context.Context, node string, draining bool) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	row, err := e.findNode(node)
+	if err != nil {
+		return err
+	}
+	if draining {
+		if err := e.othersCanServe(row); err != nil {
+			return err
+		}
+	}
+	set := &pb.SetNodeState{Uuid: row.Uuid, Draining: &draining}
+	if err := e.write(ctx, &pb.Command{Op: &pb.Command_SetNodeState{SetNodeState: set}}); err != nil {
+		return err
+	}
+	if !draining {
+		return nil
+	}
+	return e.waitOwnsNothing(ctx, row)
+}
+
+// othersCanServe refuses to drain the last node that can hold VIPs.
+func (e *engine) othersCanServe(row *pb.Node) error {
+	cfg := e.machine.Config()
+	for _, n := range cfg.Nodes() {
+		if alive, _ := e.alive(n.Number); alive && n.Uuid != row.Uuid && !n.Draining {
+			return nil
+		}
+	}
+	if len(cfg.Groups()) == 0 {
+		return nil
+	}
+	return api.Errorf(api.CodeRefused, "no other node could take the VIPs of %s: see `holdline status`", row.Name)
+}
+
+// waitOwnsNothing waits until a node that is alive has given its groups away.
+func (e *engine) waitOwnsNothing(ctx context.Context, row *pb.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
+	for {
+		owned := ""
+		for _, g := range e.machine.Config().Groups() {
+			if owner, _, _ := e.ownerOf(g); owner == row.Number {
+				owned = g.Name
+			}
+		}
+		if owned == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return api.Errorf(api.CodeUnavailable, "node %s still holds VIP group %s after %v: see `holdline status`; it goes on trying", row.Name, owned, moveLimit)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// RemoveNode implements api.Backend.
+func (n *Node) RemoveNode(ctx context.Context, node string, r api.RemoveNodeRequest) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	if err := e.fresh(ctx); err != nil {
+		return err
+	}
+	row, err := e.findNode(node)
+	if err != nil {
+		return err
+	}
+	alive, _ := e.alive(row.Number)
+	switch {
+	case row.Uuid == e.UUID:
+		return api.Errorf(api.CodeRefused, "%s is this node: run `holdline leave` to take it out of the cluster", row.Name)
+	case alive && !r.Force:
+		return api.Errorf(api.CodeRefused, "node %s is alive: run `holdline leave` there, or repeat this with --force", row.Name)
+	}
+	if err := e.quorumWithout(row); err != nil {
+		return err
+	}
+	return e.takeOut(ctx, row)
+}
+
+// quorumWithout refuses a removal after which the nodes that are alive were no majority.
+func (e *engine) quorumWithout(row *pb.Node) error {
+	voters, alive := 0, 0
+	for _, n := range e.machine.Config().Nodes() {
+		if !n.Voter || n.Uuid == row.Uuid {
+			continue
+		}
+		voters++
+		if ok, _ := e.alive(n.Number); ok {
+			alive++
+		}
+	}
+	if row.Voter && alive < quorum(voters) {
+		return api.Errorf(api.CodeRefused, "without %s only %d of %d voters are alive, which is no majority: bring back the others first", row.Name, alive, voters)
+	}
+	return nil
+}
+
+// takeOut marks a node as leaving and waits until the leader has taken it out of leases, log and table.
+func (e *engine) takeOut(ctx context.Context, row *pb.Node) error {
+	leaving := leavingNodes(e.machine.Config())
+	if !slices.Contains(leaving, row.Uuid) {
+		if err := e.write(ctx, putSetting(settingLeaving, strings.Join(append(leaving, row.Uuid), " "))); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
+	for e.machine.Config().NodeByUUID(row.Uuid) != nil {
+		select {
+		case <-ctx.Done():
+			return api.Errorf(api.CodeUnavailable, "node %s is not out of the cluster after %v: its VIPs must move first: see `holdline status`; it goes on trying", row.Name, moveLimit)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Leave implements api.Backend.
+func (n *Node) Leave(ctx context.Context, r api.LeaveRequest) error {
+	n.change.Lock()
+	defer n.change.Unlock()
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	cfg := e.machine.Config()
+	row := cfg.NodeByUUID(e.UUID)
+	if row != nil && len(cfg.Nodes()) > 1 {
+		if ha := e.haWithout(cfg, row); ha != "" && !r.Force {
+			return api.Errorf(api.CodeRefused, "%s: repeat with --force if that is wanted", ha)
+		}
+		if err := e.othersCanServe(row); err != nil {
+			return err
+		}
+		if err := e.quorumWithout(row); err != nil {
+			return err
+		}
+		if err := e.leaveOthers(ctx, row); err != nil {
+			return err
+		}
+	} else if !r.Force && row != nil {
+		return api.Errorf(api.CodeRefused, "%s is the only node: everything is lost when it leaves: repeat with --force if that is wanted", e.Name)
+	}
+	n.engine.Store(nil)
+	return errors.Join(e.stop(), n.dir.wipe())
+}
+
+// haWithout says what leaving costs, "" when the cluster survives as many losses as before.
+func (e *engine) haWithout(cfg *fsm.Config, row *pb.Node) string {
+	voters := 0
+	for _, n := range cfg.Nodes() {
+		if n.Voter && n.Uuid != row.Uuid {
+			voters++
+		}
+	}
+	if row.Voter && voters < 3 {
+		return fmt.Sprintf("without %s the cluster has %d voters and survives no loss", row.Name, voters)
+	}
+	return ""
+}
+
+// leaveOthers gives groups and leadership away and has the others take this node out. The log tells this node of its removal only
+// if it is still replicated to it, so the leader's answer is asked for: no leader that holds us any more means we are out.
+func (e *engine) leaveOthers(ctx context.Context, row *pb.Node) error {
+	if err := e.write(ctx, putSetting(settingLeaving, strings.Join(append(leavingNodes(e.machine.Config()), row.Uuid), " "))); err != nil {
+		return err
+	}
+	if err := e.waitOwnsNothing(ctx, row); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(moveLimit)
+	for time.Now().Before(deadline) {
+		if e.machine.Config().NodeByUUID(row.Uuid) == nil {
+			return nil
+		}
+		f := e.raft.GetConfiguration()
+		if f.Error() == nil && serverOf(f.Configuration().Servers, row.Uuid) == nil {
+			return nil
+		}
+		if time.Since(e.raft.LastContact()) > time.Second && e.lead.Load() == nil && e.expelled() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return api.Errorf(api.CodeUnavailable, "the others have not taken %s out within %v: see `holdline status`, then run the same command again", row.Name, moveLimit)
+}
+
+// expelled says whether the peers refuse this node: they do once it is out of their tables.
+func (e *engine) expelled() bool {
+	for _, m := range e.members.numbers() {
+		if alive, _ := e.alive(m); alive && m != e.number.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// fresh makes the next read linearizable.
+func (e *engine) fresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	if err := e.ReadIndex(ctx); err != nil {
+		return api.Errorf(api.CodeUnavailable, "there is no raft leader, or no majority of the nodes: look at `holdline status`")
+	}
+	return nil
+}
+
+// knownSettings are those an operator may set.
+var knownSettings = []struct {
+	api.Setting
+	values []string
+}{
+	{api.Setting{Name: settingTiming, Default: "fast", Meaning: "raft timeouts: fast (50/100 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause"}, []string{"fast", "standard"}},
+	{api.Setting{Name: settingLeaseProfile, Default: "fast", Meaning: "lease timing of VIPs: fast (72 ms grants) or standard (300 ms), for networks with slow bonds or switches"}, []string{"fast", "standard"}},
+}
+
+// ListSettings implements api.Backend.
+func (n *Node) ListSettings(context.Context) ([]api.Setting, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	cfg := e.machine.Config()
+	var out []api.Setting
+	for _, s := range knownSettings {
+		s.Value = cfg.Setting(s.Name, s.Default)
+		out = append(out, s.Setting)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out, nil
+}
+
+// SetSetting implements api.Backend.
+func (n *Node) SetSetting(ctx context.Context, name, value string) error {
+	for _, s := range knownSettings {
+		if s.Name != name {
+			continue
+		}
+		if value != "" && !slices.Contains(s.values, value) {
+			return api.Errorf(api.CodeInvalid, "setting %s takes %s", name, strings.Join(s.values, " or "))
+		}
+		return n.do(ctx, putSetting(name, value))
+	}
+	return api.Errorf(api.CodeNotFound, "there is no setting %s: see `holdline setting list`", name)
+}
+
+// Backup implements api.Backend.
+func (n *Node) Backup(_ context.Context, w io.Writer) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	return e.snapshot(w)
+}
+
+// Doctor implements api.Backend.
+func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
+	disk, err := n.checkDisk()
+	if err != nil {
+		disk.Result = api.CheckFail
+	}
+	checks := []api.Check{disk}
+	e := n.engine.Load()
+	if e == nil {
+		return append(checks, api.Check{Name: "cluster", Result: api.CheckWarn, Detail: "not configured", Advice: "run holdline init or holdline join"}), nil
+	}
+	checks = append(checks, e.doctorPeers()...)
+	return append(checks, n.doctorGuard(ctx)...), nil
+}

@@ -1,0 +1,178 @@
+package cluster
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+)
+
+const (
+	tellInterval = 100 * time.Millisecond
+	// silentPeer is how long a peer may be silent before it counts as lost. Status must be true within a second.
+	silentPeer = 500 * time.Millisecond
+)
+
+// Gossip over the link is a byte that says what follows, and JSON.
+const (
+	gossipInfo    = 'i'
+	gossipMembers = 'm'
+)
+
+// peerInfo is what a node tells the others of itself over the link, ten times a second.
+type peerInfo struct {
+	Applied      uint64           `json:"applied"`
+	LastIndex    uint64           `json:"last"`
+	GuardEpoch   uint64           `json:"guard_epoch,omitempty"`
+	Guard        bool             `json:"guard,omitempty"`
+	DiskSlow     bool             `json:"disk_slow,omitempty"`
+	FsyncP99     time.Duration    `json:"fsync_p99,omitempty"`
+	Version      string           `json:"version,omitempty"`
+	FeatureLevel uint32           `json:"feature,omitempty"`
+	Held         map[uint32]int64 `json:"held,omitempty"` // VIP groups it owns: group → milliseconds since it took them
+	Epochs       map[uint32]int64 `json:"epochs,omitempty"`
+	Leaving      bool             `json:"leaving,omitempty"`
+}
+
+type heardInfo struct {
+	peerInfo
+	at time.Time
+}
+
+// peerInfos is the latest of every peer.
+type peerInfos struct {
+	mu         sync.Mutex
+	by         map[uint32]heardInfo
+	gossipDead map[string]bool // UUID → what memberlist says
+}
+
+func (p *peerInfos) init() { p.by, p.gossipDead = map[uint32]heardInfo{}, map[string]bool{} }
+
+func (p *peerInfos) set(node uint32, info peerInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.by[node] = heardInfo{info, time.Now()}
+}
+
+func (p *peerInfos) get(node uint32) (heardInfo, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, ok := p.by[node]
+	return i, ok
+}
+
+// alive says whether a peer has been heard lately over the link, and when.
+func (e *engine) alive(node uint32) (bool, time.Time) {
+	if node == e.number.Load() {
+		return true, time.Now()
+	}
+	l := e.link.Load()
+	if l == nil {
+		return false, time.Time{}
+	}
+	for _, p := range l.Peers() {
+		if p.Node == node {
+			return !p.Heard.IsZero() && time.Since(p.Heard) < silentPeer, p.Heard
+		}
+	}
+	return false, time.Time{}
+}
+
+// info is what this node tells.
+func (e *engine) info() peerInfo {
+	i := peerInfo{
+		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), DiskSlow: e.store.Slow(), FsyncP99: e.store.FsyncP99(),
+		Version: e.node.opt.Version, FeatureLevel: FeatureLevel,
+	}
+	e.vips.fill(&i)
+	return i
+}
+
+func (e *engine) infoOf(node uint32) (peerInfo, bool) {
+	if node == e.number.Load() {
+		return e.info(), true
+	}
+	h, ok := e.peers.get(node)
+	return h.peerInfo, ok && time.Since(h.at) < 2*silentPeer
+}
+
+// tellPeers gossips this node's state.
+func (e *engine) tellPeers() { e.every(tellInterval, e.tellNow) }
+
+func (e *engine) tellNow() {
+	text, err := json.Marshal(e.info())
+	if err != nil {
+		e.logger.Error("encode gossip", "err", err)
+		return
+	}
+	e.link.Load().Gossip(append([]byte{gossipInfo}, text...))
+}
+
+// tellMembers sends the member table to one peer, or to all (0).
+func (e *engine) tellMembers(node uint32) {
+	raw := e.members.encoded()
+	if len(raw) == 0 {
+		return
+	}
+	message := append([]byte{gossipMembers}, raw...)
+	if l := e.link.Load(); node == 0 {
+		l.Gossip(message)
+	} else {
+		l.GossipTo(node, message)
+	}
+}
+
+// linkHandler is what the node link calls.
+type linkHandler struct{ e *engine }
+
+// Frame implements link.Handler.
+func (h linkHandler) Frame(from, group uint32, epoch uint64, frame []byte) {
+	h.e.vips.handleFrame(from, group, epoch, frame)
+}
+
+// BatchRefused implements link.Handler: the leader has changed, and we have not noticed, or it has not.
+func (h linkHandler) BatchRefused(uint32) {
+	time.AfterFunc(10*time.Millisecond, h.e.submitter.Resend)
+}
+
+// ReadIndex implements link.Handler.
+func (h linkHandler) ReadIndex(_ uint32, reply func(uint64, bool)) {
+	h.e.readIndexHere(func(index uint64, err error) { reply(index, err == nil) })
+}
+
+// Gossip implements link.Handler.
+func (h linkHandler) Gossip(from uint32, message []byte) {
+	if len(message) == 0 {
+		return
+	}
+	switch message[0] {
+	case gossipInfo:
+		var i peerInfo
+		if err := json.Unmarshal(message[1:], &i); err != nil {
+			h.e.logger.Warn("unreadable gossip", "peer", from, "err", err)
+			return
+		}
+		h.e.peers.set(from, i)
+	case gossipMembers:
+		if err := h.e.members.adopt(message[1:], true); err == nil {
+			h.e.logger.Info("member table learned from peer", "peer", from)
+			h.e.changed()
+		}
+	}
+}
+
+// Peer implements link.Handler.
+func (h linkHandler) Peer(node uint32, up bool) {
+	if up {
+		h.e.logger.Info("peer connected", "peer", h.e.name(node))
+		h.e.tellMembers(node)
+		h.e.tellNow()
+	} else {
+		h.e.logger.Info("peer disconnected", "peer", h.e.name(node))
+	}
+	if node == h.e.leader() {
+		h.e.submitter.Resend()
+	}
+	if l := h.e.lead.Load(); l != nil {
+		l.kick()
+	}
+}

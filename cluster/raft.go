@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"holdline/fsm"
+)
+
+const (
+	transportTimeout = time.Second
+	transportPool    = 5
+	logCacheEntries  = 512 // an entry is at most ~1 MiB, usually a few KiB
+	snapshotsKept    = 2
+	settingTiming    = "raft.timing"
+)
+
+// raftTiming are the timeouts that can be changed at run time.
+type raftTiming struct{ heartbeat, election time.Duration }
+
+// Timings by name: fast finds a new leader in 100-150 ms; standard is for machines or networks that pause longer than that.
+var timings = map[string]raftTiming{
+	"fast":     {50 * time.Millisecond, 100 * time.Millisecond},
+	"standard": {150 * time.Millisecond, 300 * time.Millisecond},
+}
+
+func raftConfig(id, timing string) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.ProtocolVersion = 3
+	t, ok := timings[timing]
+	if !ok {
+		t = timings["fast"]
+	}
+	c.HeartbeatTimeout, c.ElectionTimeout = t.heartbeat, t.election
+	c.LeaderLeaseTimeout = 40 * time.Millisecond
+	c.CommitTimeout = 5 * time.Millisecond
+	c.MaxAppendEntries = 512
+	c.BatchApplyCh = true
+	c.ShutdownOnRemove = false
+	c.SnapshotInterval = 5 * time.Minute
+	c.SnapshotThreshold = snapshotLogs
+	c.TrailingLogs = trailingMost
+	c.NoLegacyTelemetry = true
+	return c
+}
+
+func (e *engine) startRaft(bootstrap bool) error {
+	dir := e.node.dir
+	if err := makeDir(dir.file(dirSnapshots)); err != nil {
+		return err
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir.path, snapshotsKept, newHCLog(e.logger, "raft"))
+	if err != nil {
+		return fmt.Errorf("open snapshots: %w", err)
+	}
+	cache, err := raft.NewLogCache(logCacheEntries, e.store)
+	if err != nil {
+		return fmt.Errorf("make log cache: %w", err)
+	}
+	e.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: e.stream, MaxPool: transportPool, MaxRPCsInFlight: 1, Timeout: transportTimeout, Logger: newHCLog(e.logger, "raft-net"),
+	})
+	config := raftConfig(e.UUID, "fast")
+	config.Logger = newHCLog(e.logger, "raft")
+	leads := make(chan bool, 64)
+	config.NotifyCh = leads
+	if bootstrap {
+		first := raft.Configuration{Servers: []raft.Server{{ID: config.LocalID, Address: raft.ServerAddress(e.Listen.String())}}}
+		if err := raft.BootstrapCluster(config, cache, e.store, snapshots, e.transport, first); err != nil {
+			return errors.Join(fmt.Errorf("begin log: %w", err), e.transport.Close())
+		}
+	}
+	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, e.transport)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start raft: %w", err), e.transport.Close())
+	}
+	e.raft = r
+	e.wg.Go(func() { e.followLeadership(leads) })
+	observations := make(chan raft.Observation, 64)
+	observer := raft.NewObserver(observations, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	r.RegisterObserver(observer)
+	e.wg.Go(func() { e.followLeader(observations) })
+	e.undo = append(e.undo, func() error {
+		r.DeregisterObserver(observer)
+		e.stream.Gate(true) // peers notice at once
+		err := r.Shutdown().Error()
+		return errors.Join(err, e.transport.Close())
+	})
+	return nil
+}
+
+// followLeader resends what was on its way to a former leader, whoever the new one is.
+func (e *engine) followLeader(observations <-chan raft.Observation) {
+	for {
+		select {
+		case o := <-observations:
+			if l, ok := o.Data.(raft.LeaderObservation); ok {
+				e.health.leaderChanged()
+				e.logger.Info("raft leader", "leader", string(l.LeaderAddr))
+				if l.LeaderID != "" {
+					e.submitter.Resend()
+				}
+			}
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// leader returns the number of the raft leader, 0 when there is none.
+func (e *engine) leader() uint32 {
+	_, id := e.raft.LeaderWithID()
+	if id == "" {
+		return 0
+	}
+	return e.members.number(string(id))
+}
+
+// followTiming takes over raft's timeouts and log bounds.
+func (e *engine) followTiming(cfg *fsm.Config) {
+	t, ok := timings[cfg.Setting(settingTiming, "fast")]
+	if !ok {
+		t = timings["fast"]
+	}
+	rc := e.raft.ReloadableConfig()
+	if rc.HeartbeatTimeout == t.heartbeat && rc.ElectionTimeout == t.election {
+		return
+	}
+	rc.HeartbeatTimeout, rc.ElectionTimeout = t.heartbeat, t.election
+	if err := e.raft.ReloadConfig(rc); err != nil {
+		e.logger.Error("raft timing not changed", "err", err)
+	}
+}
+
+// keepBounds cuts the log by bytes: raft itself counts entries only.
+func (e *engine) keepBounds() {
+	e.every(boundsInterval, func() {
+		if rc := e.raft.ReloadableConfig(); rc.TrailingLogs != e.replica.trailing() {
+			rc.TrailingLogs = e.replica.trailing()
+			if err := e.raft.ReloadConfig(rc); err != nil {
+				e.logger.Error("raft log bound not changed", "err", err)
+			}
+		}
+		if e.replica.bytes.Load() < snapshotBytes {
+			return
+		}
+		if err := e.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			e.logger.Warn("snapshot failed", "err", err)
+		}
+	})
+}
+
+// Backup support: snapshot streams the present state.
+func (e *engine) snapshot(w io.Writer) error {
+	// Raft's own snapshot is taken between two entries; reading it back is the one consistent way from outside.
+	f := e.raft.Snapshot()
+	if err := f.Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	store, err := raft.NewFileSnapshotStoreWithLogger(e.node.dir.path, snapshotsKept, newHCLog(e.logger, "raft"))
+	if err != nil {
+		return fmt.Errorf("open snapshots: %w", err)
+	}
+	list, err := store.List()
+	if err != nil || len(list) == 0 {
+		return errors.Join(errors.New("take snapshot: there is none"), err)
+	}
+	_, r, err := store.Open(list[0].ID)
+	if err != nil {
+		return fmt.Errorf("open snapshot: %w", err)
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, r.Close())
+}
+
+// transferLeadership hands leadership to a voter that has caught up. Writes wait meanwhile; a transfer that hangs blocks all
+// writes until restart (hashicorp/raft #696), so it is tried for a bounded time only.
+func (e *engine) transferLeadership(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- e.raft.LeadershipTransfer().Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Second):
+		return errors.New("no answer within 1 s")
+	}
+}

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"holdline/fsm"
+)
+
+// replica is the state machine as raft drives it.
+type replica struct {
+	machine *fsm.Machine
+	bytes   atomic.Int64 // of entries applied since the last snapshot
+	entries atomic.Int64
+}
+
+var _ raft.BatchingFSM = (*replica)(nil)
+
+// Apply implements raft.FSM.
+func (r *replica) Apply(log *raft.Log) any {
+	r.machine.Apply(log.Index, log.Data)
+	r.bytes.Add(int64(len(log.Data)))
+	r.entries.Add(1)
+	return nil
+}
+
+// ApplyBatch implements raft.BatchingFSM.
+func (r *replica) ApplyBatch(logs []*raft.Log) []any {
+	for _, log := range logs {
+		if log.Type == raft.LogCommand {
+			r.Apply(log)
+		}
+	}
+	return make([]any, len(logs))
+}
+
+// Snapshot implements raft.FSM. It is O(1): the tables are copied on write.
+func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
+	r.bytes.Store(0)
+	r.entries.Store(0)
+	return snapshot{r.machine.Snapshot()}, nil
+}
+
+// Restore implements raft.FSM.
+func (r *replica) Restore(from io.ReadCloser) error {
+	err := r.machine.Restore(from)
+	if e := from.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	return nil
+}
+
+type snapshot struct{ *fsm.Snapshot }
+
+// Persist implements raft.FSMSnapshot.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if _, err := s.WriteTo(sink); err != nil {
+		_ = sink.Cancel()
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (s snapshot) Release() {}
+
+// Bounds of the log in bytes: it is cut by count in raft, so the count follows the size of entries.
+const (
+	snapshotBytes = 128 << 20
+	trailingBytes = 64 << 20
+	trailingLeast = 1_000
+	trailingMost  = 100_000
+	snapshotLogs  = 200_000
+)
+
+// trailing is how many entries to keep behind a snapshot, for entries of the size seen lately.
+func (r *replica) trailing() uint64 {
+	n := r.entries.Load()
+	if n < trailingLeast {
+		return trailingMost
+	}
+	return uint64(min(max(trailingBytes*n/max(r.bytes.Load(), 1), trailingLeast), trailingMost))
+}
+
+const boundsInterval = 5 * time.Second

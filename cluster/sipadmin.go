@@ -1,0 +1,245 @@
+package cluster
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"slices"
+	"sort"
+	"strings"
+
+	"holdline/cluster/api"
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+// ListDomains implements api.Backend.
+func (n *Node) ListDomains(context.Context) ([]api.Domain, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	var out []api.Domain
+	e.machine.Config().Domains(func(d *pb.Domain) bool {
+		out = append(out, api.Domain{Name: d.Name, Aliases: d.Aliases})
+		return true
+	})
+	return out, nil
+}
+
+// AddDomain implements api.Backend.
+func (n *Node) AddDomain(ctx context.Context, d api.Domain) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	if old := e.machine.Config().Domain(fsm.CanonicalHost(d.Name)); old != nil {
+		if old.Name != fsm.CanonicalHost(d.Name) {
+			return api.Errorf(api.CodeExists, "%s is an alias of domain %s already", d.Name, old.Name)
+		}
+		return api.Errorf(api.CodeExists, "domain %s exists already: add names to it with `holdline domain alias add`", old.Name)
+	}
+	return e.write(ctx, putDomain(d.Name, d.Aliases))
+}
+
+func putDomain(name string, aliases []string) *pb.Command {
+	return &pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: name, Aliases: aliases}}}}
+}
+
+// RemoveDomain implements api.Backend.
+func (n *Node) RemoveDomain(ctx context.Context, name string) error {
+	return n.do(ctx, &pb.Command{Op: &pb.Command_RemoveDomain{RemoveDomain: &pb.RemoveDomain{Name: name}}})
+}
+
+// AddAlias implements api.Backend.
+func (n *Node) AddAlias(ctx context.Context, domain, alias string) error {
+	return n.changeAliases(ctx, domain, func(have []string) ([]string, error) {
+		if slices.Contains(have, fsm.CanonicalHost(alias)) {
+			return nil, api.Errorf(api.CodeExists, "%s is an alias of %s already", alias, domain)
+		}
+		return append(slices.Clone(have), alias), nil
+	})
+}
+
+// RemoveAlias implements api.Backend.
+func (n *Node) RemoveAlias(ctx context.Context, domain, alias string) error {
+	return n.changeAliases(ctx, domain, func(have []string) ([]string, error) {
+		rest := slices.DeleteFunc(slices.Clone(have), func(a string) bool { return a == fsm.CanonicalHost(alias) })
+		if len(rest) == len(have) {
+			return nil, api.Errorf(api.CodeNotFound, "%s is not an alias of %s", alias, domain)
+		}
+		return rest, nil
+	})
+}
+
+func (n *Node) changeAliases(ctx context.Context, domain string, change func([]string) ([]string, error)) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	if err := e.fresh(ctx); err != nil {
+		return err
+	}
+	d := e.machine.Config().Domain(fsm.CanonicalHost(domain))
+	if d == nil || d.Name != fsm.CanonicalHost(domain) {
+		return api.Errorf(api.CodeNotFound, "domain %s does not exist: add it with `holdline domain add %s`", domain, domain)
+	}
+	aliases, err := change(d.Aliases)
+	if err != nil {
+		return err
+	}
+	return e.write(ctx, putDomain(d.Name, aliases))
+}
+
+// ListUsers implements api.Backend.
+func (n *Node) ListUsers(_ context.Context, f api.UserFilter) ([]api.User, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	var out []api.User
+	var bindings []fsm.Binding
+	suffix := "@" + fsm.CanonicalHost(f.Domain)
+	e.machine.Config().Users(func(u *fsm.User) bool {
+		if f.Domain == "" || strings.HasSuffix(u.AoR, suffix) {
+			bindings = e.machine.Bindings(u.AoR, bindings[:0])
+			out = append(out, api.User{AoR: u.AoR, Registered: len(bindings)})
+		}
+		return f.Limit == 0 || len(out) < f.Limit
+	})
+	return out, nil
+}
+
+// AddUser implements api.Backend. The password itself goes no further than this function.
+func (n *Node) AddUser(ctx context.Context, r api.UserRequest) error { return n.putUser(ctx, r, true) }
+
+// SetPassword implements api.Backend.
+func (n *Node) SetPassword(ctx context.Context, r api.UserRequest) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	if e.machine.Config().User(fsm.CanonicalAoR(r.AoR)) == nil {
+		return api.Errorf(api.CodeNotFound, "user %s does not exist: add it with `holdline user add %s`", r.AoR, r.AoR)
+	}
+	return n.putUser(ctx, r, false)
+}
+
+func (n *Node) putUser(ctx context.Context, r api.UserRequest, create bool) error {
+	aor := fsm.CanonicalAoR(r.AoR)
+	user, realm, ok := cutLast(aor, '@')
+	if !ok {
+		return api.Errorf(api.CodeInvalid, "%q is not user@domain", r.AoR)
+	}
+	// HA1 of RFC 7616 §3.4.2; MD5 is what most phones know.
+	secret := []byte(user + ":" + realm + ":" + r.Password)
+	weak, strong := md5.Sum(secret), sha256.Sum256(secret)
+	row := &pb.User{Aor: aor, Ha1Md5: weak[:], Ha1Sha256: strong[:]}
+	return n.do(ctx, &pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: row, CreateOnly: create}}})
+}
+
+func cutLast(s string, sep byte) (before, after string, found bool) {
+	if i := strings.LastIndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
+
+// RemoveUser implements api.Backend.
+func (n *Node) RemoveUser(ctx context.Context, aor string) error {
+	return n.do(ctx, &pb.Command{Op: &pb.Command_RemoveUser{RemoveUser: &pb.RemoveUser{Aor: aor}}})
+}
+
+// ListPools implements api.Backend.
+func (n *Node) ListPools(context.Context) ([]api.Pool, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	cfg := e.machine.Config()
+	var out []api.Pool
+	for _, p := range cfg.Pools() {
+		row := api.Pool{Name: p.Name, Algorithm: p.Algorithm}
+		for _, m := range p.Members {
+			member := api.Member{
+				Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
+				Calls: e.machine.MemberCalls(p.Name, m.Name),
+			}
+			if g := cfg.Group(m.Group); g != nil {
+				member.Group = g.Name
+			}
+			row.Members = append(row.Members, member)
+		}
+		out = append(out, row)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out, nil
+}
+
+// AddPool implements api.Backend.
+func (n *Node) AddPool(ctx context.Context, p api.Pool) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	if e.machine.Config().Pool(p.Name) != nil {
+		return api.Errorf(api.CodeExists, "pool %s exists already", p.Name)
+	}
+	return e.write(ctx, &pb.Command{Op: &pb.Command_PutPool{PutPool: &pb.PutPool{Pool: &pb.Pool{Name: p.Name, Algorithm: p.Algorithm}}}})
+}
+
+// RemovePool implements api.Backend.
+func (n *Node) RemovePool(ctx context.Context, name string) error {
+	return n.do(ctx, &pb.Command{Op: &pb.Command_RemovePool{RemovePool: &pb.RemovePool{Name: name}}})
+}
+
+// AddMember implements api.Backend.
+func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	cfg := e.machine.Config()
+	if p := cfg.Pool(pool); p != nil && slices.ContainsFunc(p.Members, func(o *pb.Member) bool { return o.Name == m.Name }) {
+		return api.Errorf(api.CodeExists, "pool %s has a member %s already: remove it first to change it", pool, m.Name)
+	}
+	row := &pb.Member{Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport}
+	if m.Group != "" {
+		g, err := findGroup(cfg, m.Group)
+		if err != nil {
+			return err
+		}
+		row.Group = g.Number
+	}
+	return e.write(ctx, &pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: row}}})
+}
+
+// RemoveMember implements api.Backend.
+func (n *Node) RemoveMember(ctx context.Context, pool, member string) error {
+	return n.do(ctx, &pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: pool, Name: member}}})
+}
+
+// ListRoutes implements api.Backend.
+func (n *Node) ListRoutes(context.Context) ([]api.Route, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	var out []api.Route
+	e.machine.Config().Routes(func(r *pb.Route) bool {
+		out = append(out, api.Route{Domain: r.Domain, Prefix: r.Prefix, Pool: r.Pool, Strip: r.Strip})
+		return true
+	})
+	return out, nil
+}
+
+// AddRoute implements api.Backend.
+func (n *Node) AddRoute(ctx context.Context, r api.Route) error {
+	row := &pb.Route{Domain: r.Domain, Prefix: r.Prefix, Pool: r.Pool, Strip: r.Strip}
+	return n.do(ctx, &pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: row}}})
+}
+
+// RemoveRoute implements api.Backend.
+func (n *Node) RemoveRoute(ctx context.Context, domain, prefix string) error {
+	return n.do(ctx, &pb.Command{Op: &pb.Command_RemoveRoute{RemoveRoute: &pb.RemoveRoute{Domain: domain, Prefix: prefix}}})
+}

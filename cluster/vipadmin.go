@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"holdline/cluster/api"
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+// findGroup finds a group by name, number or one of its addresses.
+func findGroup(cfg *fsm.Config, name string) (*pb.Group, error) {
+	for _, g := range cfg.Groups() {
+		if g.Name == name || strconv.FormatUint(uint64(g.Number), 10) == name {
+			return g, nil
+		}
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		if g, _, ok := cfg.GroupByVIP(addr); ok {
+			return g, nil
+		}
+	} else if p, err := netip.ParsePrefix(name); err == nil {
+		if g, _, ok := cfg.GroupByVIP(p.Addr()); ok {
+			return g, nil
+		}
+	}
+	return nil, api.Errorf(api.CodeNotFound, "no VIP group has the name, number or address %s: see `holdline vip list`", name)
+}
+
+// findNode finds a node by name or UUID; "" is this one.
+func (e *engine) findNode(name string) (*pb.Node, error) {
+	cfg := e.machine.Config()
+	for _, n := range cfg.Nodes() {
+		if n.Name == name || n.Uuid == name || name == "" && n.Uuid == e.UUID {
+			return n, nil
+		}
+	}
+	return nil, api.Errorf(api.CodeNotFound, "no node has the name or UUID %s: see `holdline status`", name)
+}
+
+// ListVIPs implements api.Backend.
+func (n *Node) ListVIPs(context.Context) ([]api.Group, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	return e.groupRows(), nil
+}
+
+// AddVIP implements api.Backend.
+func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
+	e, err := n.member()
+	if err != nil {
+		return api.Group{}, err
+	}
+	groups, err := n.checkGroups(ctx, []api.GroupSpec{r})
+	if err != nil {
+		return api.Group{}, err
+	}
+	g := groups[0]
+	if r.HomeNode != "" {
+		home, err := e.findNode(r.HomeNode)
+		if err != nil {
+			return api.Group{}, err
+		}
+		g.HomeNode = home.Uuid
+	} else {
+		g.HomeNode = leastLoaded(e.machine.Config())
+	}
+	result, err := e.writeResult(ctx, &pb.Command{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: g}}})
+	if err != nil {
+		return api.Group{}, err
+	}
+	return e.groupRow(e.machine.Config().Group(uint32(result.Id))), nil
+}
+
+// leastLoaded is the UUID of the node that is home of the fewest groups.
+func leastLoaded(cfg *fsm.Config) string {
+	homes := map[string]int{}
+	for _, g := range cfg.Groups() {
+		homes[g.HomeNode]++
+	}
+	best := ""
+	for _, n := range cfg.Nodes() {
+		if !n.Draining && (best == "" || homes[n.Uuid] < homes[best]) {
+			best = n.Uuid
+		}
+	}
+	return best
+}
+
+// RemoveVIP implements api.Backend.
+func (n *Node) RemoveVIP(ctx context.Context, group string) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	g, err := findGroup(e.machine.Config(), group)
+	if err != nil {
+		return err
+	}
+	return e.write(ctx, &pb.Command{Op: &pb.Command_RemoveGroup{RemoveGroup: &pb.RemoveGroup{Number: g.Number}}})
+}
+
+// MoveVIP implements api.Backend. The new owner becomes the group's home: that is what makes the present owner release it, on
+// whichever node it is.
+func (n *Node) MoveVIP(ctx context.Context, group string, r api.MoveRequest) (api.Group, error) {
+	e, err := n.member()
+	if err != nil {
+		return api.Group{}, err
+	}
+	cfg := e.machine.Config()
+	g, err := findGroup(cfg, group)
+	if err != nil {
+		return api.Group{}, err
+	}
+	owner, _, _ := e.ownerOf(g)
+	to, err := e.moveTarget(cfg, g, owner, r.To)
+	if err != nil {
+		return api.Group{}, err
+	}
+	if owner == to.Number {
+		return e.groupRow(g), nil
+	}
+	row := &pb.Group{Number: g.Number, Name: g.Name, Vips: g.Vips, HomeNode: to.Uuid}
+	if g.HomeNode == to.Uuid { // it had been moved away: ask once more
+		row.HomeNode = ""
+		if err := e.write(ctx, &pb.Command{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: row}}}); err != nil {
+			return api.Group{}, err
+		}
+		row.HomeNode = to.Uuid
+	}
+	if err := e.write(ctx, &pb.Command{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: row}}}); err != nil {
+		return api.Group{}, err
+	}
+	wait, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	for {
+		if owner, _, _ := e.ownerOf(g); owner == to.Number {
+			return e.groupRow(e.machine.Config().Group(g.Number)), nil
+		}
+		select {
+		case <-wait.Done():
+			return api.Group{}, api.Errorf(api.CodeUnavailable, "VIP group %s has not moved to %s within %v: see that its guard runs (holdline doctor there); its preference is recorded", g.Name, to.Name, commitPatience)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (e *engine) moveTarget(cfg *fsm.Config, g *pb.Group, owner uint32, name string) (*pb.Node, error) {
+	if name == "" {
+		for _, c := range candidates(cfg.Nodes(), g, leavingNodes(cfg)) {
+			if alive, _ := e.alive(c); alive && c != owner {
+				return cfg.Node(c), nil
+			}
+		}
+		return nil, api.Errorf(api.CodeRefused, "no other node can take VIP group %s: see `holdline status`", g.Name)
+	}
+	to, err := e.findNode(name)
+	if err != nil {
+		return nil, err
+	}
+	alive, _ := e.alive(to.Number)
+	switch {
+	case !alive:
+		return nil, api.Errorf(api.CodeRefused, "node %s does not answer", to.Name)
+	case to.Draining || slices.Contains(leavingNodes(cfg), to.Uuid):
+		return nil, api.Errorf(api.CodeRefused, "node %s is drained or leaving and takes no VIP", to.Name)
+	}
+	return to, nil
+}

@@ -1,0 +1,288 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+	"holdline/sipcore"
+	"holdline/vip"
+)
+
+// vips joins guard, SIP core and replicated state: who owns which VIP group, and what follows when that changes.
+type vips struct {
+	client atomic.Pointer[vip.Client]
+	core   atomic.Pointer[sipcore.Core]
+	guard  *vip.Supervisor
+
+	mu        sync.Mutex
+	held      map[uint32]heldGroup
+	epochs    map[uint32]uint64 // config epoch in force, by node
+	connected bool
+	alarms    []string
+	last      vip.Config
+	homes     map[uint32]string // home node of each group, as last seen
+}
+
+type heldGroup struct {
+	ballot uint64
+	since  time.Time
+}
+
+const (
+	guardStartTimeout = 10 * time.Second
+	beatInterval      = 50 * time.Millisecond
+	takeoverRetry     = 200 * time.Millisecond
+)
+
+// Lease implements sipcore.Owners and link.Owners.
+func (v *vips) Lease(group uint32) (epoch uint64, since int64, ok bool) {
+	c := v.client.Load()
+	if c == nil {
+		return 0, 0, false
+	}
+	epoch, since, _, ok = c.Lease(group)
+	return epoch, since, ok
+}
+
+// Owner implements sipcore.Owners and link.Owners.
+func (v *vips) Owner(group uint32) (node uint32, epoch uint64) {
+	c := v.client.Load()
+	if c == nil {
+		return 0, 0
+	}
+	return c.Owner(group)
+}
+
+func (v *vips) setHealth(score uint32) {
+	if c := v.client.Load(); c != nil {
+		c.SetHealth(score)
+	}
+}
+
+func (v *vips) handleFrame(from, group uint32, epoch uint64, frame []byte) {
+	if c := v.core.Load(); c != nil {
+		c.HandleFrame(from, group, epoch, frame)
+	}
+}
+
+// fill adds what the guard knows to this node's gossip.
+func (v *vips) fill(i *peerInfo) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	i.Guard = v.connected
+	i.Held, i.Epochs = map[uint32]int64{}, map[uint32]int64{}
+	for g, h := range v.held {
+		i.Held[g], i.Epochs[g] = time.Since(h.since).Milliseconds(), int64(h.ballot)
+	}
+}
+
+// startVIPs starts the guard, if none runs, connects to it, and starts the SIP core.
+func (e *engine) startVIPs(ctx context.Context) error {
+	v := &e.vips
+	v.held, v.epochs, v.homes = map[uint32]heldGroup{}, map[uint32]uint64{}, map[uint32]string{}
+	if e.node.opt.WithoutGuard {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, guardStartTimeout)
+	defer cancel()
+	guard, err := vip.StartGuard(ctx, vip.StartOptions{
+		RunDir: e.node.opt.RunDir, DataDir: e.node.dir.path, Logger: e.logger, Command: e.node.opt.GuardCommand,
+	})
+	if err != nil {
+		return fmt.Errorf("start guard: %w", err)
+	}
+	v.guard = guard
+	e.undo = append(e.undo, guard.Stop)
+	client, err := vip.Dial(ctx, e.node.opt.RunDir)
+	if err != nil {
+		return fmt.Errorf("connect to guard: %w", err)
+	}
+	v.client.Store(client)
+	e.undo = append(e.undo, client.Close)
+	core, err := sipcore.New(sipcore.Options{
+		Machine: e.machine, Node: e.number.Load(), Log: e.submitter, Owners: v, Link: e.link.Load(), Logger: e.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("start SIP core: %w", err)
+	}
+	v.core.Store(core)
+	e.undo = append(e.undo, func() error { core.Close(); return nil })
+	e.wg.Go(e.followGuard)
+	e.wg.Go(func() { e.every(beatInterval, client.Beat) })
+	return nil
+}
+
+// followGuard acts on what the guard tells.
+func (e *engine) followGuard() {
+	events := e.vips.client.Load().Events()
+	for {
+		select {
+		case ev, ok := <-events:
+			if !ok {
+				return
+			}
+			e.guardEvent(ev)
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+func (e *engine) guardEvent(ev vip.Event) {
+	v, core := &e.vips, e.vips.core.Load()
+	switch ev := ev.(type) {
+	case vip.Acquired:
+		v.mu.Lock()
+		again := v.held[ev.Group].ballot == ev.Ballot
+		v.held[ev.Group] = heldGroup{ev.Ballot, time.Now()}
+		v.mu.Unlock()
+		if again {
+			return
+		}
+		e.logger.Info("VIP group acquired", "group", ev.Group, "epoch", ev.Ballot)
+		core.GroupAcquired(ev.Group, ev.Ballot)
+		e.takeOver(ev.Group, ev.Ballot)
+		e.link.Load().OwnerChanged(ev.Group)
+		e.tellNow()
+	case vip.Lost:
+		v.mu.Lock()
+		delete(v.held, ev.Group)
+		v.mu.Unlock()
+		e.logger.Info("VIP group lost", "group", ev.Group, "epoch", ev.Ballot, "reason", ev.Reason)
+		core.GroupLost(ev.Group)
+		e.link.Load().OwnerChanged(ev.Group)
+		e.tellNow()
+	case vip.Owner:
+		e.link.Load().OwnerChanged(ev.Group)
+	case vip.ConfigEpoch:
+		v.mu.Lock()
+		v.epochs[ev.Node] = max(v.epochs[ev.Node], ev.Epoch)
+		v.mu.Unlock()
+		if l := e.lead.Load(); l != nil {
+			l.kick()
+		}
+	case vip.Alarm:
+		e.logger.Warn("guard alarm", "alarm", ev.Text)
+		v.mu.Lock()
+		v.alarms = append(v.alarms, ev.Text)
+		v.alarms = v.alarms[max(0, len(v.alarms)-16):]
+		v.mu.Unlock()
+	case vip.Connected, vip.Disconnected:
+		_, on := ev.(vip.Connected)
+		v.mu.Lock()
+		v.connected = on
+		v.mu.Unlock()
+		e.logger.Info("guard", "connected", on)
+	}
+}
+
+// takeOver records the new owner in the log, again and again while the lease lasts: it fences the old epoch.
+func (e *engine) takeOver(group uint32, epoch uint64) {
+	cmd := &pb.Command{Op: &pb.Command_Takeover{Takeover: &pb.Takeover{Group: group, Epoch: epoch, Node: e.UUID}}}
+	e.submitter.Submit(cmd, func(r *pb.Result, err error) {
+		switch {
+		case err == nil && r.Code == pb.Code_OK:
+		case err == nil:
+			e.logger.Warn("takeover refused", "group", group, "epoch", epoch, "code", r.Code.String(), "err", r.Error)
+		default:
+			if now, _, held := e.vips.Lease(group); held && now == epoch && e.ctx.Err() == nil {
+				time.AfterFunc(takeoverRetry, func() { e.takeOver(group, epoch) })
+			}
+		}
+	})
+}
+
+// followVIPs pushes the configuration to guard and SIP core, and moves groups to a home node that was just given to them.
+func (e *engine) followVIPs(cfg *fsm.Config) {
+	client := e.vips.client.Load()
+	if client == nil {
+		return
+	}
+	if config, ok := e.guardConfig(cfg); ok && !sameConfig(&config, &e.vips.last) {
+		e.vips.last = config
+		if err := client.Configure(config); err != nil && !errors.Is(err, vip.ErrNotConnected) {
+			e.logger.Error("guard refused the configuration", "err", err)
+		}
+	}
+	if err := e.vips.core.Load().SetGroups(coreGroups(cfg)); err != nil {
+		e.logger.Error("SIP sockets", "err", err)
+	}
+	e.moveHome(cfg)
+}
+
+// coreGroups is what the SIP core serves.
+func coreGroups(cfg *fsm.Config) []sipcore.Group {
+	var out []sipcore.Group
+	for _, g := range cfg.Groups() {
+		group := sipcore.Group{Number: g.Number}
+		for _, v := range g.Vips {
+			if p, err := netip.ParsePrefix(v.Prefix); err == nil {
+				group.VIPs = append(group.VIPs, sipcore.VIP{Addr: p.Addr(), Advertise: v.Advertise})
+			}
+		}
+		out = append(out, group)
+	}
+	return out
+}
+
+// moveHome releases groups that this node holds and whose home has just become another node's: the planned move of a join.
+func (e *engine) moveHome(cfg *fsm.Config) {
+	for _, g := range cfg.Groups() {
+		before, known := e.vips.homes[g.Number]
+		e.vips.homes[g.Number] = g.HomeNode
+		if !known || before == g.HomeNode || g.HomeNode == "" || g.HomeNode == e.UUID {
+			continue
+		}
+		if n := cfg.NodeByUUID(g.HomeNode); n != nil && !n.Draining {
+			if _, _, held := e.vips.Lease(g.Number); held {
+				e.wg.Go(func() { e.release(e.ctx, g.Number, n.Number) })
+			}
+		}
+	}
+}
+
+// release gives a group away after what is on its way has been committed.
+func (e *engine) release(ctx context.Context, group, to uint32) {
+	flush, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	if err := e.submitter.Flush(flush); err != nil {
+		e.logger.Info("releasing with writes under way", "group", group, "err", err)
+	}
+	if err := e.vips.client.Load().Release(group, to); err != nil {
+		e.logger.Warn("VIP group not released", "group", group, "to", e.name(to), "err", err)
+	}
+}
+
+// retireVIPs releases every group and waits, bounded by ctx, until they are gone.
+func (e *engine) retireVIPs(ctx context.Context) {
+	if e.vips.client.Load() == nil || len(e.members.numbers()) < 2 {
+		return
+	}
+	for _, g := range e.heldGroups() {
+		e.release(ctx, g, 0)
+	}
+	for len(e.heldGroups()) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func (e *engine) heldGroups() []uint32 {
+	e.vips.mu.Lock()
+	defer e.vips.mu.Unlock()
+	out := make([]uint32, 0, len(e.vips.held))
+	for g := range e.vips.held {
+		out = append(out, g)
+	}
+	return out
+}
