@@ -1,8 +1,12 @@
 package transport
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
 )
 
 // Packet is one received datagram. It is valid until the handler returns.
@@ -31,51 +35,66 @@ type Options struct {
 	ReceiveBuffer int // SO_RCVBUF in bytes; 0 = 4 MiB
 	SendBuffer    int // SO_SNDBUF in bytes; 0 = 4 MiB
 	Handler       Handler
-	Logger        *slog.Logger
+	Logger        *slog.Logger // nil: slog.Default
 }
+
+const defaultBuffer = 4 << 20
 
 // UDP holds the sockets of all endpoints. Its methods are safe for concurrent use.
-type UDP struct{}
+type UDP struct {
+	o        Options
+	log      *slog.Logger
+	table    atomic.Pointer[table] // replaced as a whole
+	counters counters
+	clock    clock
+	batches  batchPool
+	warned   atomic.Bool    // of a small receive buffer
+	readers  sync.WaitGroup // reader goroutines and the clock's
 
-// NewUDP returns a transport without endpoints.
-func NewUDP(o Options) (*UDP, error) { return &UDP{}, nil }
-
-// SetEndpoints opens and closes sockets so that exactly these endpoints are listened on. An endpoint that cannot be
-// opened is left out and named in the error; the others are served.
-func (u *UDP) SetEndpoints(eps []Endpoint) error { return nil }
-
-// NewSender returns a collector for sends outside the handler: timers, results of commits, other nodes.
-func (u *UDP) NewSender() *Sender { return &Sender{} }
-
-// Stats returns counters since the start.
-func (u *UDP) Stats() Stats { return Stats{} }
-
-// Close closes all sockets and waits for the readers.
-func (u *UDP) Close() error { return nil }
-
-// Stats counts datagrams.
-type Stats struct {
-	Received      uint64 // handed to the handler
-	ReceivedBytes uint64
-	Batches       uint64 // calls of the handler
-	KernelDrops   uint64 // lost in full receive buffers (SO_RXQ_OVFL)
-	Keepalives    uint64 // CRLF and the like, dropped
-	STUN          uint64 // STUN messages, dropped
-	ReadErrors    uint64
-	Sent          uint64
-	SentBytes     uint64
-	SendFull      uint64 // dropped: send buffer full
-	SendFenced    uint64 // dropped: EPERM, the fence of a VIP that this node does not own
-	SendErrors    uint64 // dropped: other errors, an unreachable peer among them
-	SendNoSocket  uint64 // dropped: the flow's endpoint is not open here
+	mu     sync.Mutex // guards changes of table, and closed
+	closed chan struct{}
 }
 
-// Sender collects datagrams and sends them with one system call per socket. One goroutine uses it at a time.
-type Sender struct{}
+var errNoHandler = errors.New("start UDP transport: no handler given")
 
-// Send queues a copy of data for the flow's peer; when enough is queued it is flushed. It never blocks. What cannot be
-// sent is counted and forgotten: SIP over UDP repeats itself.
-func (s *Sender) Send(to Flow, data []byte) {}
+// NewUDP returns a transport without endpoints.
+func NewUDP(o Options) (*UDP, error) {
+	if o.Handler == nil {
+		return nil, errNoHandler
+	}
+	if o.Readers <= 0 {
+		o.Readers = runtime.GOMAXPROCS(0)
+	}
+	if o.ReceiveBuffer <= 0 {
+		o.ReceiveBuffer = defaultBuffer
+	}
+	if o.SendBuffer <= 0 {
+		o.SendBuffer = defaultBuffer
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	u := &UDP{o: o, log: o.Logger, closed: make(chan struct{})}
+	u.table.Store(&table{})
+	u.batches.u = u
+	u.clock.sample()
+	u.readers.Go(func() { u.clock.run(u.closed) })
+	return u, nil
+}
 
-// Flush sends what is queued. The reader does it after each call of the handler.
-func (s *Sender) Flush() {}
+// NewSender returns a collector for sends outside the handler: timers, results of commits, other nodes.
+func (u *UDP) NewSender() *Sender { return &Sender{u: u} }
+
+// Close closes all sockets and waits for the readers; it must not be called by the handler. It may be called again.
+func (u *UDP) Close() error {
+	err := u.SetEndpoints(nil)
+	u.mu.Lock()
+	select {
+	case <-u.closed:
+	default:
+		close(u.closed)
+	}
+	u.mu.Unlock()
+	u.readers.Wait()
+	return err
+}
