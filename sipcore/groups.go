@@ -12,9 +12,12 @@ import (
 
 // SetGroups opens sockets on the VIPs of groups that are new and closes those of groups that are gone. A VIP that
 // cannot be opened is left out and named in the error; the others are served.
-func (c *Core) SetGroups(groups []Group) error {
+func (c *Core) SetGroups(groups []Group) error { return c.setGroups(groups, groups) }
+
+// setGroups serves groups and listens on the VIPs of listen.
+func (c *Core) setGroups(groups, listen []Group) error {
 	var eps []transport.Endpoint
-	for _, g := range groups {
+	for _, g := range listen {
 		for i, v := range g.VIPs {
 			port := v.Port
 			if port == 0 {

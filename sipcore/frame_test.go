@@ -1,0 +1,31 @@
+package sipcore
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/transport"
+)
+
+func TestFrameRoundTrip(t *testing.T) {
+	for _, remote := range []string{"10.0.0.1:5060", "[2001:db8::1]:5061"} {
+		want := transport.Flow{Group: 3, VIP: 1, Proto: pb.Transport_TLS, Port: 5061, Remote: netip.MustParseAddrPort(remote), Conn: 1 << 40}
+		b := appendFrame(nil, frameOutbound, want, []byte("SIP/2.0 200 OK\r\n\r\n"))
+		kind, got, data, err := parseFrame(b)
+		if err != nil || kind != frameOutbound || got != want || !bytes.HasPrefix(data, []byte("SIP/2.0 200")) {
+			t.Errorf("got %d %+v %q %v", kind, got, data, err)
+		}
+		for n := range len(b) - len(data) {
+			if _, _, _, err := parseFrame(b[:n]); err == nil {
+				t.Errorf("a frame of %d octets was read", n)
+			}
+		}
+	}
+}
+
+func FuzzParseFrame(f *testing.F) {
+	f.Add(appendFrame(nil, frameInbound, transport.Flow{Group: 1, Remote: netip.MustParseAddrPort("10.0.0.1:5060")}, []byte("x")))
+	f.Fuzz(func(t *testing.T, b []byte) { _, _, _, _ = parseFrame(b) })
+}
