@@ -188,10 +188,9 @@ func (g *guard) rescan() error {
 					}
 				}
 				v.iface = index
+				gr.announced, gr.announceAt = 0, now // if held
 			}
-			if gr.held {
-				gr.refreshAt, gr.announced, gr.announceAt = now, 0, now
-			}
+			gr.refreshAt = now // if held: the address may be gone, or new in the configuration
 			if index != 0 {
 				v6[index] = v6[index] || v.addr.Is6()
 				if !slices.Contains(indexes, index) {
