@@ -40,8 +40,9 @@ func (e *engine) followGossip(cfg *fsm.Config) {
 		}
 		g.list = list
 	}
+	list := g.list
 	known := map[string]bool{}
-	for _, m := range g.list.Members() {
+	for _, m := range list.Members() {
 		known[m.Name] = true
 	}
 	for _, m := range membersOf(cfg.Nodes()) {
@@ -50,7 +51,7 @@ func (e *engine) followGossip(cfg *fsm.Config) {
 		}
 		at := fmt.Sprintf("%s:%d", m.Listen.Addr(), m.Listen.Port()+gossipPortOffset)
 		e.wg.Go(func() {
-			if _, err := g.list.Join([]string{at}); err != nil {
+			if _, err := list.Join([]string{at}); err != nil {
 				e.logger.Debug("memberlist peer not reached", "peer", m.Name, "err", err)
 			}
 		})
