@@ -133,11 +133,8 @@ func (e *engine) quorumWithout(row *pb.Node) error {
 
 // takeOut marks a node as leaving and waits until the leader has taken it out of leases, log and table.
 func (e *engine) takeOut(ctx context.Context, row *pb.Node) error {
-	leaving := leavingNodes(e.machine.Config())
-	if !slices.Contains(leaving, row.Uuid) {
-		if err := e.write(ctx, putSetting(settingLeaving, strings.Join(append(leaving, row.Uuid), " "))); err != nil {
-			return err
-		}
+	if err := e.write(ctx, putSetting(settingLeaving+row.Uuid, "yes")); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, moveLimit)
 	defer cancel()
@@ -198,7 +195,7 @@ func (e *engine) haWithout(cfg *fsm.Config, row *pb.Node) string {
 // leaveOthers gives groups and leadership away and has the others take this node out. The log tells this node of its removal only
 // if it is still replicated to it, so the leader's answer is asked for: no leader that holds us any more means we are out.
 func (e *engine) leaveOthers(ctx context.Context, row *pb.Node) error {
-	if err := e.write(ctx, putSetting(settingLeaving, strings.Join(append(leavingNodes(e.machine.Config()), row.Uuid), " "))); err != nil {
+	if err := e.write(ctx, putSetting(settingLeaving+row.Uuid, "yes")); err != nil {
 		return err
 	}
 	if err := e.waitOwnsNothing(ctx, row); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -202,8 +201,7 @@ func (s *supervisor) removeLeaving(ctx context.Context, cfg *fsm.Config, servers
 		n := cfg.NodeByUUID(uuid)
 		switch {
 		case n == nil && serverOf(servers, uuid) == nil:
-			rest := slices.DeleteFunc(slices.Clone(leaving), func(u string) bool { return u == uuid })
-			return true, s.commit(ctx, putSetting(settingLeaving, strings.Join(rest, " ")))
+			return true, s.commit(ctx, putSetting(settingLeaving+uuid, ""))
 		case n == nil:
 			continue // dropStrangers
 		case slices.ContainsFunc(cfg.Groups(), func(g *pb.Group) bool { return g.Owner == uuid }):

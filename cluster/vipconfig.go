@@ -16,7 +16,7 @@ import (
 // Settings that the cluster keeps for itself, and those an operator may set.
 const (
 	settingLeaseVoters  = "lease.voters" // see leaseVoters
-	settingLeaving      = "node.leaving" // UUIDs of nodes that are being removed
+	settingLeaving      = "node.leaving." // with the UUID of a node that is being removed: "yes"
 	settingLeaseProfile = "lease.profile"
 )
 
@@ -123,8 +123,16 @@ func candidates(nodes []*pb.Node, g *pb.Group, leaving []string) []uint32 {
 	return out
 }
 
+// leavingNodes returns the UUIDs of nodes that are being removed.
 func leavingNodes(cfg *fsm.Config) []string {
-	return strings.Fields(cfg.Setting(settingLeaving, ""))
+	var out []string
+	for name := range cfg.Settings() {
+		if uuid, ok := strings.CutPrefix(name, settingLeaving); ok {
+			out = append(out, uuid)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func sameConfig(a, b *vip.Config) bool { return reflect.DeepEqual(a, b) }
