@@ -1,8 +1,8 @@
 package lab
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -183,7 +183,7 @@ func (c *cluster) awaitHA(ctx context.Context, nodes []*node.Node) error {
 
 func (c *cluster) each(do func(*node.Node) error) error { return eachOf(c.nodes, do) }
 
-// eachOf runs do for all nodes at once.
+// eachOf runs do for all nodes at once and returns the first error: the others mostly say the same.
 func eachOf(nodes []*node.Node, do func(*node.Node) error) error {
 	errs := make([]error, len(nodes))
 	var all sync.WaitGroup
@@ -191,7 +191,7 @@ func eachOf(nodes []*node.Node, do func(*node.Node) error) error {
 		all.Go(func() { errs[i] = do(n) })
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }
 
 func (c *cluster) node(name string) *node.Node {

@@ -78,16 +78,16 @@ func (t target) mend(ctx context.Context, f Fault) error {
 	}
 }
 
-// takeHome moves VIPs that are not with their home node back to it, in a planned move, so that every round begins alike.
-func (c *cluster) takeHome(ctx context.Context) error {
+// spread gives each node one VIP, by planned moves, so that every round begins alike.
+func (c *cluster) spread(ctx context.Context) error {
 	s, err := c.nodes[0].Status(ctx)
 	if err != nil {
 		return err
 	}
-	homes := s.Homes()
-	for vip, owner := range s.Owners() {
-		if home := homes[vip]; home != "" && home != owner {
-			if _, err := c.nodes[0].CLI(ctx, "", "vip", "move", vip.String(), "--to", home); err != nil {
+	owners := s.Owners()
+	for i, vip := range c.vips {
+		if to := c.nodes[i].Name; owners[vip] != to {
+			if _, err := c.nodes[0].CLI(ctx, "", "vip", "move", vip.String(), "--to", to); err != nil {
 				return err
 			}
 		}
@@ -98,9 +98,9 @@ func (c *cluster) takeHome(ctx context.Context) error {
 			return err
 		}
 		owners := s.Owners()
-		for vip, home := range s.Homes() {
-			if home != "" && owners[vip] != home {
-				return fmt.Errorf("%v is with %q and not with %s", vip, owners[vip], home)
+		for i, vip := range c.vips {
+			if owners[vip] != c.nodes[i].Name {
+				return fmt.Errorf("%v is with %q and not with %s", vip, owners[vip], c.nodes[i].Name)
 			}
 		}
 		return s.Available(len(c.nodes), len(c.vips))

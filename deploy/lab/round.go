@@ -25,6 +25,7 @@ const (
 	leadIn      = time.Second            // of the gap measurement before the fault
 	movedEvery  = 2 * time.Millisecond   // OPTIONS to the VIPs that will move
 	othersEvery = 20 * time.Millisecond  // and to the others
+	spreadTime  = 10 * time.Second       // for planned moves before the round
 	rejoinTime  = 30 * time.Second       // until HA is given up on
 	afterwards  = time.Second            // short calls go on that long after HA is back
 )
@@ -54,10 +55,8 @@ func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	r := &round{drill: d, rng: rand.New(rand.NewPCG(seed, 1))}
 	r.out = Round{Number: number, Outcome: Outcome{Fault: d.o.Fault, Verdict: VerdictFail}}
 	begin := time.Now()
-	if number > 1 {
-		if err := d.bounded(ctx, 10*time.Second, d.cluster.takeHome); err != nil {
-			r.warn("the VIPs could not be moved home before this round: %v", err)
-		}
+	if err := d.bounded(ctx, spreadTime, d.cluster.spread); err != nil {
+		r.warn("the VIPs could not be spread over the nodes before this round: %v", err)
 	}
 	t, err := d.cluster.choose(ctx, d.o.Fault, r.rng)
 	if err != nil {

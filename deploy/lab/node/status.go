@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 )
 
 // Status is the part of `holdline status --json` that the lab reads.
@@ -25,8 +24,7 @@ type Status struct {
 		VIPs []struct {
 			Prefix string `json:"prefix"`
 		} `json:"vips"`
-		HomeNode string `json:"home_node"`
-		Owner    string `json:"owner"`
+		Owner string `json:"owner"`
 	} `json:"vips"`
 }
 
@@ -60,26 +58,13 @@ func (s Status) Owners() map[netip.Addr]string {
 	return owners
 }
 
-// Homes maps each VIP to the name of the node that is preferred as its owner.
-func (s Status) Homes() map[netip.Addr]string {
-	homes := map[netip.Addr]string{}
-	for _, g := range s.VIPs {
-		for _, v := range g.VIPs {
-			if p, err := netip.ParsePrefix(v.Prefix); err == nil {
-				homes[p.Addr()] = g.HomeNode
-			}
-		}
-	}
-	return homes
-}
-
 // Available says whether the node calls the cluster highly available with all its nodes and an owner for each VIP, and if
 // not, why.
 func (s Status) Available(nodes, vips int) error {
 	owners := s.Owners()
 	switch {
 	case s.HA.Level != "yes":
-		return fmt.Errorf("HA: %s", strings.TrimSpace(s.HA.Level+", "+s.HA.Summary))
+		return fmt.Errorf("HA: %s", s.HA.Summary)
 	case len(s.Nodes) != nodes:
 		return fmt.Errorf("%d nodes of %d are members", len(s.Nodes), nodes)
 	case len(owners) != vips:
