@@ -13,6 +13,12 @@ const maxBindings = 64
 
 // register changes an AoR's bindings, all of a REGISTER's or none (RFC 3261 §10.3 step 7).
 func (x *exec) register(c *pb.Register) *pb.Result {
+	r := x.applyRegister(c)
+	r.Aor = c.GetAor()
+	return r
+}
+
+func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 	if r := x.stale(c.GetGroup(), c.GetEpoch()); r != nil {
 		return r
 	}

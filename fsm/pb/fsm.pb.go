@@ -936,6 +936,7 @@ type Result struct {
 	Legs          []*Leg                 `protobuf:"bytes,6,rep,name=legs,proto3" json:"legs,omitempty"`                    // CreateCall, AddLegs
 	Bindings      []*Binding             `protobuf:"bytes,7,rep,name=bindings,proto3" json:"bindings,omitempty"`            // unused: after a Register read Machine.Bindings, which is cheaper than three copies in the log's results
 	TimeMs        int64                  `protobuf:"varint,8,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"` // FSM time of the entry
+	Aor           string                 `protobuf:"bytes,9,opt,name=aor,proto3" json:"aor,omitempty"`                      // Register: whose bindings it changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1024,6 +1025,13 @@ func (x *Result) GetTimeMs() int64 {
 		return x.TimeMs
 	}
 	return 0
+}
+
+func (x *Result) GetAor() string {
+	if x != nil {
+		return x.Aor
+	}
+	return ""
 }
 
 // ---- sessions and time
@@ -4632,7 +4640,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18. \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCall\x125\n" +
 	"\badd_legs\x18/ \x01(\v2\x18.holdline.fsm.v1.AddLegsH\x00R\aaddLegsB\x04\n" +
-	"\x02op\"\x8a\x02\n" +
+	"\x02op\"\x9c\x02\n" +
 	"\x06Result\x12)\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x15.holdline.fsm.v1.CodeR\x04code\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1a\n" +
@@ -4641,7 +4649,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bexisting\x18\x05 \x01(\bR\bexisting\x12(\n" +
 	"\x04legs\x18\x06 \x03(\v2\x14.holdline.fsm.v1.LegR\x04legs\x124\n" +
 	"\bbindings\x18\a \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x17\n" +
-	"\atime_ms\x18\b \x01(\x03R\x06timeMs\"7\n" +
+	"\atime_ms\x18\b \x01(\x03R\x06timeMs\x12\x10\n" +
+	"\x03aor\x18\t \x01(\tR\x03aor\"7\n" +
 	"\vOpenSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"=\n" +

@@ -1,0 +1,181 @@
+// Package domains decides who a request is from: digest authentication of a domain's users (RFC 3261 §22, RFC 7616,
+// RFC 8760). It keeps no state: see DESIGN.md.
+package domains
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"strconv"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+	"holdline/sipcore/wire"
+)
+
+// KeyPurpose names the replicated key that nonces are made with.
+const KeyPurpose = "nonce"
+
+const (
+	defaultLifeS   = 300 // of a nonce, unless the setting auth.nonce-life says otherwise
+	maxCredentials = 8   // credentials of one request that are looked at
+)
+
+// State is what is read of the replicated state; fsm.Machine is one.
+type State interface {
+	Config() *fsm.Config
+	Now() int64
+}
+
+// Auth checks credentials and makes challenges. Its methods are safe for concurrent use.
+type Auth struct {
+	state State
+	own   []*pb.PutKey // used while the cluster has no key: nonces are then good on this node alone
+}
+
+// NewAuth makes one that reads users, keys and time from state.
+func NewAuth(state State) *Auth {
+	secret := make([]byte, 32)
+	rand.Read(secret) // never fails: crypto/rand ends the process instead
+	return &Auth{state, []*pb.PutKey{{Purpose: KeyPurpose, Secret: secret}}}
+}
+
+// Verdict says what credentials are worth.
+type Verdict struct {
+	OK    bool
+	AoR   string // the user, when OK
+	Stale bool   // right but for the nonce, which is too old: the client may try again without asking its user
+}
+
+// Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
+// Authorization. When they are good aor is whose they are, else challenges are the header lines of the 401 or 407.
+func (a *Auth) Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool) {
+	cfg, now := a.state.Config(), a.state.Now()
+	v := a.Judge(cfg, now, m, domain.Name, proxy)
+	if v.OK {
+		return v.AoR, nil, true
+	}
+	return "", a.Challenges(cfg, now, domain.Name, proxy, v.Stale), false
+}
+
+// Judge looks for credentials of the realm in m. The first of a known algorithm decides: a client answers one challenge.
+func (a *Auth) Judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, proxy bool) Verdict {
+	id := wire.HdrAuthorization
+	if proxy {
+		id = wire.HdrProxyAuthorization
+	}
+	var d wire.Digest
+	n := 0
+	for i := m.First(id); i >= 0 && n < maxCredentials; i = m.Next(i) {
+		n++
+		if d.Parse(m.Bytes(m.Header(i).Value)) != nil || string(d.Realm) != realm {
+			continue
+		}
+		if alg := algorithmOf(d.Algorithm); alg != unknownAlgorithm {
+			return a.judge(cfg, now, m, realm, alg, &d)
+		}
+	}
+	return Verdict{}
+}
+
+// judge checks one set of credentials. An unknown user costs as much as a wrong password and looks the same.
+func (a *Auth) judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, alg algorithm, d *wire.Digest) Verdict {
+	if !wellFormed(alg, d) {
+		return Verdict{}
+	}
+	keys := a.keys(cfg)
+	var room [512]byte
+	aor := append(room[:0], d.Username...)
+	aor = append(aor, '@')
+	aor = append(aor, realm...)
+	decoy := sha256.Sum256(keys[0].Secret) // what nobody's password hashes to
+	ha1 := decoy[:]
+	u := cfg.User(string(aor))
+	known := false
+	switch {
+	case u == nil:
+	case alg == algSHA256 && u.HasSHA2:
+		ha1, known = u.SHA256[:], true
+	case alg == algMD5 && u.HasMD5:
+		ha1, known = u.MD5[:], true
+	}
+	if !known && alg == algMD5 {
+		ha1 = decoy[:16]
+	}
+	var want [2 * sha256.Size]byte
+	var scratch [1024]byte
+	w := alg.response(want[:0], scratch[:], ha1, m.Bytes(m.MethodName), d)
+	var low [2 * sha256.Size]byte
+	got := wire.AppendLower(low[:0], d.Response)
+	right := subtle.ConstantTimeCompare(w, got) == 1
+	nonce := checkNonce(d.Nonce, keys, now, 1000*cfg.SettingInt("auth.nonce-life", defaultLifeS), realm)
+	if !right || !known {
+		return Verdict{}
+	}
+	if nonce != nonceGood { // the client knows the password, so it may simply try again (RFC 7616 §3.3)
+		return Verdict{Stale: true}
+	}
+	return Verdict{OK: true, AoR: u.AoR}
+}
+
+// wellFormed refuses credentials that lack something, are out of all proportion or ask for what was not offered. Without qop, as
+// old phones send them (RFC 2069), only MD5 is taken.
+func wellFormed(alg algorithm, d *wire.Digest) bool {
+	if len(d.Username) == 0 || len(d.Username) > 256 || len(d.URI) == 0 || len(d.URI) > 1024 ||
+		len(d.Nonce) == 0 || len(d.Nonce) > 128 || len(d.Response) == 0 || len(d.Response) > 2*sha256.Size {
+		return false
+	}
+	if d.QOP == nil {
+		return alg == algMD5
+	}
+	return wire.EqualFold(d.QOP, "auth") && len(d.NC) == 8 && len(d.CNonce) > 0 && len(d.CNonce) <= 256
+}
+
+func (a *Auth) keys(cfg *fsm.Config) []*pb.PutKey {
+	if keys := cfg.Keys(KeyPurpose); len(keys) > 0 {
+		return keys
+	}
+	return a.own
+}
+
+// Challenges makes the challenges of a 401 or 407, the better algorithm first (RFC 8760 §2.4), with one nonce. Which are
+// offered the setting auth.algorithms says, "sha-256,md5" by default; some old phones look at the first alone.
+func (a *Auth) Challenges(cfg *fsm.Config, now int64, realm string, proxy, stale bool) []wire.Field {
+	id := wire.HdrWWWAuthenticate
+	if proxy {
+		id = wire.HdrProxyAuthenticate
+	}
+	algorithms := [...]string{"SHA-256", "MD5"}
+	offered := algorithms[:]
+	switch cfg.Setting("auth.algorithms", "") {
+	case "md5":
+		offered = algorithms[1:]
+	case "sha-256":
+		offered = algorithms[:1]
+	case "md5,sha-256":
+		algorithms[0], algorithms[1] = algorithms[1], algorithms[0]
+	}
+	b := make([]byte, 0, 384)
+	fields := make([]wire.Field, 0, len(offered))
+	for _, alg := range offered {
+		at := len(b)
+		b = a.AppendChallenge(b, cfg, now, realm, alg, stale)
+		fields = append(fields, wire.Field{ID: id, Value: b[at:len(b):len(b)]})
+	}
+	return fields
+}
+
+// AppendChallenge appends the value of one WWW-Authenticate or Proxy-Authenticate header.
+func (a *Auth) AppendChallenge(dst []byte, cfg *fsm.Config, now int64, realm, algorithm string, stale bool) []byte {
+	dst = append(dst, "Digest realm="...)
+	dst = strconv.AppendQuote(dst, realm) // names of domains have nothing to escape
+	dst = append(dst, `, nonce="`...)
+	dst = appendNonce(dst, a.keys(cfg)[0], now, realm)
+	dst = append(dst, `", algorithm=`...)
+	dst = append(dst, algorithm...)
+	dst = append(dst, `, qop="auth"`...)
+	if stale {
+		dst = append(dst, ", stale=true"...)
+	}
+	return dst
+}

@@ -1,0 +1,36 @@
+package registrar
+
+import (
+	"strconv"
+
+	"holdline/fsm"
+	"holdline/sipcore/wire"
+)
+
+// bindings makes the 200 that lists what the AoR has registered, with the seconds left of each (RFC 3261 §10.3 step 8).
+func (r *Registrar) bindings(aor string, now int64, _ uint32) *wire.Response {
+	var room [8]fsm.Binding
+	all := r.state.Bindings(aor, room[:0])
+	fields := make([]wire.Field, 0, len(all)+2)
+	b := make([]byte, 0, 128*len(all))
+	for i := range all {
+		left := (all[i].ExpiresMs - now + 999) / 1000
+		if left <= 0 {
+			continue // expired, only not removed yet
+		}
+		at := len(b)
+		b = appendContact(b, &all[i], left)
+		fields = append(fields, wire.Field{ID: wire.HdrContact, Value: b[at:len(b):len(b)]})
+	}
+	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path")})
+	return &wire.Response{Status: 200, Fields: fields}
+}
+
+func appendContact(dst []byte, b *fsm.Binding, left int64) []byte {
+	dst = append(dst, '<')
+	dst = append(dst, b.Contact...)
+	dst = append(dst, '>')
+	dst = append(dst, b.Params...)
+	dst = append(dst, ";expires="...)
+	return strconv.AppendInt(dst, left, 10)
+}

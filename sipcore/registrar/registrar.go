@@ -1,0 +1,132 @@
+// Package registrar answers REGISTER requests (RFC 3261 §10.3, RFC 3327, RFC 5626). It reads replicated state and makes the
+// command that changes it; it keeps none itself and sends nothing.
+package registrar
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/wire"
+)
+
+// State is what the registrar reads of the replicated state; fsm.Machine is one.
+type State interface {
+	Config() *fsm.Config
+	Bindings(aor string, dst []fsm.Binding) []fsm.Binding
+	Registered(aor, callID string, cseq uint32, txn []byte) bool
+	Now() int64
+}
+
+// Auth tells who sent a request; domains.Auth is one.
+type Auth interface {
+	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool)
+}
+
+// Registrar is safe for concurrent use.
+type Registrar struct {
+	state State
+	auth  Auth
+}
+
+var _ proxy.Registrar = (*Registrar)(nil)
+
+// New makes one.
+func New(state State, auth Auth) *Registrar { return &Registrar{state, auth} }
+
+// refusal is a response that ends the matter, as an error within the package.
+type refusal struct{ resp *wire.Response }
+
+func (r *refusal) Error() string {
+	return "register: " + strconv.Itoa(r.resp.Status) + " " + r.resp.Reason
+}
+
+func refuse(status int, reason string, fields ...wire.Field) error {
+	return &refusal{&wire.Response{Status: status, Reason: reason, Fields: fields}}
+}
+
+// Register judges a REGISTER that came in for domain. Either cmd is to be committed and Answer makes the response from
+// its result, or resp is the response. txnKey is the server transaction's key (RFC 3261 §17.2.3): the same REGISTER
+// again is answered from state, before its credentials are looked at.
+func (r *Registrar) Register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte) (cmd *pb.Command, resp *wire.Response) {
+	cmd, resp, err := r.register(in, domain, txnKey)
+	var no *refusal
+	if errors.As(err, &no) {
+		return nil, no.resp
+	}
+	return cmd, resp
+}
+
+func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte) (*pb.Command, *wire.Response, error) {
+	cfg := r.state.Config()
+	m := in.Msg
+	if err := checkRequire(m); err != nil {
+		return nil, nil, err
+	}
+	aor, err := addressOfRecord(cfg, m, domain)
+	if err != nil {
+		return nil, nil, err
+	}
+	callID, err := text(m.Bytes(m.CallID), maxCallID, "Call-ID")
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.state.Registered(aor, callID, m.CSeq, txnKey) {
+		return nil, r.bindings(aor, r.state.Now(), m.CSeq), nil
+	}
+	who, challenges, ok := r.auth.Check(m, domain, false)
+	switch {
+	case !ok:
+		return nil, nil, refuse(401, "", challenges...)
+	case who != aor: // RFC 3261 §10.3 step 4: users register themselves
+		return nil, nil, refuse(403, "To Names Another User")
+	}
+	req := &request{m: m, limits: limitsOf(cfg), cmd: &pb.Register{
+		Aor: aor, CallId: callID, Cseq: m.CSeq, Txn: txnKey, Group: in.Home, Epoch: in.Epoch,
+	}}
+	req.cmd.MaxBindings = req.limits.bindings
+	req.flow = in.Flow.PB()
+	if err := req.read(); err != nil {
+		return nil, nil, err
+	}
+	if len(req.cmd.Changes) == 0 && !req.cmd.RemoveAll { // a query (§10.2.3)
+		return nil, r.bindings(aor, r.state.Now(), m.CSeq), nil
+	}
+	return &pb.Command{Op: &pb.Command_Register{Register: req.cmd}}, nil, nil
+}
+
+// Answer makes the response from the result of the command; err means that nothing could be committed. nil means that there
+// is nothing to say: another node has taken the group over and answers the retransmission.
+func (r *Registrar) Answer(_ *pb.Domain, res *pb.Result, err error) *wire.Response {
+	if err != nil {
+		return unavailable()
+	}
+	switch res.Code {
+	case pb.Code_OK:
+		return r.bindings(res.Aor, res.TimeMs, 0)
+	case pb.Code_STALE_EPOCH:
+		return nil
+	case pb.Code_STALE_ORDER: // RFC 3261 §10.3 step 7
+		return &wire.Response{Status: 500, Reason: "CSeq Is Not Above The Last One's"}
+	case pb.Code_LIMIT:
+		return &wire.Response{Status: 403, Reason: "Too Many Contacts"}
+	case pb.Code_NOT_FOUND:
+		return &wire.Response{Status: 404}
+	default:
+		return &wire.Response{Status: 500}
+	}
+}
+
+// Phones that were told 503 come back spread over this time: after an outage all of them would come at once.
+const (
+	retryFrom = 5 // seconds
+	retryOver = 30
+)
+
+func unavailable() *wire.Response {
+	after := strconv.Itoa(retryFrom + rand.IntN(retryOver))
+	return &wire.Response{Status: 503, Fields: []wire.Field{{ID: wire.HdrRetryAfter, Value: []byte(after)}}}
+}
