@@ -121,7 +121,7 @@ func (c *Core) tryCandidate(gi int) {
 		c.ask(gi, from)
 		return
 	}
-	if c.ownerLive(g) && !c.broken.Has(broken.Preempt) || c.now < g.backoff {
+	if c.ownerLive(g) || c.now < g.backoff {
 		return
 	}
 	base := max(g.vacated, c.since, c.muteUntil, c.stallEnd)

@@ -54,6 +54,14 @@ func (c *Core) Peers(now int64, dst []PeerStatus) []PeerStatus {
 	return dst
 }
 
+// Heard returns when the last packet of a node was accepted, ns; 0: never.
+func (c *Core) Heard(node uint32) int64 {
+	if i := c.peerIndex(node); i >= 0 {
+		return c.peers[i].heard
+	}
+	return 0
+}
+
 // ResetGaps starts a new measurement of PeerStatus.WorstGap.
 func (c *Core) ResetGaps() {
 	for i := range c.peers {

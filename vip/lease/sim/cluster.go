@@ -6,7 +6,9 @@ import "holdline/vip/lease"
 // voters changed one at a time and only when the wait that the protocol asks for is over.
 type cluster struct {
 	versions []version
-	waited   int64 // since when majorities of old and new have the latest epoch in force; 0: they have not
+	changed  [maxNodes]bool // nodes whose vote has been changed
+	stale    int            // is given nothing new; -1: none
+	waited   int64          // since when majorities of old and new have the latest epoch in force; 0: they have not
 }
 
 type version struct {
@@ -20,7 +22,7 @@ func (c *cluster) reset(w *World) {
 	for i := range w.setup.Voters {
 		c.versions[0].voter[i] = true
 	}
-	c.waited = 0
+	c.waited, c.stale, c.changed = 0, -1, [maxNodes]bool{}
 }
 
 func (c *cluster) latest() *version { return &c.versions[len(c.versions)-1] }

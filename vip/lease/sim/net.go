@@ -14,13 +14,17 @@ type network struct {
 
 	free    []int32
 	packets []lease.Packet
+	sentAt  []int64    // true time at which packets[i] was sent
 	queue   []delivery // heap by (at, order)
 	order   uint32
 	old     [oldPackets]int32 // packets kept for replay; -1: none
 	oldAt   int
 }
 
-const oldPackets = 96
+const (
+	oldPackets = 96
+	keepOld    = 10 // percent of packets that may come back
+)
 
 type delivery struct {
 	at     int64
@@ -30,7 +34,7 @@ type delivery struct {
 }
 
 func (n *network) reset() {
-	*n = network{free: n.free[:0], packets: n.packets, queue: n.queue[:0]}
+	*n = network{free: n.free[:0], packets: n.packets, sentAt: n.sentAt, queue: n.queue[:0]}
 	for i := range n.packets {
 		n.free = append(n.free, int32(i))
 	}
@@ -40,13 +44,15 @@ func (n *network) reset() {
 }
 
 // hold copies a packet into the pool.
-func (n *network) hold(p *lease.Packet) int32 {
+func (n *network) hold(p *lease.Packet, sentAt int64) int32 {
 	if len(n.free) == 0 {
 		n.packets = append(n.packets, lease.Packet{})
+		n.sentAt = append(n.sentAt, 0)
 		n.free = append(n.free, int32(len(n.packets)-1))
 	}
 	i := n.free[len(n.free)-1]
 	n.free = n.free[:len(n.free)-1]
+	n.sentAt[i] = sentAt
 	q := &n.packets[i]
 	requests, grants, releases := q.Requests[:0], q.Grants[:0], q.Releases[:0]
 	*q = *p
@@ -110,28 +116,29 @@ func (w *World) send(from int, p *lease.Packet) {
 		return
 	}
 	w.stats.Packets++
+	w.checkGrants(from, to, p)
 	lost := n.off || n.cut[from][to] || n.loss > 0 && w.dice.percent(n.loss)
 	if lost {
 		if w.trace != nil {
 			w.tracePacket("lost", from, p)
 		}
 	} else {
-		w.deliverLater(n.hold(p), to)
+		w.deliverLater(n.hold(p, w.now), to)
 		if w.trace != nil {
 			w.tracePacket("", from, p)
 		}
 		if n.dup > 0 && w.dice.percent(n.dup) {
-			w.deliverLater(n.hold(p), to)
+			w.deliverLater(n.hold(p, w.now), to)
 		}
 	}
 	if n.replay == 0 {
 		return
 	}
-	if w.dice.percent(10) {
+	if w.dice.percent(keepOld) {
 		if o := n.old[n.oldAt]; o >= 0 {
 			n.drop(o)
 		}
-		n.old[n.oldAt] = n.hold(p)
+		n.old[n.oldAt] = n.hold(p, w.now)
 		n.oldAt = (n.oldAt + 1) % oldPackets
 	}
 	if w.dice.percent(n.replay) {
@@ -142,7 +149,7 @@ func (w *World) send(from int, p *lease.Packet) {
 			}
 			to := int(q.To) - 1
 			if !n.off {
-				w.deliverLater(n.hold(&n.packets[o]), to)
+				w.deliverLater(n.hold(&n.packets[o], n.sentAt[o]), to)
 			}
 		}
 	}
@@ -178,7 +185,14 @@ func (w *World) deliver() {
 func (w *World) receive(i int, packet int32) {
 	nd := &w.nodes[i]
 	w.stats.Calls++
-	acts := nd.core.Receive(nd.clock.at(w.now), &w.net.packets[packet])
+	p := &w.net.packets[packet]
+	local := nd.clock.at(w.now)
+	before := nd.core.Heard(p.From)
+	acts := nd.core.Receive(local, p)
+	w.checkStale(i, before != nd.core.Heard(p.From), p)
+	if from := int(p.From) - 1; w.net.sentAt[packet] > nd.heard[from] {
+		nd.heard[from] = w.net.sentAt[packet]
+	}
 	w.net.drop(packet)
 	w.carryOut(i, acts)
 }

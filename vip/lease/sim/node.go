@@ -22,7 +22,23 @@ type node struct {
 	pending []lease.Action
 	inbox   []int32
 
+	// For the oracles: when the newest packet of each other node that has come in was sent, as of now and as of each
+	// packet this node has sent; the highest number that has come in from each.
+	heard       [maxNodes]int64
+	hearing     [hearingSize]hearing
+	incarnation uint64
+	newest      [maxNodes]uint64
+
 	fence [maxGroups]int64 // by its own clock: open until; 0: closed
+}
+
+const hearingSize = 64
+
+// hearing is what a node had heard when it sent a packet: when the newest packet of each other node had been sent.
+type hearing struct {
+	seq       uint64
+	at, grant int64
+	from      [maxNodes]int64
 }
 
 func (n *node) frozen(now int64) bool { return now < n.thaw }
@@ -34,8 +50,16 @@ func (w *World) start(i int) {
 	}
 	nd.up, nd.starts, nd.thaw, nd.freeze = true, nd.starts+1, 0, 0
 	nd.fence = [maxGroups]int64{} // a starting guard closes the fence it finds
+	nd.incarnation = w.dice.next() | 1
+	nd.heard, nd.newest = [maxNodes]int64{}, [maxNodes]uint64{}
+	for k := range w.nodes {
+		w.nodes[k].newest[i] = 0
+	}
+	for k := range nd.hearing {
+		nd.hearing[k].seq = 0
+	}
 	core, err := lease.New(lease.Options{
-		Node: uint32(i + 1), Incarnation: w.dice.next() | 1, Seed: w.dice.next(),
+		Node: uint32(i + 1), Incarnation: nd.incarnation, Seed: w.dice.next(),
 		Config: w.cluster.config(w, nd.version), Broken: w.setup.Broken,
 	}, nd.clock.at(w.now))
 	if err != nil {

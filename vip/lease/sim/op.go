@@ -36,10 +36,13 @@ const (
 	opNet
 	opRelease
 	opDrop
+	opDropOwner
+	opStale // a node that is given no new configuration until quiet sets in
 	opHealth
 	opCarrier
 	opServing
 	opVoter
+	opVoterOnce // as opVoter, once for each node
 	opPush
 	opProfile
 	opQuiet
@@ -92,6 +95,11 @@ func (w *World) do(o op) {
 		if w.changeVoter(o.a) {
 			w.pushSoon(time.Duration(o.n))
 		}
+	case opVoterOnce:
+		if !w.cluster.changed[o.a] && w.changeVoter(o.a) {
+			w.cluster.changed[o.a] = true
+			w.pushSoon(time.Duration(o.n))
+		}
 	case opPush:
 		w.push(o.a)
 	case opProfile:
@@ -101,6 +109,12 @@ func (w *World) do(o op) {
 		}
 		w.changeProfile(p)
 		w.pushSoon(100 * time.Millisecond)
+	case opStale:
+		w.cluster.stale = o.a
+	case opDropOwner:
+		if i := w.owner(o.g); i >= 0 {
+			w.order(op{kind: opDrop, a: i, g: o.g}, w.nodes[i].clock.at(w.now))
+		}
 	case opQuiet:
 		w.calm()
 	default:
@@ -143,7 +157,7 @@ func (w *World) order(o op, local int64) {
 // replicated configuration get it when quiet sets in.
 func (w *World) pushSoon(within time.Duration) {
 	for i := range w.nodes {
-		if w.dice.percent(80) {
+		if i != w.cluster.stale && w.dice.percent(80) {
 			w.insert(op{at: w.now + w.dice.between(0, within), kind: opPush, a: i})
 		}
 	}

@@ -68,3 +68,48 @@ func (w *World) allOwned() bool {
 	}
 	return true
 }
+
+// checkStale sees to it that what is no news is not taken for a sign of life: packets from or for an earlier
+// incarnation, and those that are no newer than one that has come in.
+func (w *World) checkStale(i int, taken bool, p *lease.Packet) {
+	nd := &w.nodes[i]
+	from := int(p.From) - 1
+	current := p.Incarnation == w.nodes[from].incarnation && p.PeerIncarnation == nd.incarnation
+	if current && p.Seq > nd.newest[from] {
+		nd.newest[from] = p.Seq
+		return
+	}
+	// A packet of an incarnation that is gone may be the first to come in here after its end: it can be no replay then.
+	if p.PeerIncarnation == nd.incarnation && p.Incarnation != w.nodes[from].incarnation {
+		return
+	}
+	if taken {
+		w.fail("n%d has taken a stale packet in: n%d's #%d", i+1, from+1, p.Seq)
+	}
+}
+
+// checkGrants sees to it that no grant rests on a request whose sender had not heard the grantor for half a grant: who can send
+// but not hear must not hold anything. It also notes, for each packet, what its sender has heard.
+func (w *World) checkGrants(from, to int, p *lease.Packet) {
+	row := &w.nodes[from].hearing[p.Seq%hearingSize]
+	if row.seq != p.Seq {
+		*row = hearing{p.Seq, w.now, p.Grant, w.nodes[from].heard}
+	}
+	holder := &w.nodes[to]
+	if p.PeerIncarnation != holder.incarnation {
+		return
+	}
+	for k := range p.Grants {
+		g := &p.Grants[k]
+		if g.Seq == 0 || lease.BallotNode(g.Ballot) != p.To {
+			continue
+		}
+		row := &holder.hearing[g.Seq%hearingSize]
+		if row.seq != g.Seq {
+			continue // too long ago
+		}
+		if age := row.at - row.from[from]; age > row.grant/2*int64(1e6+w.setup.MaxPPM)/1e6 {
+			w.fail("n%d grants g%d to n%d, which had not heard it for %s", from+1, g.Group, to+1, stamp(age))
+		}
+	}
+}

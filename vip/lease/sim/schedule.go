@@ -88,12 +88,20 @@ func (w *World) plan(d *dice) int64 {
 	}
 	from := 300*ms + d.between(0, 150*time.Millisecond)
 	length := 150*time.Millisecond + time.Duration(d.below(350))*time.Millisecond
-	if d.percent(12) {
-		length = 1300 * time.Millisecond
-		w.planVoters(d, from, length)
+	if d.percent(10) {
+		length = w.planVoters(d, from)
 	}
-	for k := 1 + d.below(6); k > 0; k-- {
-		w.planFault(d, from+d.between(0, length))
+	// Half of the schedules mix all kinds of faults, the others only a few of them, which then meet more often.
+	kinds := ^uint64(0)
+	if d.percent(50) {
+		kinds = d.next() & d.next() & d.next()
+	}
+	for k := 1 + d.below(8); k > 0; k-- {
+		kind := d.below(faultKinds)
+		for try := 0; kinds>>kind&1 == 0 && try < 30; try++ {
+			kind = d.below(faultKinds)
+		}
+		w.planFault(d, kind, from+d.between(0, length))
 	}
 	end := from + int64(length)
 	w.ops = append(w.ops, op{at: end, kind: opQuiet})
@@ -106,17 +114,38 @@ func (w *World) plan(d *dice) int64 {
 	return end + 1
 }
 
-// planVoters changes the voters, again and again as soon as the wait allows.
-func (w *World) planVoters(d *dice, from int64, length time.Duration) {
-	who := []int{d.below(len(w.nodes)), d.below(len(w.nodes)), d.below(len(w.nodes))}
-	for at := from; at < from+int64(length); at += 40 * ms {
-		within := d.between(time.Millisecond, 60*time.Millisecond)
-		w.ops = append(w.ops, op{at: at, kind: opVoter, a: who[d.below(3)], n: within})
+// planVoters changes the voters two or three times, each change as soon as the wait for it is over, mostly in the same
+// direction. One node does not hear of it: cut off at first, it then finds itself on one side of a partition.
+func (w *World) planVoters(d *dice, from int64) (length time.Duration) {
+	n := len(w.nodes)
+	stale, other := d.below(n), d.below(n)
+	w.ops = append(w.ops, op{at: from, kind: opStale, a: stale}, op{at: from, kind: opIsolate, a: stale})
+	first := d.below(n)
+	steps := 2 + d.below(2)
+	length = time.Duration(steps) * 450 * time.Millisecond
+	for at := from + 50*ms; at < from+int64(length); at += 25 * ms {
+		who := (first + int((at-from)/(450*ms))) % n
+		if who != stale || d.percent(20) {
+			w.ops = append(w.ops, op{at: at, kind: opVoterOnce, a: who, n: d.between(time.Millisecond, 30*time.Millisecond)})
+		}
 	}
+	at := from + int64(length) - 50*ms
+	length += 200 * time.Millisecond
+	w.ops = append(w.ops, op{at: at, kind: opRejoin, a: stale})
+	for i := range n {
+		for k := range n {
+			if inside := func(x int) bool { return x == stale || x == other }; inside(i) != inside(k) {
+				w.ops = append(w.ops, op{at: at + 1, kind: opCut, a: i, b: k})
+			}
+		}
+	}
+	return length
 }
 
+const faultKinds = 22
+
 // planFault adds one thing that goes wrong, or is ordered, and its end.
-func (w *World) planFault(d *dice, at int64) {
+func (w *World) planFault(d *dice, kind int, at int64) {
 	n := len(w.nodes)
 	a, b, g := d.below(n), d.below(n), d.below(w.setup.Groups)
 	short := d.between(5*time.Millisecond, 250*time.Millisecond)
@@ -126,7 +155,7 @@ func (w *World) planFault(d *dice, at int64) {
 		add(on)
 		add(off)
 	}
-	switch d.below(20) {
+	switch kind {
 	case 0, 1: // the guard dies and comes back, soon or later
 		kind := opCrash
 		if d.percent(30) {
@@ -180,10 +209,13 @@ func (w *World) planFault(d *dice, at int64) {
 			pair(op{kind: opCarrier, a: a, g: g}, op{kind: opCarrier, a: a, g: g, n: 1}, short)
 		}
 	case 19:
-		if d.percent(50) {
-			add(op{at: at, kind: opProfile, n: int64(d.below(2))})
-		} else {
-			pair(op{kind: opServing, a: a}, op{kind: opServing, a: a, n: 1}, short)
+		pair(op{kind: opServing, a: a}, op{kind: opServing, a: a, n: 1}, short)
+	case 20: // to and fro, within less than the longer grant
+		pair(op{kind: opProfile, n: int64(d.below(2))}, op{kind: opProfile, n: int64(d.below(2))}, short)
+	case 21: // dropped as soon as it is owned
+		for range 2 + d.below(6) {
+			add(op{at: at, kind: opDropOwner, g: g})
+			at += d.between(time.Millisecond, 30*time.Millisecond)
 		}
 	}
 }

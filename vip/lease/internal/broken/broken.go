@@ -24,7 +24,6 @@ const (
 	NeverWithdraw                      // a losing candidate goes on
 	LapseUnnoticed                     // the owner does not stop when its lease has run out
 	KeepAfterRelease                   // the owner releases before it has stopped
-	Preempt                            // a better candidate takes a held group's free grants without waiting for its vacancy
 )
 
 // Has says whether a rule is taken out.
