@@ -67,7 +67,7 @@ type Core struct {
 	workers []*worker
 	scratch sync.Pool // *scratch
 
-	mu       sync.Mutex // guards groups and the making of views
+	mu       sync.Mutex // guards groups, the making of views, and the start of goroutines against Close
 	groups   []Group
 	view     atomic.Pointer[proxy.View]
 	acquired atomic.Pointer[map[uint32]int64] // when groups were acquired, in the core's time; copied on change
@@ -98,6 +98,7 @@ func New(opt Options) (*Core, error) {
 	c.scratch.New = func() any { return &scratch{out: c.udp.NewSender()} }
 	c.newView(opt.Machine.Config())
 	c.makeShards()
+	opt.Machine.Watch(c.watch)
 	return c, nil
 }
 
@@ -138,7 +139,9 @@ func (c *Core) Stats() *proxy.Stats { return &c.stats }
 
 // Close stops the core: sockets, timers and goroutines. Nothing is sent any more.
 func (c *Core) Close() error {
+	c.mu.Lock()
 	c.cancel()
+	c.mu.Unlock()
 	err := c.udp.Close()
 	c.wg.Wait()
 	if err != nil {

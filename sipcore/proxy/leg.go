@@ -16,19 +16,11 @@ func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
 	t := u.targets[i]
 	l := s.tab.NewLeg(c)
 	l.Index = uint8(i)
-	flow, err := transport.FlowFromPB(t.Flow)
-	if err != nil || len(t.Uri) == 0 {
+	if !s.legFlow(c, u, l, t) {
 		s.legFailed(c, u, l, 503)
 		return
 	}
-	if flow.Group == 0 {
-		flow.Group, flow.VIP = c.Home, u.source.VIP
-	}
-	if f := s.view.face(flow); t.Aor == "" && f != nil {
-		flow.Port = f.port // a gateway is called from the VIP's SIP port
-	}
-	l.Flow = flow
-	if flow.Remote.IsValid() {
+	if l.Flow.Remote.IsValid() {
 		s.sendLeg(c, u, l)
 		return
 	}
@@ -37,6 +29,22 @@ func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
 		hop = []byte(t.Routes[0])
 	}
 	s.resolveLeg(c, u, l, hop)
+}
+
+// legFlow gives a leg the flow of its target.
+func (s *Shard) legFlow(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) bool {
+	flow, err := transport.FlowFromPB(t.Flow)
+	if err != nil || len(t.Uri) == 0 {
+		return false
+	}
+	if flow.Group == 0 {
+		flow.Group, flow.VIP = c.Home, u.source.VIP
+	}
+	if f := s.view.face(flow); t.Aor == "" && f != nil {
+		flow.Port = f.port // a gateway is called from the VIP's SIP port
+	}
+	l.Flow = flow
+	return true
 }
 
 // resolveLeg finds the address of a leg's next hop, a URI or name-addr, and sends the leg.

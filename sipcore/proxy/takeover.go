@@ -77,12 +77,15 @@ func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 		}
 		var t *pb.Target
 		if l.Target != nil && l.State != pb.LegState_FAILED {
-			t = &pb.Target{
-				Uri: l.Target.URI, Flow: transport.Flow(l.Target.Flow).PB(), Q: uint32(l.Target.Q), Pool: l.Target.Pool,
-				Member: l.Target.Member, Routes: l.Target.Routes, Aor: l.Target.AoR,
-			}
+			t = targetPB(l.Target)
 		}
 		u.targets = append(u.targets, t)
+	}
+}
+
+func targetPB(t *fsm.Target) *pb.Target {
+	return &pb.Target{
+		Uri: t.URI, Flow: transport.Flow(t.Flow).PB(), Q: uint32(t.Q), Pool: t.Pool, Member: t.Member, Routes: t.Routes, Aor: t.AoR,
 	}
 }
 
@@ -168,12 +171,9 @@ func (s *Shard) resumeFailed(c *txn.Cell, u *call, row *fsm.Leg) {
 	l := s.tab.NewLeg(c)
 	l.Index, l.Attempt = uint8(row.Index), uint8(row.Attempt)
 	l.Open, l.Taken = false, true
-	l.Flow = transport.Flow(row.Target.Flow)
-	if l.Flow.Port == 0 {
-		l.Flow.Port = transport.DefaultPort
-	}
+	ok := s.legFlow(c, u, l, targetPB(row.Target))
 	l.State, l.Status = txn.LegCompleted, uint16(row.Status)
-	if !l.Flow.Remote.IsValid() {
+	if !ok || !l.Flow.Remote.IsValid() {
 		return
 	}
 	buf := s.opt.Pool.Get(len(c.Request.B) + 512)

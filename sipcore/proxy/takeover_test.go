@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+// moved is a fresh node over the same replicated state, which takes groups 1 and 2 over under epoch 2.
+func (w *world) moved() *world {
+	w.t.Helper()
+	n := newWorld(w.t, w.cl)
+	n.now = w.now
+	for g := range n.epochs {
+		n.epochs[g] = 2
+		w.cl.apply(&pb.Command{Op: &pb.Command_Takeover{Takeover: &pb.Takeover{Group: g, Epoch: 2, Node: "11111111-1111-1111-1111-111111111111"}}})
+	}
+	return n
+}
+
+// rearm takes up all calls, as the core does once the takeover is applied.
+func (w *world) rearm() {
+	for g, e := range w.epochs {
+		w.cl.m.CallsOf(g, func(c *fsm.Call) bool {
+			w.s.Rearm(w.v, w.now, c, e)
+			return true
+		})
+	}
+	if !w.hold {
+		w.commit()
+	}
+}
+
+func TestTakeoverEstablished(t *testing.T) {
+	w := newTestCall(t)
+	invite, ok := w.call("c1")
+	to := header(ok, "To")[0]
+	n := w.moved()
+	n.rearm()
+	n.want()
+	// re-INVITE by the callee, then BYE by the caller: no state but the token.
+	from := header(invite, "From")[0]
+	n.in(1, bob.addr, bob.request("INVITE", "sip:alice@"+alice.addr, "c1", 1, "re", from, routeSet(invite, false)...))
+	re := n.want(alice.addr + " INVITE sip:alice@" + alice.addr)[0]
+	n.in(1, alice.addr, alice.answer(re, 200))
+	n.want(bob.addr + " 200 X")
+	n.in(1, bob.addr, bob.request("ACK", "sip:alice@"+alice.addr, "c1", 1, "reack", from, routeSet(invite, false)...))
+	n.want(alice.addr + " ACK sip:alice@" + alice.addr)
+	n.in(1, alice.addr, alice.request("BYE", "sip:bob@"+bob.addr, "c1", 2, "bye", to, routeSet(ok, true)...))
+	bye := n.want(bob.addr + " BYE sip:bob@" + bob.addr)[0]
+	n.in(1, bob.addr, bob.answer(bye, 200))
+	n.want(alice.addr + " 200 X")
+	if c := n.cl.m.Call(1); c.State != pb.CallState_CALL_ENDED {
+		t.Errorf("call: %v", c.State)
+	}
+}
+
+// TestTakeoverOfRetransmittedInvite: the INVITE comes again to a node that has never seen it; the callee must see the
+// same branch.
+func TestTakeoverOfRetransmittedInvite(t *testing.T) {
+	for name, committed := range map[string]bool{"committed": true, "not committed": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestCall(t)
+			w.hold = !committed
+			req := alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "")
+			w.in(1, alice.addr, req)
+			var branch string
+			if committed {
+				branch = header(w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1], "Via")[0]
+			} else {
+				w.want() // 100 not before the commit
+			}
+			n := w.moved()
+			n.in(1, alice.addr, req)
+			got := n.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+			if b := header(got, "Via")[0]; committed && b != branch {
+				t.Errorf("branch %s, was %s", b, branch)
+			}
+			n.in(1, bob.addr, bob.answer(got, 200))
+			n.want(alice.addr + " 200 X")
+			if n.cl.m.Counts().CallRows != 1 {
+				t.Errorf("%d calls", n.cl.m.Counts().CallRows)
+			}
+			// What the old owner has in flight is refused.
+			w.commit()
+			w.want()
+			if w.s.Len() != 0 && !committed {
+				t.Error("the old owner goes on")
+			}
+		})
+	}
+}
+
+func TestTakeoverRinging(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	first := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.in(1, bob.addr, bob.answer(first, 180))
+	w.want(alice.addr + " 180 X")
+	n := w.moved()
+	n.rearm()
+	again := n.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	if again != first {
+		t.Errorf("INVITE after the takeover:\n%s\nbefore:\n%s", again, first)
+	}
+	n.in(1, bob.addr, bob.answer(again, 180))
+	n.want(alice.addr + " 180 X")
+	n.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", ""))
+	n.want(alice.addr+" 200 OK", bob.addr+" CANCEL sip:bob@"+bob.addr)
+	n.in(1, bob.addr, bob.answer(again, 487))
+	n.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 487 X")
+}
+
+func TestTakeoverCancelling(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	first := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.in(1, bob.addr, bob.answer(first, 180))
+	w.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", ""))
+	w.want(alice.addr+" 180 X", alice.addr+" 200 OK", bob.addr+" CANCEL sip:bob@"+bob.addr)
+	n := w.moved()
+	n.rearm()
+	again := n.want(bob.addr + " INVITE sip:bob@" + bob.addr)[0]
+	if again != first {
+		t.Error("another INVITE")
+	}
+	n.in(1, bob.addr, bob.answer(again, 180)) // the callee repeats itself: now it is cancelled
+	out := n.take()
+	if len(out) == 0 || !strings.HasPrefix(out[0].data, "CANCEL ") {
+		t.Fatalf("no CANCEL: %+v", out)
+	}
+	n.in(1, bob.addr, bob.answer(again, 487))
+	n.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 487 X")
+	n.pass(time.Second)
+	if got := n.want(alice.addr + " 487 X"); len(got) != 1 { // unacknowledged: Timer G
+		t.Fatal()
+	}
+	n.in(1, alice.addr, alice.request("ACK", "sip:bob@example.com", "c1", 1, "c1", header(again, "To")[0]+";tag=bob-tag"))
+	n.pass(60 * time.Second)
+	n.want()
+	if n.s.Len() != 0 {
+		t.Errorf("%d transactions left", n.s.Len())
+	}
+}
+
+func TestTakeoverUnacknowledgedFinal(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.in(1, bob.addr, bob.answer(inv, 486))
+	final := w.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 486 X")[1]
+	n := w.moved()
+	n.rearm()
+	if again := n.want(alice.addr + " 486 X")[0]; again != final {
+		t.Errorf("final after the takeover:\n%s\nbefore:\n%s", again, final)
+	}
+}
+
+// TestStatelessResponse: a response to a request that another node forwarded is relayed by its branch, but not one
+// whose Via below was tampered with.
+func TestStatelessResponse(t *testing.T) {
+	w := newTestCall(t)
+	invite, _ := w.call("c1")
+	n := w.moved()
+	ok := bob.answer(invite, 200)
+	n.in(1, bob.addr, ok)
+	n.want(alice.addr + " 200 X")
+	n.in(1, bob.addr, strings.Replace(ok, "received=10.0.0.31", "received=10.0.0.66", 1))
+	n.want()
+	if n.stats.StrayResponses.Load() != 1 {
+		t.Error("not counted")
+	}
+}
+
+// TestStaleOwner: a thawed owner does nothing through the new one.
+func TestStaleOwner(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	w.take()
+	delete(w.epochs, 1)
+	w.pass(time.Second) // Timer A is due
+	w.want()
+	if w.s.Len() != 0 {
+		t.Error("the transaction lives on without the lease")
+	}
+}

@@ -1,0 +1,45 @@
+package sipcore
+
+import "holdline/fsm"
+
+// rearmBatch is how many calls are taken up before what they send is flushed.
+const rearmBatch = 32
+
+// watch is called inside Apply. A takeover of this node's that is applied is its barrier: from here on its replica has all
+// that the last owner committed, so the calls in it can be taken up.
+func (c *Core) watch(ev fsm.Event) {
+	t, ok := ev.(fsm.TakenOver)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() == nil {
+		c.wg.Go(func() { c.rearm(t.Group, t.Epoch) })
+	}
+}
+
+// rearm takes up the ringing and failing calls of a group that this node has taken over.
+func (c *Core) rearm(group uint32, epoch uint64) {
+	if now, _, ok := c.opt.Owners.Lease(group); !ok || now != epoch {
+		return // another node's takeover, or lost again
+	}
+	out := c.udp.NewSender()
+	n := 0
+	c.opt.Machine.CallsOf(group, func(row *fsm.Call) bool {
+		if len(row.Invite) == 0 && len(row.Final) == 0 {
+			return true
+		}
+		v, now := c.currentView(), c.now()
+		s := c.shardOf([]byte(row.CallID))
+		s.lock(out)
+		s.proxy.Rearm(v, now, row, epoch)
+		s.unlock(v, now)
+		if n++; n%rearmBatch == 0 {
+			out.Flush()
+		}
+		return c.ctx.Err() == nil
+	})
+	out.Flush()
+	c.log.Info("took up calls", "group", group, "epoch", epoch, "calls", n)
+}
