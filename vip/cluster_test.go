@@ -33,6 +33,9 @@ type box struct {
 	wg     sync.WaitGroup
 }
 
+// String is for failures.
+func (s stamped) String() string { return fmt.Sprintf("%T%+v", s.Event, s.Event) }
+
 type stamped struct {
 	Event
 	at time.Time

@@ -247,7 +247,7 @@ func (g *guard) coverByFence() error {
 		devs = append(devs, i.name)
 	}
 	slices.Sort(devs)
-	if g.fenced.Load() && slices.Equal(vips, g.fence.vips) && slices.Equal(devs, g.fence.devs) {
+	if g.fenced.Load() && slices.Equal(devs, g.fence.devs) && g.fence.change(vips) == nil {
 		return nil
 	}
 	g.fence.vips, g.fence.devs = vips, devs

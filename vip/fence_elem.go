@@ -51,10 +51,10 @@ func (w *elemWriter) set(addrs []netip.Addr, d time.Duration) error {
 	w.start()
 	first := w.seq
 	for _, a := range addrs {
-		w.elem(unix.NFT_MSG_NEWSETELEM, a, d)
+		w.elem(unix.NFT_MSG_NEWSETELEM, heldSet(a), a, d)
 		if w.replace {
-			w.elem(unix.NFT_MSG_DELSETELEM, a, 0)
-			w.elem(unix.NFT_MSG_NEWSETELEM, a, d)
+			w.elem(unix.NFT_MSG_DELSETELEM, heldSet(a), a, 0)
+			w.elem(unix.NFT_MSG_NEWSETELEM, heldSet(a), a, d)
 		}
 	}
 	if err := w.commit(first); err != nil {
@@ -68,12 +68,45 @@ func (w *elemWriter) del(addrs []netip.Addr) error {
 	for _, a := range addrs {
 		w.start()
 		first := w.seq
-		w.elem(unix.NFT_MSG_DELSETELEM, a, 0)
+		w.elem(unix.NFT_MSG_DELSETELEM, heldSet(a), a, 0)
 		if err := w.commit(first); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("close fence of %s: %w", a, err)
 		}
 	}
 	return nil
+}
+
+// cover changes, in one transaction, which addresses are fenced.
+func (w *elemWriter) cover(add, remove []netip.Addr) error {
+	if len(add)+len(remove) == 0 {
+		return nil
+	}
+	w.start()
+	first := w.seq
+	for _, a := range add {
+		w.elem(unix.NFT_MSG_NEWSETELEM, vipSet(a), a, 0)
+	}
+	for _, a := range remove {
+		w.elem(unix.NFT_MSG_DELSETELEM, vipSet(a), a, 0)
+	}
+	if err := w.commit(first); err != nil {
+		return fmt.Errorf("fence %v: %w", add, err)
+	}
+	return nil
+}
+
+func heldSet(a netip.Addr) string {
+	if a.Is4() {
+		return fenceHeld4
+	}
+	return fenceHeld6
+}
+
+func vipSet(a netip.Addr) string {
+	if a.Is4() {
+		return fenceVIP4
+	}
+	return fenceVIP6
 }
 
 func (w *elemWriter) start() {
@@ -88,7 +121,7 @@ func (w *elemWriter) batch(typ uint16) {
 	w.msg.end(at)
 }
 
-func (w *elemWriter) elem(op uint16, a netip.Addr, d time.Duration) {
+func (w *elemWriter) elem(op uint16, set string, a netip.Addr, d time.Duration) {
 	flags := uint16(unix.NLM_F_REQUEST | unix.NLM_F_ACK)
 	if op == unix.NFT_MSG_NEWSETELEM {
 		flags |= unix.NLM_F_CREATE
@@ -98,14 +131,8 @@ func (w *elemWriter) elem(op uint16, a netip.Addr, d time.Duration) {
 	w.seq++
 	m.nfgen(unix.NFPROTO_NETDEV, 0)
 	m.str(unix.NFTA_SET_ELEM_LIST_TABLE, w.table)
-	list := func() int {
-		if a.Is4() {
-			m.str(unix.NFTA_SET_ELEM_LIST_SET, fenceHeld4)
-		} else {
-			m.str(unix.NFTA_SET_ELEM_LIST_SET, fenceHeld6)
-		}
-		return m.nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
-	}()
+	m.str(unix.NFTA_SET_ELEM_LIST_SET, set)
+	list := m.nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 	elem := m.nest(unix.NFTA_LIST_ELEM)
 	key := m.nest(unix.NFTA_SET_ELEM_KEY)
 	if a.Is4() {

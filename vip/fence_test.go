@@ -133,6 +133,35 @@ func TestFenceEndsWithTheLease(t *testing.T) {
 	}
 }
 
+// Another configuration: what is fenced changes without a new table, and what is held stays open.
+func TestFenceChange(t *testing.T) {
+	_, f, out, in := fenceLab(t)
+	peer := netip.MustParseAddr("10.77.0.12")
+	first, second := fencedAddrs()[0], netip.MustParseAddr("10.77.0.102")
+	if err := f.w.set([]netip.Addr{first}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		vips          []netip.Addr
+		first, second bool
+	}{
+		{[]netip.Addr{first}, true, true}, // the second is no VIP yet
+		{[]netip.Addr{first, second}, true, false},
+		{[]netip.Addr{second}, true, false}, // the first is no VIP any more
+		{[]netip.Addr{}, true, true},
+	} {
+		if err := f.change(step.vips); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.crosses(t, in, udpFrame(out.mac, first, peer, byte(i))); got != step.first {
+			t.Errorf("step %d: frame from %s passed: %v", i, first, got)
+		}
+		if got := out.crosses(t, in, udpFrame(out.mac, second, peer, byte(i))); got != step.second {
+			t.Errorf("step %d: frame from %s passed: %v", i, second, got)
+		}
+	}
+}
+
 // A firewall reload ("nft flush ruleset") takes the table away: renewals say so, and a new table is as good.
 func TestFenceFlushed(t *testing.T) {
 	box, f, out, in := fenceLab(t)
