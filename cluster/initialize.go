@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"holdline/cluster/api"
 	"holdline/cluster/pki"
@@ -138,6 +139,7 @@ func (e *engine) populate(ctx context.Context, groups []*pb.Group) error {
 // network, and nobody who uses them.
 func (n *Node) checkGroups(ctx context.Context, specs []api.GroupSpec) ([]*pb.Group, error) {
 	var out []*pb.Group
+	var checks errgroup.Group // asking the network takes a second each
 	for _, s := range specs {
 		g := &pb.Group{Name: s.Name}
 		for _, v := range s.VIPs {
@@ -145,14 +147,12 @@ func (n *Node) checkGroups(ctx context.Context, specs []api.GroupSpec) ([]*pb.Gr
 			if err != nil {
 				return nil, api.Errorf(api.CodeInvalid, "VIP %q is not an address with its network: as in --vip 10.77.0.101/24", v.Prefix)
 			}
-			if err := n.checkVIP(ctx, p); err != nil {
-				return nil, err
-			}
+			checks.Go(func() error { return n.checkVIP(ctx, p) })
 			g.Vips = append(g.Vips, &pb.Vip{Prefix: v.Prefix, Advertise: v.Advertise})
 		}
 		out = append(out, g)
 	}
-	return out, nil
+	return out, checks.Wait()
 }
 
 func (n *Node) checkVIP(ctx context.Context, p netip.Prefix) error {

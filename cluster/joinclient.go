@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdline/cluster/api"
@@ -244,6 +245,9 @@ func (e *engine) joinState(prefix string) (api.JoinAnswer, bool) {
 	}
 	a := api.JoinAnswer{Node: e.nodeRow(self), Voter: self.Voter}
 	if self.Voter {
+		if lease, _ := parseLeaseVoters(cfg.Setting(settingLeaseVoters, "")); !slices.Contains(lease.voters, self.Number) {
+			return a, false // it counts for the log, but not yet for the VIPs
+		}
 		ha := e.haOf(cfg)
 		a.Message = prefix + "voter; " + ha.Summary
 		return a, true

@@ -77,7 +77,7 @@ func (e *engine) guardConfig(cfg *fsm.Config) (vip.Config, bool) {
 		return vip.Config{}, false
 	}
 	c := vip.Config{
-		Epoch: lease.epoch, Self: e.number.Load(), Port: e.Listen.Port() + guardPortOffset,
+		Cluster: e.Cluster, Epoch: lease.epoch, Self: e.number.Load(), Port: e.Listen.Port() + guardPortOffset,
 		Profile: vip.Profile(cfg.Setting(settingLeaseProfile, string(vip.Fast))),
 	}
 	for _, n := range cfg.Nodes() {

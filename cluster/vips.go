@@ -162,12 +162,7 @@ func (e *engine) guardEvent(ev vip.Event) {
 	case vip.Owner:
 		e.link.Load().OwnerChanged(ev.Group)
 	case vip.ConfigEpoch:
-		v.mu.Lock()
-		v.epochs[ev.Node] = max(v.epochs[ev.Node], ev.Epoch)
-		v.mu.Unlock()
-		if l := e.lead.Load(); l != nil {
-			l.kick()
-		}
+		e.epochReported(ev.Node, ev.Epoch)
 	case vip.Alarm:
 		e.logger.Warn("guard alarm", "alarm", ev.Text)
 		v.mu.Lock()
@@ -180,6 +175,16 @@ func (e *engine) guardEvent(ev vip.Event) {
 		v.connected = on
 		v.mu.Unlock()
 		e.logger.Info("guard", "connected", on)
+	}
+}
+
+// epochReported notes that a node has a config epoch in force.
+func (e *engine) epochReported(node uint32, epoch uint64) {
+	e.vips.mu.Lock()
+	e.vips.epochs[node] = max(e.vips.epochs[node], epoch)
+	e.vips.mu.Unlock()
+	if l := e.lead.Load(); l != nil {
+		l.kick()
 	}
 }
 
@@ -207,7 +212,10 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 	}
 	if config, ok := e.guardConfig(cfg); ok && !sameConfig(&config, &e.vips.last) {
 		e.vips.last = config
-		if err := client.Configure(config); err != nil && !errors.Is(err, vip.ErrNotConnected) {
+		switch err := client.Configure(config); {
+		case err == nil: // in force on this node
+			e.epochReported(config.Self, config.Epoch)
+		case !errors.Is(err, vip.ErrNotConnected): // else the client hands it over when it has connected
 			e.logger.Error("guard refused the configuration", "err", err)
 		}
 	}
