@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -20,9 +21,12 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool
 		mf = int(m.MaxForwards) - 1
 	}
 	e.SetMaxForwards(mf)
-	if in.Strict {
+	switch {
+	case in.HasToken && s.nextIsStrict(in):
+		s.toStrict(e, in)
+	case in.Strict:
 		s.unstrict(e, m)
-	} else if in.Routes > 0 {
+	case in.Routes > 0:
 		e.PopRoute(in.Routes)
 	}
 	if dropCredentials {
@@ -57,6 +61,56 @@ func (s *Shard) unstrict(e *wire.Edit, m *wire.Msg) {
 		e.SetURI(na.URI)
 	}
 	e.RemoveValue(line, last)
+}
+
+// nextIsStrict reports whether the next Route is that of a strict router: it lacks lr (§16.6 step 6).
+func (s *Shard) nextIsStrict(in *Inbound) bool {
+	next, more := s.nextRoute(in)
+	if !more {
+		return false
+	}
+	na, err := wire.ParseNameAddr(next)
+	if err != nil {
+		return false
+	}
+	u, err := wire.ParseURI(na.URI)
+	if err != nil {
+		return false
+	}
+	_, loose := u.Param("lr")
+	return !loose
+}
+
+// toStrict writes a request as a strict router wants it: its Route becomes the Request-URI, which goes to the end of the
+// Route (§16.6 step 6).
+func (s *Shard) toStrict(e *wire.Edit, in *Inbound) {
+	m := in.Msg
+	target := m.Bytes(m.URI)
+	var rest [][]byte
+	it := m.Values(wire.HdrRoute)
+	for n := 0; ; n++ {
+		_, v, ok := it.Next()
+		if !ok {
+			break
+		}
+		if n >= in.Routes {
+			rest = append(rest, m.Bytes(v))
+		}
+	}
+	if in.Strict {
+		target = s.lastRoute(m)
+		rest = rest[:len(rest)-1]
+	}
+	na, err := wire.ParseNameAddr(rest[0])
+	if err != nil {
+		return // nextIsStrict has read it
+	}
+	e.SetURI(na.URI)
+	e.RemoveAll(wire.HdrRoute)
+	for _, r := range rest[1:] {
+		e.Append(wire.Field{ID: wire.HdrRoute, Value: r})
+	}
+	e.Append(wire.Field{ID: wire.HdrRoute, Value: slices.Concat([]byte("<"), target, []byte(">"))})
 }
 
 // requestURI is the Request-URI of a template.

@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	bob2  = phone{"bob2", "10.0.0.33:5060"}
+	carol = phone{"carol", "10.0.0.34:5060"}
+	gw1   = phone{"gw1", "10.0.0.21:5080"}
+	gw2   = phone{"gw2", "10.0.0.22:5080"}
+)
+
+// byReceiver maps what was sent since the last take by where it went.
+func (w *world) byReceiver() map[string][]string {
+	m := map[string][]string{}
+	for _, s := range w.take() {
+		m[s.to.Remote.String()] = append(m[s.to.Remote.String()], s.data)
+	}
+	return m
+}
+
+func starts(msgs []string) string {
+	var out []string
+	for _, m := range msgs {
+		s, _, _ := strings.Cut(m, " ")
+		if s == "SIP/2.0" {
+			s = m[8:11]
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, " ")
+}
+
+// forked is a call to bob's two phones and, at a lower q, a third.
+func forked(t *testing.T) (w *world, inv1, inv2 string) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@"+carol.addr, carol.addr, 1, 300)
+	cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+	cl.register("bob@example.com", "sip:bob@"+bob2.addr, bob2.addr, 1, 1000)
+	w = newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	m := w.byReceiver()
+	if starts(m[bob.addr]) != "INVITE" || starts(m[bob2.addr]) != "INVITE" || len(m[carol.addr]) != 0 {
+		t.Fatalf("forked to %v", m)
+	}
+	return w, m[bob.addr][0], m[bob2.addr][0]
+}
+
+func TestForkAnswered(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	if header(inv1, "Via")[0] == header(inv2, "Via")[0] {
+		t.Error("both legs have one branch")
+	}
+	w.in(1, bob.addr, bob.answer(inv1, 180))
+	w.in(1, bob2.addr, bob2.answer(inv2, 180))
+	w.want(alice.addr+" 180 X", alice.addr+" 180 X")
+	w.in(1, bob.addr, bob.answer(inv1, 200))
+	w.want(alice.addr+" 200 X", bob2.addr+" CANCEL sip:bob@"+bob2.addr)
+	// The second phone answers nevertheless: the caller gets each 200, each dialog is recorded.
+	w.in(1, bob2.addr, bob2.answer(inv2, 200))
+	w.want(alice.addr + " 200 X")
+	if d := w.cl.m.Call(1).Dialogs; !slices.Equal(d, []string{"bob-tag", "bob2-tag"}) {
+		t.Errorf("dialogs %v", d)
+	}
+}
+
+func TestForkLoserIsAcknowledged(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob2.addr, bob2.answer(inv2, 180))
+	w.in(1, bob.addr, bob.answer(inv1, 200))
+	w.take()
+	w.in(1, bob2.addr, bob2.answer(inv2, 487))
+	w.want(bob2.addr + " ACK sip:bob@" + bob2.addr)
+}
+
+func TestForkSerial(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob.addr, bob.answer(inv1, 486))
+	w.want(bob.addr + " ACK sip:bob@" + bob.addr)
+	w.in(1, bob2.addr, bob2.answer(inv2, 480))
+	m := w.byReceiver()
+	if starts(m[bob2.addr]) != "ACK" || starts(m[carol.addr]) != "INVITE" || len(m[alice.addr]) != 0 {
+		t.Fatalf("sent %v", m)
+	}
+	w.in(1, carol.addr, carol.answer(m[carol.addr][0], 404))
+	w.want(carol.addr+" ACK sip:bob@"+carol.addr, alice.addr+" 486 X") // the best of 486, 480, 404
+}
+
+func TestForkDeclined(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob2.addr, bob2.answer(inv2, 180))
+	w.take()
+	w.in(1, bob.addr, bob.answer(inv1, 603)) // 6xx ends the search: the other is cancelled, carol never tried
+	m := w.byReceiver()
+	if starts(m[bob.addr]) != "ACK" || starts(m[bob2.addr]) != "CANCEL" || len(m) != 2 {
+		t.Fatalf("sent %v", m)
+	}
+	w.in(1, bob2.addr, bob2.answer(inv2, 487))
+	w.want(bob2.addr+" ACK sip:bob@"+bob2.addr, alice.addr+" 603 X")
+}
+
+func TestForkChallenges(t *testing.T) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+	cl.register("bob@example.com", "sip:bob@"+bob2.addr, bob2.addr, 1, 1000)
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	m := w.byReceiver()
+	w.in(1, bob.addr, bob.answer(m[bob.addr][0], 401, `WWW-Authenticate: Digest realm="a", nonce="1"`))
+	w.in(1, bob2.addr, bob2.answer(m[bob2.addr][0], 401, `WWW-Authenticate: Digest realm="b", nonce="2"`))
+	final := w.byReceiver()[alice.addr]
+	if starts(final) != "401" || len(header(final[0], "WWW-Authenticate")) != 2 {
+		t.Errorf("final: %v", final)
+	}
+}
+
+func TestForkCancel(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob.addr, bob.answer(inv1, 180))
+	w.in(1, bob2.addr, bob2.answer(inv2, 180))
+	w.take()
+	w.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", ""))
+	w.want(alice.addr+" 200 OK", bob.addr+" CANCEL sip:bob@"+bob.addr, bob2.addr+" CANCEL sip:bob@"+bob2.addr)
+	w.in(1, bob.addr, bob.answer(inv1, 487))
+	w.in(1, bob2.addr, bob2.answer(inv2, 487))
+	w.want(bob.addr+" ACK sip:bob@"+bob.addr, bob2.addr+" ACK sip:bob@"+bob2.addr, alice.addr+" 487 X")
+}
+
+// gatewayCall is alice's call to a number.
+func gatewayCall(t *testing.T) (w *world, invite string) {
+	w = newWorld(t, newCluster(t))
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+	return w, w.want(alice.addr+" 100 Trying", gw1.addr+" INVITE sip:123@"+gw1.addr)[1]
+}
+
+func TestGatewayUnable(t *testing.T) {
+	w, inv := gatewayCall(t)
+	w.in(1, gw1.addr, gw1.answer(inv, 503))
+	inv2 := w.want(gw1.addr+" ACK sip:123@"+gw1.addr, gw2.addr+" INVITE sip:123@"+gw2.addr)[1]
+	if header(inv, "Via")[0] == header(inv2, "Via")[0] {
+		t.Error("both attempts have one branch")
+	}
+	w.in(1, gw2.addr, gw2.answer(inv2, 200))
+	w.want(alice.addr + " 200 X")
+}
+
+func TestGatewaySilent(t *testing.T) {
+	w, _ := gatewayCall(t)
+	w.pass(31 * time.Second)
+	if n := len(w.take()); n != 5 { // Timer A: after 0.5, 1.5, 3.5, 7.5, 15.5 s
+		t.Errorf("%d retransmissions", n)
+	}
+	w.pass(1100 * time.Millisecond) // one more, then Timer B
+	w.want(gw1.addr+" INVITE sip:123@"+gw1.addr, gw2.addr+" INVITE sip:123@"+gw2.addr)
+	w.pass(33 * time.Second)
+	if m := w.byReceiver(); !strings.HasPrefix(starts(m[alice.addr]), "408") {
+		t.Fatalf("sent %v", m)
+	}
+}
+
+func TestGatewayBusyIsFinal(t *testing.T) {
+	w, inv := gatewayCall(t)
+	w.in(1, gw1.addr, gw1.answer(inv, 486))
+	w.want(gw1.addr+" ACK sip:123@"+gw1.addr, alice.addr+" 486 X")
+}
+
+func TestGatewaysAllUnable(t *testing.T) {
+	w, inv := gatewayCall(t)
+	w.in(1, gw1.addr, gw1.answer(inv, 503))
+	inv2 := w.byReceiver()[gw2.addr][0]
+	w.in(1, gw2.addr, gw2.answer(inv2, 503))
+	m := w.byReceiver()
+	if starts(m[alice.addr]) != "500" { // a 503 would speak for this proxy (§16.7 step 6)
+		t.Errorf("sent %v", m)
+	}
+}
+
+func TestTimerC(t *testing.T) {
+	w, inv := gatewayCall(t)
+	w.in(1, gw1.addr, gw1.answer(inv, 180))
+	w.take()
+	w.pass(182 * time.Second)
+	if m := w.byReceiver(); starts(m[gw1.addr]) != "CANCEL CANCEL" {
+		t.Fatalf("sent %v", m)
+	}
+	w.in(1, gw1.addr, gw1.answer(inv, 487))
+	m := w.byReceiver()
+	if starts(m[gw1.addr]) != "ACK" || starts(m[gw2.addr])+starts(m[alice.addr]) == "" {
+		t.Fatalf("sent %v", m)
+	}
+}

@@ -1,0 +1,301 @@
+package proxy
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"holdline/fsm/pb"
+)
+
+func TestRefusals(t *testing.T) {
+	mallory := phone{"mallory", "10.0.0.66:5060"}
+	stranger := func(s string) string {
+		return strings.Replace(s, "From: <sip:alice@example.com>", "From: <sip:x@elsewhere.org>", 1)
+	}
+	for name, c := range map[string]struct{ req, want string }{
+		"Max-Forwards": {strings.Replace(alice.request("INVITE", "sip:bob@example.com", "c", 1, "b", ""), "Max-Forwards: 70", "Max-Forwards: 0", 1), "483 Too Many Hops"},
+		"extension":    {alice.request("INVITE", "sip:bob@example.com", "c", 1, "b", "", "Proxy-Require: foo, bar"), "420 Bad Extension"},
+		"scheme":       {alice.request("MESSAGE", "http://example.com", "c", 1, "b", ""), "416 Unsupported URI Scheme"},
+		"domain":       {alice.request("INVITE", "sip:bob@elsewhere.org", "c", 1, "b", ""), "404 Domain Not Served Here"},
+		"user":         {alice.request("INVITE", "sip:nobody@example.com", "c", 1, "b", ""), "404 Not Found"},
+		"not there":    {alice.request("INVITE", "sip:carol@example.com", "c", 1, "b", ""), "480 Temporarily Unavailable"},
+		"password":     {mallory.request("INVITE", "sip:bob@example.com", "c", 1, "b", ""), "407 Proxy Authentication Required"},
+		"dial out":     {stranger(alice.request("INVITE", "sip:0123@example.com", "c", 1, "b", "")), "403 Calling Out Needs A User Or A Trusted Source"},
+		"stray CANCEL": {alice.request("CANCEL", "sip:bob@example.com", "c", 1, "b", ""), "481 Call/Transaction Does Not Exist"},
+		"stray BYE":    {alice.request("BYE", "sip:bob@example.com", "c", 1, "b", "<sip:bob@example.com>;tag=x"), "481 Call/Transaction Does Not Exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestCall(t)
+			remote := alice.addr
+			if name == "password" {
+				remote = mallory.addr
+			}
+			w.in(1, remote, c.req)
+			first := w.want(remote + " " + c.want)
+			w.in(1, remote, c.req)
+			if second := w.want(remote + " " + c.want); second[0] != first[0] {
+				t.Error("a retransmission gets another answer")
+			}
+			if len(w.log) != 0 || w.s.Len() != 0 {
+				t.Errorf("refused with state: %v, %d transactions", w.log, w.s.Len())
+			}
+			if name == "extension" && header(first[0], "Unsupported")[0] != "foo, bar" {
+				t.Error(first[0])
+			}
+		})
+	}
+}
+
+// TestQuietAfterTakeover: what the last owner knew may still be on its way here, so nothing is denied for a second.
+func TestQuietAfterTakeover(t *testing.T) {
+	w := newTestCall(t)
+	w.acquired = w.now
+	req := alice.request("INVITE", "sip:nobody@example.com", "c", 1, "b", "")
+	w.in(1, alice.addr, req)
+	w.want()
+	w.pass(time.Second)
+	w.in(1, alice.addr, req)
+	w.want(alice.addr + " 404 Not Found")
+}
+
+func TestStrayAckIsDropped(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("ACK", "sip:bob@example.com", "c", 1, "b", "<sip:bob@example.com>;tag=x"))
+	w.want()
+}
+
+// TestLoop: the callee's proxy sends the INVITE back unchanged; a changed Request-URI would be a spiral.
+func TestLoop(t *testing.T) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@example.com", bob.addr, 1, 1000)
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c", 1, "b", ""))
+	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@example.com")[1]
+	w.in(1, bob.addr, strings.Replace(inv, "Via: ", "Via: SIP/2.0/UDP 10.0.0.32:5060;branch=z9hG4bKproxy\r\nVia: ", 1))
+	w.want(bob.addr + " 482 Loop Detected")
+	cl.register("carol@example.com", "sip:carol@"+carol.addr, carol.addr, 1, 1000)
+	spiral := strings.Replace(inv, "INVITE sip:bob@example.com", "INVITE sip:carol@example.com", 1)
+	w.in(1, bob.addr, strings.Replace(spiral, "Via: ", "Via: SIP/2.0/UDP 10.0.0.32:5060;branch=z9hG4bKproxy2\r\nVia: ", 1))
+	w.want(bob.addr+" 100 Trying", carol.addr+" INVITE sip:carol@"+carol.addr)
+}
+
+// TestTrustedGateway: a call from a pool member's address needs no credentials.
+func TestTrustedGateway(t *testing.T) {
+	w := newTestCall(t)
+	mallory := phone{"mallory", gw1.addr}
+	w.in(1, gw1.addr, mallory.request("INVITE", "sip:bob@example.com", "c", 1, "b", ""))
+	w.want(gw1.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)
+}
+
+func TestNonInvite(t *testing.T) {
+	w := newTestCall(t)
+	req := alice.request("MESSAGE", "sip:bob@example.com", "c", 1, "b", "")
+	w.in(1, alice.addr, req)
+	msg := w.want(bob.addr + " MESSAGE sip:bob@" + bob.addr)[0]
+	if len(header(msg, "Record-Route")) != 0 {
+		t.Error("a MESSAGE makes no dialog")
+	}
+	w.in(1, alice.addr, req)
+	w.want() // in Trying a retransmission is absorbed
+	w.pass(600 * time.Millisecond)
+	w.want(bob.addr + " MESSAGE sip:bob@" + bob.addr) // Timer E
+	w.in(1, bob.addr, bob.answer(msg, 100))
+	w.want() // RFC 4320: nothing but a final
+	w.in(1, bob.addr, bob.answer(msg, 202))
+	w.want(alice.addr + " 202 X")
+	w.in(1, alice.addr, req)
+	w.want(alice.addr + " 202 X")
+	w.in(1, bob.addr, bob.answer(msg, 202))
+	w.want()
+	if len(w.log) != 0 {
+		t.Errorf("commands %v", w.log)
+	}
+	w.pass(33 * time.Second)
+	if w.s.Len() != 0 {
+		t.Errorf("%d transactions left", w.s.Len())
+	}
+}
+
+// TestNonInviteTimeout: RFC 4320 §4.2: no 408; the client has timed out as well.
+func TestNonInviteTimeout(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("FOO", "sip:bob@example.com", "c", 1, "b", ""))
+	w.want(bob.addr + " FOO sip:bob@" + bob.addr)
+	w.pass(33 * time.Second)
+	for _, s := range w.take() {
+		if s.to.Remote.String() != bob.addr {
+			t.Errorf("sent %s", s.data)
+		}
+	}
+	if w.s.Len() != 0 {
+		t.Errorf("%d transactions left", w.s.Len())
+	}
+}
+
+// TestDoubleRecordRoute: caller and callee use different VIPs: two Record-Routes (RFC 5658), the home is the caller's.
+func TestDoubleRecordRoute(t *testing.T) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 2, 1000)
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	out := w.take()
+	if len(out) != 2 || out[1].to.Group != 2 {
+		t.Fatalf("sent %+v", out)
+	}
+	inv := out[1].data
+	rr := header(inv, "Record-Route")
+	if len(rr) != 2 || !strings.HasPrefix(rr[0], "<sip:10.0.0.102:5060;lr;") || !strings.HasPrefix(rr[1], "<sip:10.0.0.101:5060;lr;") {
+		t.Fatalf("Record-Route %q", rr)
+	}
+	if v := header(inv, "Via")[0]; !strings.HasPrefix(v, "SIP/2.0/UDP 10.0.0.102:5060;") {
+		t.Errorf("Via %q", v)
+	}
+	w.in(2, bob.addr, bob.answer(inv, 200))
+	out = w.take()
+	if len(out) != 1 || out[0].to.Group != 1 {
+		t.Fatalf("sent %+v", out)
+	}
+	ok := out[0].data
+	w.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", header(ok, "To")[0], routeSet(ok, true)...))
+	out = w.take()
+	if len(out) != 1 || out[0].to.Group != 2 || len(header(out[0].data, "Route")) != 0 {
+		t.Fatalf("sent %+v", out)
+	}
+	// bob hangs up: his BYE comes in on VIP 2, the transaction belongs to group 1.
+	w.in(2, bob.addr, bob.request("BYE", "sip:alice@"+alice.addr, "c1", 1, "bye", header(inv, "From")[0], routeSet(inv, false)...))
+	out = w.take()
+	if len(out) != 1 || out[0].to.Group != 1 || out[0].to.Remote.String() != alice.addr {
+		t.Fatalf("sent %+v", out)
+	}
+	w.in(1, alice.addr, alice.answer(out[0].data, 200))
+	out = w.take()
+	if len(out) != 1 || out[0].to.Group != 2 || out[0].to.Remote.String() != bob.addr {
+		t.Fatalf("sent %+v", out)
+	}
+	if c := cl.m.Call(1); c.State != pb.CallState_CALL_ENDED || c.Home != 1 {
+		t.Errorf("call %+v", c)
+	}
+}
+
+// TestBehindNAT: both phones name private addresses; their requests take the flows they are known by.
+func TestBehindNAT(t *testing.T) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@192.168.1.2:5060", bob.addr, 1, 1000)
+	w := newWorld(t, cl)
+	natted := phone{"alice", "192.168.7.7:5060"}
+	w.in(1, alice.addr, natted.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@192.168.1.2:5060")[1]
+	w.in(1, bob.addr, bob.answer(inv, 200))
+	ok := w.want(alice.addr + " 200 X")[0]
+	n := w.moved() // no state helps
+	n.in(1, alice.addr, natted.request("ACK", "sip:bob@192.168.1.2:5060", "c1", 1, "ack", header(ok, "To")[0], routeSet(ok, true)...))
+	n.want(bob.addr + " ACK sip:bob@192.168.1.2:5060")
+	n.in(1, bob.addr, bob.request("UPDATE", "sip:alice@192.168.7.7:5060", "c1", 1, "upd", header(inv, "From")[0], routeSet(inv, false)...))
+	n.want(alice.addr + " UPDATE sip:alice@192.168.7.7:5060")
+}
+
+// TestStrictRouter: the hop before us put our Route into the Request-URI and the target at the end (§16.4); the hop
+// after us is one, too (§16.6 step 6).
+func TestStrictRouter(t *testing.T) {
+	w := newTestCall(t)
+	_, ok := w.call("c1")
+	to := header(ok, "To")[0]
+	rr := strings.Trim(header(ok, "Record-Route")[0], "<>")
+	w.in(1, alice.addr, alice.request("INFO", rr, "c1", 2, "i1", to, "Route: <sip:bob@"+bob.addr+">"))
+	if got := w.want(bob.addr + " INFO sip:bob@" + bob.addr)[0]; len(header(got, "Route")) != 0 {
+		t.Errorf("Route %q", header(got, "Route"))
+	}
+	w.in(1, alice.addr, alice.request("INFO", "sip:bob@"+bob.addr, "c1", 3, "i2", to,
+		"Route: <"+rr+">", "Route: <sip:strict@10.0.0.50>"))
+	got := w.want("10.0.0.50:5060 INFO sip:strict@10.0.0.50")[0]
+	if r := header(got, "Route"); len(r) != 1 || r[0] != "<sip:bob@"+bob.addr+">" {
+		t.Errorf("Route %q", r)
+	}
+}
+
+// TestNamedContact: the callee's Contact is a name: the ACK waits for the address with the help of the 200's
+// retransmission, the BYE waits in its transaction.
+func TestNamedContact(t *testing.T) {
+	w := newTestCall(t)
+	_, ok := w.call("c1")
+	to := header(ok, "To")[0]
+	ack := alice.request("ACK", "sip:bob@phone.example.net:5070", "c1", 1, "ack", to, routeSet(ok, true)...)
+	w.in(1, alice.addr, ack)
+	w.want()
+	w.in(1, alice.addr, alice.request("BYE", "sip:bob@phone.example.net:5070", "c1", 2, "bye", to, routeSet(ok, true)...))
+	if len(w.lookups) != 2 {
+		t.Fatalf("%d lookups", len(w.lookups))
+	}
+	w.s.Resolved(w.v, w.now, w.lookups[1], netip.MustParseAddr("10.0.0.77"))
+	w.want("10.0.0.77:5070 BYE sip:bob@phone.example.net:5070")
+	w.known["phone.example.net"] = netip.MustParseAddr("10.0.0.77")
+	w.in(1, alice.addr, ack)
+	w.want("10.0.0.77:5070 ACK sip:bob@phone.example.net:5070")
+}
+
+// TestReinviteFails: a non-2xx final of a re-INVITE is acknowledged hop by hop; nothing is committed.
+func TestReinviteFails(t *testing.T) {
+	w := newTestCall(t)
+	_, ok := w.call("c1")
+	n := len(w.log)
+	to := header(ok, "To")[0]
+	req := alice.request("INVITE", "sip:bob@"+bob.addr, "c1", 2, "re", to, routeSet(ok, true)...)
+	w.in(1, alice.addr, req)
+	re := w.want(bob.addr + " INVITE sip:bob@" + bob.addr)[0] // no 100 of our own: the callee's tells that it has the request
+	w.in(1, bob.addr, bob.answer(re, 100))
+	w.want(alice.addr + " 100 X")
+	w.in(1, bob.addr, bob.answer(re, 488))
+	w.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 488 X")
+	w.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 2, "re", to, routeSet(ok, true)...))
+	w.want()
+	if len(w.log) != n {
+		t.Errorf("commands %v", w.log[n:])
+	}
+}
+
+// TestOverload: no room for another transaction: a stateless 503, and what is there goes on.
+func TestOverload(t *testing.T) {
+	w := newTestCall(t)
+	w.s.opt.MaxCells = 1
+	w.s = NewShard(w.s.opt, w)
+	_, ok := w.call("c1")
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c2", 1, "c2", ""))
+	w.want(alice.addr + " 503 Service Unavailable")
+	w.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", header(ok, "To")[0], routeSet(ok, true)...))
+	w.want(bob.addr + " ACK sip:bob@" + bob.addr)
+}
+
+// TestGroupLost: a lost group's transactions end without a word.
+func TestGroupLost(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	w.take()
+	w.s.DropGroup(2)
+	if w.s.Len() != 1 {
+		t.Error("another group's transaction is gone")
+	}
+	w.s.DropGroup(1)
+	w.pass(40 * time.Second)
+	w.want()
+	if w.s.Len() != 0 {
+		t.Errorf("%d transactions left", w.s.Len())
+	}
+}
+
+// TestBranchForged: a response whose branch nobody here made goes nowhere.
+func TestBranchForged(t *testing.T) {
+	w := newTestCall(t)
+	invite, _ := w.call("c1")
+	n := w.moved()
+	via := header(invite, "Via")[0]
+	i := strings.Index(via, branchCookie) + len(branchCookie) + 20
+	c := "A"
+	if via[i] == 'A' {
+		c = "B"
+	}
+	forged := via[:i] + c + via[i+1:]
+	n.receive(1, bob.addr, strings.Replace(bob.answer(invite, 200), via, forged, 1))
+	n.want()
+}
