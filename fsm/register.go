@@ -14,7 +14,7 @@ const maxBindings = 64
 // register changes an AoR's bindings, all of a REGISTER's or none (RFC 3261 §10.3 step 7).
 func (x *exec) register(c *pb.Register) *pb.Result {
 	r := x.applyRegister(c)
-	r.Aor = c.GetAor()
+	r.Aor, r.Id = c.GetAor(), uint64(c.GetCseq())
 	return r
 }
 

@@ -931,7 +931,7 @@ type Result struct {
 	Code          Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=holdline.fsm.v1.Code" json:"code,omitempty"`
 	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	Expected      uint64                 `protobuf:"varint,3,opt,name=expected,proto3" json:"expected,omitempty"`           // GAP: next sequence number
-	Id            uint64                 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`                       // OpenSession: session; CreateCall: call number; PutNode/PutGroup: number
+	Id            uint64                 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`                       // OpenSession: session; CreateCall: call number; PutNode/PutGroup: number; Register: its CSeq
 	Existing      bool                   `protobuf:"varint,5,opt,name=existing,proto3" json:"existing,omitempty"`           // CreateCall: the call was there already, legs are the committed ones
 	Legs          []*Leg                 `protobuf:"bytes,6,rep,name=legs,proto3" json:"legs,omitempty"`                    // CreateCall, AddLegs
 	Bindings      []*Binding             `protobuf:"bytes,7,rep,name=bindings,proto3" json:"bindings,omitempty"`            // unused: after a Register read Machine.Bindings, which is cheaper than three copies in the log's results

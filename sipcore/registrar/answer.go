@@ -7,13 +7,18 @@ import (
 	"holdline/sipcore/wire"
 )
 
-// bindings makes the 200 that lists what the AoR has registered, with the seconds left of each (RFC 3261 §10.3 step 8).
-func (r *Registrar) bindings(aor string, now int64, _ uint32) *wire.Response {
+// bindings makes the 200 that lists what the AoR has registered, with the seconds left of each (RFC 3261 §10.3 step 8), and
+// repeats the Path of the REGISTER with this CSeq (RFC 3327 §5.3).
+func (r *Registrar) bindings(aor string, now int64, cseq uint32) *wire.Response {
 	var room [8]fsm.Binding
 	all := r.state.Bindings(aor, room[:0])
 	fields := make([]wire.Field, 0, len(all)+2)
 	b := make([]byte, 0, 128*len(all))
+	var path []string
 	for i := range all {
+		if all[i].CSeq == cseq && path == nil {
+			path = all[i].Path
+		}
 		left := (all[i].ExpiresMs - now + 999) / 1000
 		if left <= 0 {
 			continue // expired, only not removed yet
@@ -21,6 +26,9 @@ func (r *Registrar) bindings(aor string, now int64, _ uint32) *wire.Response {
 		at := len(b)
 		b = appendContact(b, &all[i], left)
 		fields = append(fields, wire.Field{ID: wire.HdrContact, Value: b[at:len(b):len(b)]})
+	}
+	for _, p := range path {
+		fields = append(fields, wire.Field{ID: wire.HdrPath, Value: []byte(p)})
 	}
 	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path")})
 	return &wire.Response{Status: 200, Fields: fields}

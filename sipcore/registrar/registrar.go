@@ -106,7 +106,7 @@ func (r *Registrar) Answer(_ *pb.Domain, res *pb.Result, err error) *wire.Respon
 	}
 	switch res.Code {
 	case pb.Code_OK:
-		return r.bindings(res.Aor, res.TimeMs, 0)
+		return r.bindings(res.Aor, res.TimeMs, uint32(res.Id))
 	case pb.Code_STALE_EPOCH:
 		return nil
 	case pb.Code_STALE_ORDER: // RFC 3261 §10.3 step 7
