@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // AppendField appends one header line with its line ending. ErrUnsafe when name or value would break the message.
@@ -13,7 +14,7 @@ func AppendField(dst []byte, f Field) ([]byte, error) {
 		name = f.ID.String()
 	}
 	if !tokenString(name) || !safe(f.Value) {
-		return dst, fmt.Errorf("write header %q: %w", name, ErrUnsafe)
+		return dst, fmt.Errorf("write header %q: %w", strings.Clone(name), ErrUnsafe) // not name: f would escape
 	}
 	return appendLine(dst, name, f.Value), nil
 }

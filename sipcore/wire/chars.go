@@ -13,6 +13,16 @@ var lower = func() (t [256]byte) {
 	return t
 }()
 
+// tokenLower is lower for token characters and 0 for others.
+var tokenLower = func() (t [256]byte) {
+	for i := range t {
+		if isToken(byte(i)) {
+			t[i] = lower[i]
+		}
+	}
+	return t
+}()
+
 const (
 	classToken  = 1 << iota // RFC 3261 token
 	classSpace              // SP, HTAB, CR, LF: what LWS is made of

@@ -99,33 +99,35 @@ var crByte = []byte{'\r'}
 
 // scanLine indexes one header line and looks into its value if the proxy needs it.
 func (m *Msg) scanLine(pos, end int) ScanError {
-	b := m.B
-	var low [maxKnownName]byte
-	i := pos
-	for i < end && isToken(b[i]) {
-		if n := i - pos; n < maxKnownName {
-			low[n] = lower[b[i]]
+	line := m.B[pos:end]
+	var low [32]byte // maxKnownName and more
+	n := 0
+	for n < len(line) {
+		c := tokenLower[line[n]]
+		if c == 0 {
+			break
 		}
+		low[n%len(low)] = c
+		n++
+	}
+	i := n
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
 		i++
 	}
-	nameEnd := i
-	for i < end && (b[i] == ' ' || b[i] == '\t') {
-		i++
-	}
-	if nameEnd == pos || i == end || b[i] != ':' {
+	if n == 0 || i == len(line) || line[i] != ':' {
 		return ErrBadHeader
 	}
 	i++
-	for i < end && isSpace(b[i]) {
+	for i < len(line) && isSpace(line[i]) {
 		i++
 	}
-	v := end
-	for v > i && isSpace(b[v-1]) {
+	v := len(line)
+	for v > i && isSpace(line[v-1]) {
 		v--
 	}
-	h := Header{Line: span(pos, end), Name: span(pos, nameEnd), Value: span(i, v)}
-	if nameEnd-pos <= maxKnownName {
-		h.ID = lookupLower(low[:nameEnd-pos])
+	h := Header{Line: span(pos, end), Name: span(pos, pos+n), Value: span(pos+i, pos+v)}
+	if n <= maxKnownName {
+		h.ID = lookupLower(low[:n])
 	}
 	repeated := false
 	if h.ID != HdrOther {

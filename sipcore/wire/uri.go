@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"net/netip"
+	"unsafe"
 )
 
 // Scheme of a URI.
@@ -152,7 +153,8 @@ func ParseHost(host []byte) netip.Addr {
 			return netip.Addr{}
 		}
 	}
-	a, err := netip.ParseAddr(string(host))
+	// No copy: the address holds no text, and the error, which would, is not kept.
+	a, err := netip.ParseAddr(unsafe.String(&host[0], len(host)))
 	if err != nil {
 		return netip.Addr{}
 	}
