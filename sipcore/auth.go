@@ -1,7 +1,13 @@
 package sipcore
 
-import "holdline/sipcore/proxy"
+import (
+	"holdline/domains"
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/registrar"
+)
 
-func (c *Core) newAuth() proxy.Auth { return nil }
-
-func (c *Core) newRegistrar() proxy.Registrar { return nil }
+// identities makes the parts that know users: who sent a request, and where they are registered.
+func (c *Core) identities() (proxy.Auth, proxy.Registrar) {
+	auth := domains.NewAuth(c.opt.Machine)
+	return auth, registrar.New(c.opt.Machine, auth)
+}

@@ -107,8 +107,9 @@ func (c *Core) makeShards() {
 	if limit == 0 {
 		limit = maxTransactions
 	}
+	auth, registrar := c.identities()
 	opt := proxy.Options{
-		State: c.opt.Machine, Auth: c.newAuth(), Registrar: c.newRegistrar(), Pool: &c.pool, Stats: &c.stats,
+		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats,
 		MaxCells: limit/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {
