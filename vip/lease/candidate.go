@@ -1,7 +1,5 @@
 package lease
 
-import "holdline/vip/lease/internal/broken"
-
 // The candidate's part: who asks for a vacant group, and when. Nothing here decides who may own it (grants do): only
 // how soon, and that few compete.
 
@@ -172,7 +170,6 @@ func (c *Core) tryWithdraw(gi int) {
 		g.failures = min(g.failures+1, 3)
 		g.backoff = c.now + c.random(c.beats(rankBeats)<<g.failures)
 		c.withdraw(gi)
-	case c.broken.Has(broken.NeverWithdraw):
 	case c.outranked(gi):
 		g.backoff = c.now + c.beats(1) + c.random(c.beats(1))
 		c.withdraw(gi)

@@ -113,7 +113,7 @@ func (c *Core) waiting(g *group, pr *peer, a *ask) bool {
 // ballotOK says whether a ballot is above all granted ones, and not below the recorded one: each owner's ballot is
 // higher than its predecessor's, even if all who granted that one have restarted.
 func (c *Core) ballotOK(g *group, ballot uint64) bool {
-	return ballot >= g.floor && (ballot > g.granted || ballot == g.promise.ballot) || c.broken.Has(broken.LowBallot)
+	return ballot >= g.floor && (ballot > g.granted || ballot == g.promise.ballot) || c.broken.Has(broken.AnyOrder)
 }
 
 func (c *Core) unreserved(g *group, node uint32) bool {

@@ -19,7 +19,11 @@ func (c *Core) ask(gi int, accepting uint32) {
 }
 
 func (c *Core) newBallot(g *group) {
-	g.ballot = BallotAbove(max(g.seen, g.floor, g.granted), c.self)
+	if c.broken.Has(broken.AnyOrder) {
+		g.ballot = BallotAbove(max(g.ballot, g.floor), c.self)
+	} else {
+		g.ballot = BallotAbove(max(g.seen, g.floor, g.granted), c.self)
+	}
 	g.see(g.ballot)
 	g.selfVote, g.until, g.reballotAt = 0, 0, c.now
 	gi := c.find(g.number, 0)
@@ -66,7 +70,7 @@ func (c *Core) takeGrants(pi int) {
 			}
 			pr.votes[gi] = max(pr.votes[gi], from+c.usable(s.grant))
 			c.count(gi)
-		case g.state == asking && w.ballot > g.ballot && c.now-g.reballotAt >= c.profile.Heartbeat:
+		case g.state == asking && w.ballot > g.ballot && c.now-g.reballotAt >= c.profile.Heartbeat && !c.broken.Has(broken.AnyOrder):
 			// This grantor refuses ballots that low: go on with a higher one.
 			c.release(g, false, 0)
 			c.newBallot(g)

@@ -108,7 +108,7 @@ func (w *World) checkGrants(from, to int, p *lease.Packet) {
 		if row.seq != g.Seq {
 			continue // too long ago
 		}
-		if age := row.at - row.from[from]; age > row.grant/2*int64(1e6+w.setup.MaxPPM)/1e6 {
+		if age := row.at - row.from[from]; age > row.grant/2*1e6/int64(1e6-w.setup.MaxPPM) {
 			w.fail("n%d grants g%d to n%d, which had not heard it for %s", from+1, g.Group, to+1, stamp(age))
 		}
 	}

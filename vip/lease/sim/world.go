@@ -35,6 +35,7 @@ type Setup struct {
 // Stats counts what happened in a run.
 type Stats struct {
 	Calls, Packets, Acquired, Lost, Lapsed int
+	Brisk                                  int64 // Settle, if no node had just restarted and none stayed away
 	Settle                                 int64 // how long after quiet had set in every group had its owner, ns
 }
 
@@ -50,6 +51,7 @@ type World struct {
 	nextOp   int
 	acquired [maxGroups]uint64 // highest ballot that has owned a group
 	quiet    bool
+	apart    bool // some nodes stay out of the quiet
 	stats    Stats
 	trace    io.Writer
 	heartbts bool // trace plain heartbeats too

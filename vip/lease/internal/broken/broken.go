@@ -9,7 +9,7 @@ type Rules uint32
 const (
 	NoMute           Rules = 1 << iota // a restarted node grants and asks at once
 	AnyBallot                          // a requester counts grants of its earlier ballots
-	LowBallot                          // a grantor accepts ballots below one it has granted
+	AnyOrder                           // ballots need not rise: neither requesters nor grantors look at those seen before
 	CountFromReceipt                   // the owner counts from the receipt of the grant, not from sending the request
 	AnyEpoch                           // neither grantor nor requester looks at the config epoch
 	StaleEcho                          // a grantor renews though the requester may be deaf
@@ -21,7 +21,6 @@ const (
 	UnnamedRelease                     // a release gives up whatever its sender was granted, not the ballot it names
 	IgnoreSuspend                      // sleeping is not noticed
 	ShortenPromise                     // a shorter request shortens a promise given for a longer one
-	NeverWithdraw                      // a losing candidate goes on
 	LapseUnnoticed                     // the owner does not stop when its lease has run out
 	KeepAfterRelease                   // the owner releases before it has stopped
 )
