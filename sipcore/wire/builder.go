@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -16,7 +17,10 @@ func AppendField(dst []byte, f Field) ([]byte, error) {
 	if !tokenString(name) || !safe(f.Value) {
 		return dst, fmt.Errorf("write header %q: %w", strings.Clone(name), ErrUnsafe) // not name: f would escape
 	}
-	return appendLine(dst, name, f.Value), nil
+	dst = append(dst, name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, f.Value...)
+	return append(dst, '\r', '\n'), nil
 }
 
 // appendLine appends a header line; line folds in value become spaces, so it cannot end the line.
@@ -29,6 +33,9 @@ func appendLine(dst []byte, name string, value []byte) []byte {
 
 // appendUnfolded appends value with each line fold written as one space.
 func appendUnfolded(dst, value []byte) []byte {
+	if bytes.IndexByte(value, '\n') < 0 && bytes.IndexByte(value, '\r') < 0 {
+		return append(dst, value...)
+	}
 	for i := 0; i < len(value); {
 		j := i
 		for j < len(value) && value[j] != '\r' && value[j] != '\n' {

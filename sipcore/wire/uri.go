@@ -66,7 +66,7 @@ func (u URI) parseTel(b []byte) (URI, error) {
 	if i := bytes.IndexByte(b, ';'); i >= 0 {
 		u.User, u.Params = b[:i], b[i:]
 	}
-	u.HasUser = true
+	u.Scheme, u.HasUser = SchemeTel, true
 	if len(u.User) == 0 {
 		return URI{}, ErrURI
 	}
