@@ -131,7 +131,7 @@ func (v *haView) lostAdvice() string {
 	case len(v.mutes) > 0:
 		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
 	case len(v.draining) > 0:
-		return fmt.Sprintf("%s is drained: holdline drain --end when its work is done", strings.Join(v.draining, ", "))
+		return fmt.Sprintf("%s is drained: holdline undrain there when its work is done", strings.Join(v.draining, ", "))
 	case len(v.leaseVoters) < len(v.voters):
 		return "a node is just being added: look again in a few seconds"
 	}
@@ -149,7 +149,7 @@ func (v *haView) problems() []api.Problem {
 	add(v.dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")
-	add(v.draining, "node %s is drained and takes no VIP", "end it when its work is done: holdline drain --end --node NODE")
+	add(v.draining, "node %s is drained and takes no VIP", "end it when its work is done: holdline undrain --node NODE")
 	return out
 }
 

@@ -132,7 +132,7 @@ func register[I, O any](s *server, o op, tag string, validate func(*I) error, ca
 			if ctx.Err() == context.DeadlineExceeded && CodeOf(err) == CodeInternal {
 				e = Errorf(CodeUnavailable, "%s is not finished after %s: see `holdline status`, then try again (%v)", o.id, o.timeout, err)
 			}
-			s.log.Warn("admin operation failed", "op", o.id, "code", e.Code, "err", e.Message, "took", time.Since(start))
+			s.log.Log(ctx, failureLevel(e.Code), "admin operation failed", "op", o.id, "code", e.Code, "err", e.Message, "took", time.Since(start))
 			return nil, e
 		}
 		if o.method != http.MethodGet {
@@ -140,6 +140,17 @@ func register[I, O any](s *server, o op, tag string, validate func(*I) error, ca
 		}
 		return out, nil
 	})
+}
+
+// failureLevel keeps what only the caller got wrong out of the log of an ordinary day.
+func failureLevel(c Code) slog.Level {
+	switch c {
+	case CodeInternal:
+		return slog.LevelError
+	case CodeUnavailable, CodeRefused:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
 
 // asError finds the Error in err's chain, keeping what was wrapped around it, or makes one of CodeInternal.

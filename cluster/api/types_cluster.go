@@ -17,7 +17,7 @@ type VIP struct {
 
 // GroupSpec asks for a VIP group: addresses that move as one.
 type GroupSpec struct {
-	Name     string `json:"name,omitempty" doc:"name of the group; default vipN"`
+	Name     string `json:"name,omitempty" doc:"name of the group; default: its first address"`
 	VIPs     []VIP  `json:"vips" doc:"one address per attached network" minItems:"1" maxItems:"4"`
 	HomeNode string `json:"home_node,omitempty" doc:"node that is preferred as owner; default: the one with the fewest groups"`
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -39,6 +40,10 @@ it to FILE, whole or not at all; "-" is standard output. The file holds the clus
 // wholeFile writes a file, readable by its owner alone, whole or not at all.
 func wholeFile(path string, write func(io.Writer) error) (size int64, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err // not the temporary name, which says nothing to anybody
+	}
 	if err != nil {
 		return 0, fmt.Errorf("writing %s: %w", path, err)
 	}

@@ -75,7 +75,7 @@ func (a *app) sayInit(r api.InitRequest, ans initAnswer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is the first node of a new cluster", ans.Node.Name)
 	for i, g := range r.Groups {
-		b.WriteString([]string{", with ", "; "}[min(i, 1)] + addresses(g.VIPs))
+		b.WriteString([]string{", with ", ", "}[min(i, 1)] + addresses(g.VIPs))
 	}
 	b.WriteString("\njoin the others, each on its own box (each line works once, until " + ans.Token.Expires.Local().Format("15:04") + "):\n")
 	for i, t := range ans.Tokens {

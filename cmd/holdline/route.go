@@ -19,6 +19,7 @@ func (a *app) routeAddCmd() *cobra.Command {
 	var r api.Route
 	c := &cobra.Command{
 		Use: "add DOMAIN --prefix PREFIX --pool POOL", Short: "Send calls of a domain to a pool",
+		Long: "Sends calls of a domain to a pool. A route with the same prefix is replaced.",
 		Example: `  holdline route add example.com --prefix '' --pool carriers
   holdline route add example.com --prefix 00 --pool abroad --strip 2`,
 		Args: needs("DOMAIN"), ValidArgsFunction: a.complete(domainNames),

@@ -18,8 +18,8 @@ import (
 // node is what serve runs: cluster.Node.
 type node interface {
 	api.Backend
-	// Close hands the groups over, stops everything and returns when it is done. ctx bounds the polite part.
-	Close(ctx context.Context) error
+	// Close hands the groups over, stops everything and returns when it is done.
+	Close() error
 }
 
 // serveOptions are what the command line and the configuration file come to.
@@ -87,11 +87,7 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTime)
-		defer cancel()
-		err = errors.Join(err, n.Close(end))
-	}()
+	defer func() { err = errors.Join(err, n.Close()) }()
 	handler, err := metricsOf(n)
 	if err != nil {
 		return err
@@ -110,9 +106,6 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 	o.log.Info("stopping")
 	return err
 }
-
-// handOverTime is how long the groups may take to move at the end; systemd's own limit is longer.
-const handOverTime = 15 * time.Second
 
 // checkEvery is how often the status line is renewed where systemd sets no watchdog interval.
 const checkEvery = 5 * time.Second

@@ -2,10 +2,21 @@ package main
 
 import (
 	"context"
-	"errors"
+	"path/filepath"
+
+	"holdline/cluster"
 )
 
 // openNode opens this box's place in its cluster, or an unconfigured node that waits for init or join.
-func openNode(context.Context, serveOptions) (node, error) {
-	return nil, errors.New("not built yet")
+func openNode(ctx context.Context, o serveOptions) (node, error) {
+	n, err := cluster.Open(ctx, cluster.Options{
+		DataDir: o.DataDir,
+		RunDir:  filepath.Dir(o.Socket),
+		Version: version,
+		Logger:  o.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }

@@ -22,11 +22,19 @@ func (a *app) settingListCmd() *cobra.Command {
 				return err
 			}
 			return a.print(*asJSON, settings, func() error {
-				t := newTable("SETTING", "VALUE", "DEFAULT", "MEANING")
+				t := newTable("SETTING", "VALUE", "DEFAULT")
 				for _, s := range settings {
-					t.row(s.Name, orDash(s.Value), orDash(s.Default), s.Meaning)
+					t.row(s.Name, orDash(s.Value), orDash(s.Default))
 				}
-				return t.write(a.out)
+				if err := t.write(a.out); err != nil {
+					return err
+				}
+				for _, s := range settings { // too long for a table
+					if err := a.say("\n%s: %s", s.Name, s.Meaning); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 		})
 	}

@@ -42,7 +42,7 @@ func (a *app) vipAddCmd() *cobra.Command {
   holdline vip add 10.77.0.104/24,192.0.2.4/26 --name border --home n2`,
 		Args: needs("ADDRESS/LENGTH"),
 	}
-	c.Flags().StringVar(&name, "name", "", "name of the group (default vipN)")
+	c.Flags().StringVar(&name, "name", "", "name of the group (default: its first address)")
 	c.Flags().StringVar(&home, "home", "", "node preferred as owner (default: the one with the fewest groups)")
 	c.Flags().StringArrayVar(&advertise, "advertise", nil, "VIP=PUBLIC: address that messages name instead, behind 1:1 NAT")
 	asJSON := jsonFlag(c)
@@ -86,7 +86,7 @@ func (a *app) vipMoveCmd() *cobra.Command {
 	var r api.MoveRequest
 	c := &cobra.Command{
 		Use: "move GROUP", Short: "Hand a VIP group to another node; calls go on",
-		Example: "  holdline vip move vip1 --to n2",
+		Example: "  holdline vip move 10.77.0.101 --to n2",
 		Args:    needs("GROUP"), ValidArgsFunction: a.complete(groupNames),
 	}
 	c.Flags().StringVar(&r.To, "to", "", "the next owner (default: the best other node)")

@@ -37,7 +37,7 @@ func groupsOf(vips, advertise []string) ([]api.GroupSpec, error) {
 	return groups, nil
 }
 
-// addresses lists a group's VIPs for people.
+// addresses shows what moves as one.
 func addresses(vips []api.VIP) string {
 	parts := make([]string, len(vips))
 	for i, v := range vips {
@@ -46,5 +46,5 @@ func addresses(vips []api.VIP) string {
 			parts[i] += " as " + v.Advertise
 		}
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, " + ")
 }

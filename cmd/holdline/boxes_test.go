@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"holdline/cluster/api"
+	"holdline/deploy/lab/netlab"
+)
+
+var boxNames = []string{"n1", "n2", "n3"}
+
+// patience is how long a script waits for anything before it fails.
+const patience = 30 * time.Second
+
+// boxes is a switch with three boxes, 10.77.0.11 to 13, and the daemons on them.
+type boxes struct {
+	dir     string
+	net     *netlab.Network
+	space   map[string]*netlab.Box
+	daemons map[string]*exec.Cmd
+}
+
+type boxesKey struct{}
+
+func newBoxes(dir string) (*boxes, error) {
+	n, err := netlab.New()
+	if err != nil {
+		return nil, err
+	}
+	b := &boxes{dir: dir, net: n, space: map[string]*netlab.Box{}, daemons: map[string]*exec.Cmd{}}
+	for i, name := range boxNames {
+		addr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, 0, byte(11 + i)}), 24)
+		if b.space[name], err = n.AddBox(name, byte(1+i), addr); err != nil {
+			n.Close()
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (b *boxes) close() { b.net.Close() }
+
+func (b *boxes) socket(name string) string { return filepath.Join(b.dir, name, "s") }
+
+// boxCommands are what cluster scripts have beyond the usual.
+func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	on := func(f func(*boxes, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+		return func(ts *testscript.TestScript, _ bool, args []string) {
+			f(ts.Value(boxesKey{}).(*boxes), ts, args)
+		}
+	}
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"serve":  on((*boxes).serve),  // serve BOX [FLAG...]: starts the daemon there and waits until it answers
+		"down":   on((*boxes).stop),   // down BOX: SIGTERM; the daemon must end with exit code 0
+		"crash":  on((*boxes).kill),   // crash BOX: SIGKILL to all that runs there
+		"until":  on((*boxes).until),  // until PATTERN COMMAND...: repeats a command until its output matches
+		"token":  on((*boxes).token),  // token VAR [FLAG...]: makes a join token and puts it into the environment
+		"expire": on((*boxes).expire), // expire FILE: waits until the token in the JSON file has expired
+	}
+}
+
+func (b *boxes) serve(ts *testscript.TestScript, args []string) {
+	name := args[0]
+	ts.Check(os.MkdirAll(filepath.Join(b.dir, name), 0o755))
+	log, err := os.OpenFile(filepath.Join(b.dir, name, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	defer log.Close()
+	exe, err := exec.LookPath("holdline")
+	ts.Check(err)
+	cmd := exec.Command(exe, append([]string{"serve", "--data-dir", filepath.Join(b.dir, name, "data"), "--socket", b.socket(name)}, args[1:]...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	ts.Check(b.space[name].Start(cmd))
+	b.daemons[name] = cmd
+	c := api.NewClient(b.socket(name))
+	defer c.Close()
+	b.await(ts, func() string { return name + " answers\n" + b.logs() }, func() bool {
+		_, err := c.Version(context.Background())
+		return err == nil
+	})
+}
+
+func (b *boxes) await(ts *testscript.TestScript, what func() string, try func() bool) {
+	for deadline := time.Now().Add(patience); !try(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("not within %v: %s", patience, what())
+		}
+	}
+}
+
+// logs are the ends of the daemons' logs.
+func (b *boxes) logs() string {
+	var all strings.Builder
+	for _, name := range boxNames {
+		text, err := os.ReadFile(filepath.Join(b.dir, name, "log"))
+		if err != nil {
+			continue // not started
+		}
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		fmt.Fprintf(&all, "log of %s:\n%s\n", name, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+	}
+	return all.String()
+}
+
+func (b *boxes) stop(ts *testscript.TestScript, args []string) {
+	cmd := b.daemons[args[0]]
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	if err := cmd.Wait(); err != nil {
+		log, _ := os.ReadFile(filepath.Join(b.dir, args[0], "log"))
+		ts.Fatalf("serve on %s: %v\n%s", args[0], err, log)
+	}
+}
+
+func (b *boxes) kill(ts *testscript.TestScript, args []string) {
+	ts.Check(b.space[args[0]].Signal(syscall.SIGKILL))
+	var exit *exec.ExitError
+	if err := b.daemons[args[0]].Wait(); !errors.As(err, &exit) {
+		ts.Fatalf("serve on %s was not killed: %v", args[0], err)
+	}
+}
+
+func (b *boxes) until(ts *testscript.TestScript, args []string) {
+	want, err := regexp.Compile(`(?m)` + args[0])
+	ts.Check(err)
+	var out []byte
+	b.await(ts, func() string { return fmt.Sprintf("%q from %v, last:\n%s\n%s", args[0], args[1:], out, b.logs()) }, func() bool {
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Env = append(os.Environ(), "HOLDLINE_SOCKET="+ts.Getenv("HOLDLINE_SOCKET"))
+		out, _ = cmd.CombinedOutput() // status tells with an exit code too
+		return want.Match(out)
+	})
+	ts.Logf("%s", out)
+}
+
+func (b *boxes) token(ts *testscript.TestScript, args []string) {
+	cmd := exec.Command("holdline", append([]string{"token", "create", "--json"}, args[1:]...)...)
+	cmd.Env = append(os.Environ(), "HOLDLINE_SOCKET="+ts.Getenv("HOLDLINE_SOCKET"))
+	out, err := cmd.Output()
+	ts.Check(err)
+	var t api.Token
+	ts.Check(json.Unmarshal(out, &t))
+	ts.Check(os.WriteFile(filepath.Join(b.dir, args[0]+".json"), out, 0o600))
+	ts.Setenv(args[0], strings.TrimSpace(t.Token))
+}
+
+func (b *boxes) expire(ts *testscript.TestScript, args []string) {
+	var t api.Token
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &t))
+	time.Sleep(time.Until(t.Expires) + 10*time.Millisecond)
+}
