@@ -97,6 +97,7 @@ type lab struct {
 	links  *links
 	port   uint16
 	cores  []*Core
+	groups []Group
 }
 
 func newLab(t testing.TB, nodes int) *lab {
@@ -120,6 +121,7 @@ func newLab(t testing.TB, nodes int) *lab {
 		l.ok(&pb.Command{Op: &pb.Command_PutKey{PutKey: &pb.PutKey{Purpose: p, Id: 1, Secret: []byte("0123456789abcdef0123456789abcdef")}}})
 	}
 	l.ok(&pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: "example.com", Aliases: []string{"127.0.0.101"}}}}})
+	l.groups = groups
 	for i := range nodes {
 		l.start(uint32(i+1), groups)
 	}
@@ -194,4 +196,36 @@ func freePort(t testing.TB) uint16 {
 	}
 	defer c.Close()
 	return uint16(c.LocalAddr().(*net.UDPAddr).Port)
+}
+
+// move hands a group from one node to another, which takes it over under the next epoch.
+func (l *lab) move(group, from, to uint32) {
+	l.t.Helper()
+	l.owners.mu.Lock()
+	l.owners.owner[group] = 0
+	l.owners.mu.Unlock()
+	l.cores[from-1].GroupLost(group)
+	own := []Group{}
+	for _, g := range l.groups {
+		if g.Number != group {
+			g = Group{Number: g.Number}
+		}
+		own = append(own, g)
+	}
+	if err := l.cores[from-1].setGroups(l.groups, nil); err != nil {
+		l.t.Fatal(err)
+	}
+	own[to-1] = l.groups[to-1]
+	if err := l.cores[to-1].setGroups(l.groups, own); err != nil {
+		l.t.Fatal(err)
+	}
+	l.owners.mu.Lock()
+	l.owners.owner[group] = to
+	l.owners.epoch[group]++
+	epoch := l.owners.epoch[group]
+	l.owners.mu.Unlock()
+	l.cores[to-1].GroupAcquired(group, epoch)
+	l.ok(&pb.Command{Op: &pb.Command_Takeover{Takeover: &pb.Takeover{
+		Group: group, Epoch: epoch, Node: "11111111-1111-1111-1111-111111111111",
+	}}})
 }
