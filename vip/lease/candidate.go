@@ -20,7 +20,7 @@ func (c *Core) hearsMajority() bool {
 // ownerHeard notes that a node owns a group.
 func (c *Core) ownerHeard(gi int, node uint32, ballot uint64) {
 	g := &c.groups[gi]
-	if node == c.self || ballot < g.ownerBallot {
+	if node == c.self || ballot < g.ownerBallot || ballot <= g.released {
 		return
 	}
 	if g.state == owning {
@@ -34,7 +34,7 @@ func (c *Core) ownerHeard(gi int, node uint32, ballot uint64) {
 		c.act(Action{Kind: OwnerSeen, Group: g.number, Node: node, Ballot: ballot})
 	}
 	g.owner, g.ownerBallot, g.ownerHeard = node, ballot, c.now
-	g.last, g.demoted, g.suspected = node, 0, false
+	g.last, g.demoted, g.resigned, g.suspected = node, 0, false, false
 	g.failures, g.backoff = 0, 0
 	if g.state == asking && g.accepting != node {
 		c.withdraw(gi)
@@ -44,11 +44,12 @@ func (c *Core) ownerHeard(gi int, node uint32, ballot uint64) {
 // ownerReleased notes that an owner has given its group up, to the node it names.
 func (c *Core) ownerReleased(gi int, node uint32, r *Release) {
 	g := &c.groups[gi]
+	g.released = max(g.released, r.Ballot)
 	if g.owner != node || g.ownerBallot != r.Ballot {
 		return
 	}
 	c.act(Action{Kind: OwnerSeen, Group: g.number})
-	g.owner, g.demoted, g.vacated = 0, c.now+demotion, c.now
+	g.owner, g.demoted, g.resigned, g.vacated = 0, c.now+demotion, true, c.now
 	g.jitter = c.random(c.profile.Heartbeat / 2)
 	switch {
 	case g.accepting == node:
@@ -82,9 +83,18 @@ func (c *Core) forgetOwner(gi int) {
 	}
 }
 
+func (c *Core) allOwned() bool {
+	for i := range c.groups {
+		if g := &c.groups[i]; g.present && g.state != owning && !c.ownerLive(g) {
+			return false
+		}
+	}
+	return true
+}
+
 // commonOutage says whether all nodes heard were without a majority lately: then nobody can have taken what another lost.
 func (c *Core) commonOutage() bool {
-	if c.now-c.outageAt > outageMemory {
+	if c.now >= c.outage {
 		return false
 	}
 	for i := range c.peers {
@@ -99,7 +109,7 @@ func (c *Core) commonOutage() bool {
 // order; after a common outage the last owner is first.
 func (c *Core) priority(g *group, node uint32, health uint32) uint16 {
 	p := uint16(min(health, 127)) << 7
-	if node == g.last && c.commonOutage() {
+	if node == g.last && !g.resigned && c.commonOutage() {
 		return p
 	}
 	p |= uint16(g.place(node)+1) & 127
@@ -122,7 +132,10 @@ func (c *Core) tryCandidate(gi int) {
 	if c.ownerLive(g) || c.now < g.backoff {
 		return
 	}
-	base := max(g.vacated, c.since, c.muteUntil, c.stallEnd)
+	base := max(g.vacated, c.since, c.muteUntil)
+	if c.stallEnd != 0 {
+		base = max(base, c.stallEnd+c.beats(silentBeats)) // time to hear who owns it now
+	}
 	if g.owner != 0 {
 		base = max(base, g.ownerHeard+c.beats(silentBeats))
 	}

@@ -41,8 +41,8 @@ type Core struct {
 
 	reachable bool  // a majority hears this node and is heard
 	since     int64 // since when
-	outageAt  int64 // last time it was not so
-	stallEnd  int64 // end of the last time this node was not called for long
+	outage    int64 // until when the last time it was not so counts; 0: all groups have had owners since
+	stallEnd  int64 // end of the last time this node was not called for long; 0: never
 
 	seq      uint64
 	sent     ring
@@ -91,7 +91,7 @@ func New(opt Options, now int64) (*Core, error) {
 	}
 	c := &Core{
 		self: opt.Node, inc: opt.Incarnation, rng: opt.Seed, broken: opt.Broken,
-		now: now, nextBeat: now, outageAt: now, stallEnd: now, since: now, lastSend: now - flushGap,
+		now: now, nextBeat: now, outage: now + outageMemory, since: now, lastSend: now - flushGap,
 		allFit: fitness{carrier: true},
 	}
 	c.mute()
@@ -132,10 +132,12 @@ func (c *Core) begin(now int64) {
 		now = c.now
 	}
 	// Not having been called for so long means that this process was frozen, not that all the others fell silent.
-	if now-c.now > c.beats(silentBeats) {
-		c.stallEnd = now
-	}
+	stalled := now-c.now > c.beats(silentBeats)
 	c.now = now
+	if stalled {
+		c.stallEnd = now
+		c.reachable = c.hearsMajority()
+	}
 	for i := range c.groups {
 		g := &c.groups[i]
 		if g.state == owning && now >= g.until && !c.broken.Has(broken.LapseUnnoticed) {
@@ -191,10 +193,13 @@ func (c *Core) Tick(now int64) []Action {
 func (c *Core) beat() {
 	was := c.reachable
 	c.reachable = c.hearsMajority()
-	if !c.reachable {
-		c.outageAt = c.now
-	} else if !was {
+	switch {
+	case !c.reachable:
+		c.outage = c.now + outageMemory
+	case !was:
 		c.since = c.now
+	case c.allOwned():
+		c.outage = 0
 	}
 	for i := range c.groups {
 		c.forgetOwner(i)
@@ -308,7 +313,6 @@ func (c *Core) Suspended(now int64) []Action {
 		c.giveUp(i, Suspend)
 	}
 	c.mute()
-	c.outageAt = c.now
 	c.flush = true
 	return c.finish()
 }

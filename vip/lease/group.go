@@ -46,9 +46,11 @@ type group struct {
 	owner       uint32 // 0: nobody known; not this node
 	ownerBallot uint64
 	ownerHeard  int64
+	released    uint64 // highest ballot an owner has given up: news of it and lower ones is stale
 	suspected   bool   // owner has been silent; its demotion has been noted
 	last        uint32 // last known owner, this node included
 	demoted     int64  // until when last ranks last
+	resigned    bool   // last gave the group up of its own accord
 	vacated     int64  // no attempt before: when the group fell vacant, and time for the node named in a release
 }
 

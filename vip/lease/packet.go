@@ -4,7 +4,7 @@ package lease
 const (
 	FlagMute   uint8 = 1 << iota // the sender has restarted or resumed: it neither grants nor requests yet
 	FlagUnfit                    // the sender can serve no group (carrier or core lost)
-	FlagOutage                   // the sender was without a majority within the last five seconds
+	FlagOutage                   // the sender was without a majority lately, and has not seen all groups owned since
 )
 
 // Packet is one heartbeat from one node to another. It states all that the sender wants, promises and gives up, so a

@@ -132,7 +132,7 @@ func (c *Core) acquire(g *group) {
 	g.failures, g.backoff, g.worse = 0, 0, 0
 	g.accepting, g.offer = 0, offer{}
 	g.owner, g.ownerBallot, g.suspected = 0, g.ballot, false
-	g.last, g.demoted = c.self, 0
+	g.last, g.demoted, g.resigned = c.self, 0, false
 	if g.promise.node == c.self {
 		g.promise.owned = true
 	}
@@ -149,7 +149,7 @@ func (c *Core) lose(gi int, why Reason, to uint32) {
 		c.act(Action{Kind: Lost, Group: g.number, Reason: why, Ballot: g.ballot})
 	}
 	g.state, g.until, g.offer = idle, 0, offer{}
-	g.last, g.demoted, g.vacated = c.self, c.now+demotion, c.now
+	g.last, g.demoted, g.resigned, g.vacated = c.self, c.now+demotion, why != Lapsed, c.now
 	g.jitter = c.random(c.profile.Heartbeat / 2)
 	if to != 0 {
 		g.vacated += c.beats(silentBeats)

@@ -87,7 +87,7 @@ func (c *Core) compose() (flags uint8) {
 	if c.stopped || !fit {
 		flags |= FlagUnfit
 	}
-	if c.now-c.outageAt <= outageMemory {
+	if c.now < c.outage {
 		flags |= FlagOutage
 	}
 	return flags

@@ -134,7 +134,7 @@ func (w *World) order(o op, local int64) {
 		if _, _, ok := core.Lease(local, g); !ok {
 			return
 		}
-		w.logf("n%d is told to move g%d to n%d", o.a+1, g, o.b)
+		w.logf("n%d is told to move g%d to %s", o.a+1, g, target(uint32(o.b)))
 		acts = core.Release(local, g, uint32(o.b))
 	case opDrop:
 		w.logf("n%d is told to drop g%d", o.a+1, g)

@@ -19,14 +19,20 @@ func nodeName(n uint32) string {
 	return fmt.Sprintf("n%d", n)
 }
 
+func target(n uint32) string {
+	if n == 0 {
+		return "anyone"
+	}
+	return fmt.Sprintf("n%d", n)
+}
+
 func (w *World) logf(format string, a ...any) {
 	if w.trace != nil {
 		fmt.Fprintf(w.trace, "%9s  %s\n", stamp(w.now), fmt.Sprintf(format, a...))
 	}
 }
 
-// tracePacket writes what a packet says. Packets that say nothing but that their sender lives, or renew what is
-// held, are left out of short transcripts.
+// tracePacket writes what a packet says. Short transcripts leave out what only repeats the packet before, or renews what is held.
 func (w *World) tracePacket(fate string, from int, p *lease.Packet) {
 	plain := true
 	var b strings.Builder
@@ -46,7 +52,11 @@ func (w *World) tracePacket(fate string, from int, p *lease.Packet) {
 	}
 	for _, g := range p.Grants {
 		if g.Seq != 0 && lease.BallotNode(g.Ballot) == p.To {
-			fmt.Fprintf(&b, " grants g%d %s #%d;", g.Group, ballot(g.Ballot), g.Seq)
+			fmt.Fprintf(&b, " grants g%d %s", g.Group, ballot(g.Ballot))
+			if !w.terse {
+				fmt.Fprintf(&b, " #%d", g.Seq)
+			}
+			b.WriteByte(';')
 			plain = plain && g.Owned
 		} else if w.heartbts {
 			fmt.Fprintf(&b, " (g%d %s #%d);", g.Group, ballot(g.Ballot), g.Seq)
@@ -60,14 +70,22 @@ func (w *World) tracePacket(fate string, from int, p *lease.Packet) {
 		b.WriteByte(';')
 		plain = false
 	}
-	if plain && !w.heartbts {
-		return
-	}
 	if p.Flags&lease.FlagMute != 0 {
 		b.WriteString(" mute;")
+	}
+	text := b.String()
+	if !w.heartbts && fate != "replayed" {
+		again := w.said[from][p.To-1] == text
+		w.said[from][p.To-1] = text
+		if plain || again {
+			return
+		}
 	}
 	if fate != "" {
 		fate = " (" + fate + ")"
 	}
-	w.logf("n%d → n%d%s #%d echo #%d e%d:%s", from+1, p.To, fate, p.Seq, p.Echo, p.Epoch, strings.TrimSuffix(b.String(), ";"))
+	if !w.terse {
+		fate += fmt.Sprintf(" #%d echo #%d e%d", p.Seq, p.Echo, p.Epoch)
+	}
+	w.logf("n%d → n%d%s:%s", from+1, p.To, fate, strings.TrimSuffix(text, ";"))
 }

@@ -55,6 +55,8 @@ type World struct {
 	stats    Stats
 	trace    io.Writer
 	heartbts bool // trace plain heartbeats too
+	terse    bool // trace no numbers of packets
+	said     [maxNodes][maxNodes]string
 	fault    error
 }
 
