@@ -247,7 +247,7 @@ var knownSettings = []struct {
 	api.Setting
 	values []string
 }{
-	{api.Setting{Name: settingTiming, Default: "fast", Meaning: "raft timeouts: fast (50/100 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause"}, []string{"fast", "standard"}},
+	{api.Setting{Name: settingTiming, Default: "fast", Meaning: "raft timeouts: fast (80/120 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause"}, []string{"fast", "standard"}},
 	{api.Setting{Name: settingLeaseProfile, Default: "fast", Meaning: "lease timing of VIPs: fast (72 ms grants) or standard (300 ms), for networks with slow bonds or switches"}, []string{"fast", "standard"}},
 }
 

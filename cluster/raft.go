@@ -18,14 +18,16 @@ const (
 	logCacheEntries  = 512 // an entry is at most ~1 MiB, usually a few KiB
 	snapshotsKept    = 2
 	settingTiming    = "raft.timing"
+	leaderLease      = 75 * time.Millisecond // cannot be changed while raft runs
 )
 
 // raftTiming are the timeouts that can be changed at run time.
 type raftTiming struct{ heartbeat, election time.Duration }
 
-// Timings by name: fast finds a new leader in 100-150 ms; standard is for machines or networks that pause longer than that.
+// Timings by name: fast finds a new leader in about 150 ms; standard is for machines or networks that pause longer than
+// that. docs/decisions/0011-raft-timing.md has the figures.
 var timings = map[string]raftTiming{
-	"fast":     {50 * time.Millisecond, 100 * time.Millisecond},
+	"fast":     {80 * time.Millisecond, 120 * time.Millisecond},
 	"standard": {150 * time.Millisecond, 300 * time.Millisecond},
 }
 
@@ -38,7 +40,7 @@ func raftConfig(id, timing string) *raft.Config {
 		t = timings["fast"]
 	}
 	c.HeartbeatTimeout, c.ElectionTimeout = t.heartbeat, t.election
-	c.LeaderLeaseTimeout = 40 * time.Millisecond
+	c.LeaderLeaseTimeout = leaderLease
 	c.CommitTimeout = 5 * time.Millisecond
 	c.MaxAppendEntries = 512
 	c.BatchApplyCh = true

@@ -15,7 +15,7 @@ import (
 
 // Settings that the cluster keeps for itself, and those an operator may set.
 const (
-	settingLeaseVoters  = "lease.voters" // see leaseVoters
+	settingLeaseVoters  = "lease.voters"  // see leaseVoters
 	settingLeaving      = "node.leaving." // with the UUID of a node that is being removed: "yes"
 	settingLeaseProfile = "lease.profile"
 )

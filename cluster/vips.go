@@ -90,6 +90,9 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	if e.node.opt.WithoutGuard {
 		return nil
 	}
+	if err := raisePriority(); err != nil {
+		e.logger.Info("running at ordinary priority: under load raft may elect more often; run as root or with CAP_SYS_NICE", "err", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, guardStartTimeout)
 	defer cancel()
 	guard, err := vip.StartGuard(ctx, vip.StartOptions{

@@ -1,0 +1,317 @@
+package submit
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// cluster is the log of three nodes without raft: entries are applied in order, by all, or lost. What a leader has not yet applied
+// is lost when it is killed, as the entries that reached no majority are.
+type cluster struct {
+	mu       sync.Mutex
+	machine  *fsm.Machine
+	index    uint64
+	gatherer *Gatherer
+	nodes    []*Submitter
+	random   *rand.Rand
+	loseNext int // batches on the way that get lost
+}
+
+type applied struct {
+	c     *cluster
+	entry []byte
+	alive *Gatherer
+}
+
+// Error applies the entry when its turn comes, or loses it.
+func (a applied) Error() error {
+	a.c.mu.Lock()
+	defer a.c.mu.Unlock()
+	if a.c.gatherer != a.alive {
+		return errors.New("leadership lost")
+	}
+	a.c.index++
+	a.c.machine.Apply(a.c.index, a.entry)
+	return nil
+}
+
+func newCluster(seed uint64, nodes int) *cluster {
+	c := &cluster{machine: fsm.New(), random: rand.New(rand.NewPCG(seed, 1))}
+	c.machine.Watch(func(e fsm.Event) {
+		for _, s := range c.nodes {
+			switch e := e.(type) {
+			case fsm.SessionResults:
+				s.Applied(e)
+			case fsm.SessionOpened:
+				s.Opened(e)
+			}
+		}
+	})
+	for i := range nodes {
+		c.nodes = append(c.nodes, New(Options{Node: fmt.Sprintf("node-%d", i), Send: c.send, Logger: quiet}, seed+uint64(i)+1))
+	}
+	return c
+}
+
+// elect makes a new leader; the old one, if any, drops what it holds.
+func (c *cluster) elect() {
+	ready := make(chan struct{})
+	var g *Gatherer
+	made := make(chan struct{})
+	g = NewGatherer(GathererOptions{
+		Apply:  func(entry []byte) Future { <-made; return applied{c, entry, g} },
+		Now:    c.machine.Now,
+		Logger: quiet,
+	}, ready)
+	close(made)
+	c.mu.Lock()
+	old := c.gatherer
+	c.gatherer = g
+	c.mu.Unlock()
+	if old != nil {
+		old.Stop()
+	}
+	close(ready)
+	for _, s := range c.nodes {
+		s.Resend()
+	}
+}
+
+// send is the way of a batch to the leader: it may be lost there.
+func (c *cluster) send(batch []byte) bool {
+	c.mu.Lock()
+	g := c.gatherer
+	lost := c.loseNext > 0
+	if lost {
+		c.loseNext--
+	}
+	c.mu.Unlock()
+	if g == nil {
+		return false
+	}
+	if lost {
+		return true // the sender believes that it went out
+	}
+	if err := CheckBatch(batch); err != nil {
+		panic(err)
+	}
+	return g.Add(batch)
+}
+
+func (c *cluster) close() {
+	for _, s := range c.nodes {
+		s.Close()
+	}
+	c.mu.Lock()
+	g := c.gatherer
+	c.gatherer = nil
+	c.mu.Unlock()
+	if g != nil {
+		g.Stop()
+	}
+}
+
+// put adds a domain that nothing else adds; added twice, or out of order, it shows in the results.
+func put(name string) *pb.Command {
+	return &pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: name}}}}
+}
+
+// Every command is applied exactly once, in the order of its node, whatever leaders are killed and batches lost, and every done
+// is called exactly once.
+func TestExactlyOnceUnderLeaderKills(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			exactlyOnce(t, seed)
+		})
+	}
+}
+
+func exactlyOnce(t *testing.T, seed uint64) {
+	const perNode = 400
+	c := newCluster(seed, 3)
+	defer c.close()
+	c.elect()
+
+	stop := make(chan struct{})
+	var chaos sync.WaitGroup
+	chaos.Go(func() {
+		for {
+			c.mu.Lock()
+			what, pause := c.random.IntN(3), time.Duration(c.random.IntN(15)+1)*time.Millisecond
+			switch what {
+			case 0:
+				c.loseNext = 1 + c.random.IntN(3)
+			}
+			c.mu.Unlock()
+			if what == 1 {
+				c.elect()
+			}
+			if what == 2 {
+				for _, s := range c.nodes { // a connection broke
+					s.Resend()
+				}
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(pause):
+			}
+		}
+	})
+
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	order := map[int][]int{}
+	for n, s := range c.nodes {
+		wg.Add(perNode)
+		for k := range perNode {
+			name := fmt.Sprintf("d%d.node%d", k, n)
+			var once sync.Once
+			s.submit(put(name), time.Minute, func(r *pb.Result, err error) {
+				called := true
+				once.Do(func() { called = false })
+				if called {
+					t.Errorf("%s: done called twice", name)
+					return
+				}
+				defer wg.Done()
+				if err != nil || r.Code != pb.Code_OK || r.Existing {
+					t.Errorf("%s: %v, %v", name, r, err)
+				}
+				mu.Lock()
+				order[n] = append(order[n], k)
+				mu.Unlock()
+			})
+			if k%20 == 0 {
+				time.Sleep(time.Millisecond) // lets batches form
+			}
+		}
+	}
+	wg.Wait()
+	close(stop)
+	chaos.Wait()
+	for n := range c.nodes {
+		for i, k := range order[n] {
+			if i != k {
+				t.Fatalf("node %d: command %d came as number %d", n, k, i)
+			}
+		}
+	}
+	domains := 0
+	c.machine.Config().Domains(func(*pb.Domain) bool { domains++; return true })
+	if domains != 3*perNode {
+		t.Errorf("%d commands applied of %d", domains, 3*perNode)
+	}
+}
+
+func TestNoLeader(t *testing.T) {
+	c := newCluster(1, 1)
+	defer c.close()
+	done := make(chan error, 1)
+	started := time.Now()
+	c.nodes[0].Submit(put("a.example"), func(_ *pb.Result, err error) { done <- err })
+	if err := <-done; !errors.Is(err, ErrNoLeader) {
+		t.Fatalf("got %v", err)
+	}
+	if took := time.Since(started); took < holdFor || took > holdFor+500*time.Millisecond {
+		t.Errorf("held for %v", took)
+	}
+	// It was never sent, so it is not applied later either; the session goes on without a gap.
+	c.elect()
+	r, err := c.nodes[0].SubmitWait(t.Context(), put("b.example"))
+	if err != nil || r.Code != pb.Code_OK {
+		t.Fatalf("after the election: %v, %v", r, err)
+	}
+	if c.machine.Config().Domain("a.example") != nil {
+		t.Error("a command that had failed without being sent was applied")
+	}
+}
+
+// A command that was sent before its patience ended may commit later; its place in the session must be filled either way.
+func TestLateCommit(t *testing.T) {
+	c := newCluster(2, 1)
+	defer c.close()
+	c.elect()
+	if _, err := c.nodes[0].SubmitWait(t.Context(), put("first.example")); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.loseNext = 1 << 30
+	c.mu.Unlock()
+	done := make(chan error, 1)
+	c.nodes[0].submit(put("late.example"), 50*time.Millisecond, func(_ *pb.Result, err error) { done <- err })
+	if err := <-done; !errors.Is(err, ErrNoLeader) {
+		t.Fatalf("got %v", err)
+	}
+	c.mu.Lock()
+	c.loseNext = 0
+	c.mu.Unlock()
+	if r, err := c.nodes[0].SubmitWait(t.Context(), put("next.example")); err != nil || r.Code != pb.Code_OK {
+		t.Fatalf("%v, %v", r, err)
+	}
+	if c.machine.Config().Domain("late.example") == nil {
+		t.Error("the next command was applied without the one before it")
+	}
+}
+
+func TestBounded(t *testing.T) {
+	c := newCluster(3, 1)
+	const beyond = 10
+	var refused, failed atomic.Int32
+	for range maxWaiting + beyond {
+		c.nodes[0].submit(put("x.example"), time.Minute, func(_ *pb.Result, err error) {
+			switch {
+			case errors.Is(err, ErrOverload):
+				refused.Add(1)
+			case errors.Is(err, ErrClosed):
+				failed.Add(1)
+			}
+		})
+	}
+	c.close()
+	if refused.Load() != beyond || failed.Load() != maxWaiting {
+		t.Errorf("%d refused, %d failed at the end", refused.Load(), failed.Load())
+	}
+}
+
+func TestSessionLost(t *testing.T) {
+	c := newCluster(4, 1)
+	defer c.close()
+	c.elect()
+	s := c.nodes[0]
+	if _, err := s.SubmitWait(t.Context(), put("a.example")); err != nil {
+		t.Fatal(err)
+	}
+	s.Applied(fsm.SessionResults{Session: s.session, Refused: pb.Code_NO_SESSION})
+	if r, err := s.SubmitWait(t.Context(), put("b.example")); err != nil || r.Code != pb.Code_OK {
+		t.Fatalf("in the next session: %v, %v", r, err)
+	}
+}
+
+func TestCheckBatch(t *testing.T) {
+	good := appendBatch(nil, 1, 1, 1, []*item{{raw: []byte{}}})
+	if err := CheckBatch(good); !errors.Is(err, ErrBatch) {
+		t.Errorf("a command without content would stop every node: %v", err)
+	}
+	for _, junk := range [][]byte{nil, {0xff}, {0x22, 0x05, 1}, {0x2a, 0x00}, {0x22, 0x02, 0xff, 0xff}} {
+		if err := CheckBatch(junk); !errors.Is(err, ErrBatch) {
+			t.Errorf("%x: %v", junk, err)
+		}
+	}
+}
