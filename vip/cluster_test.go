@@ -46,7 +46,6 @@ type testCluster struct {
 	*lan
 	nodes []*box
 	cfg   Config
-	keyed int
 }
 
 func vip4() netip.Addr { return netip.MustParseAddr("10.77.0.101") }

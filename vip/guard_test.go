@@ -1,6 +1,8 @@
 package vip
 
 import (
+	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -127,7 +129,9 @@ func TestFailover(t *testing.T) {
 			}
 			eventually(t, "every node is a candidate and heard", func() bool { return c.settled() })
 			if now := c.owner(t); now != next {
-				t.Errorf("%s took the group back from %s without need", now.name, next.name)
+				s := next.status()
+				t.Errorf("%s took the group from %s without need: lost there as %q; it was woken %s late at worst, its longest turn was %s",
+					now.name, next.name, s.Groups[0].LastLost, s.WorstLate, s.WorstLoop)
 			}
 			if err := cap.ownersOverlap(); err != nil {
 				t.Error(err)
@@ -206,5 +210,38 @@ func TestCoreKilled(t *testing.T) {
 	}
 	if err := cap.ownersOverlap(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Busy loops on every processor must not cost a guard its lease. Without real-time priority there is no such promise.
+func TestNoMoveUnderLoad(t *testing.T) {
+	c := newCluster(t, 3)
+	owner := c.owner(t)
+	if !owner.status().RealTime {
+		t.Skip("no real-time priority here (not root, or a user namespace)")
+	}
+	eventually(t, "every node is a candidate and heard", func() bool { return c.settled() })
+	mark := owner.mark()
+	for range 3 * runtime.NumCPU() {
+		busy := exec.Command("sh", "-c", "while :; do :; done")
+		if err := busy.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = busy.Process.Kill()
+			_ = busy.Wait()
+		}()
+	}
+	time.Sleep(1500 * time.Millisecond) // the load is the test
+	owner.mu.Lock()
+	for _, e := range owner.events[mark:] {
+		if _, lost := e.Event.(Lost); lost {
+			t.Errorf("%+v", e)
+		}
+	}
+	owner.mu.Unlock()
+	for _, b := range c.nodes {
+		s := b.status()
+		t.Logf("%s: woken at most %s late, longest turn %s", b.name, s.WorstLate, s.WorstLoop)
 	}
 }

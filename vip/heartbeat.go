@@ -77,24 +77,16 @@ func (h *heartbeatSock) send(node uint32, b []byte) error {
 // known is false for a stranger's, which is to be skipped.
 func (h *heartbeatSock) recv() (b []byte, known bool, err error) {
 	for {
-		n, from, err := unix.Recvfrom(h.fd, h.buf, unix.MSG_DONTWAIT)
+		n, from, err := recvFrom(h.fd, h.buf)
 		switch err {
 		case nil:
+			return h.buf[:n], h.from[from], nil
 		case unix.EINTR:
-			continue
 		case unix.EAGAIN:
 			return nil, false, nil
 		default: // an ICMP error of an earlier send, read once
 			return nil, false, os.NewSyscallError("receive heartbeat", err)
 		}
-		var a netip.Addr
-		switch s := from.(type) {
-		case *unix.SockaddrInet4:
-			a = netip.AddrFrom4(s.Addr)
-		case *unix.SockaddrInet6:
-			a = netip.AddrFrom16(s.Addr)
-		}
-		return h.buf[:n], h.from[a], nil
 	}
 }
 

@@ -2,7 +2,6 @@ package vip
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -75,7 +74,7 @@ const (
 func newGuard(o Options, state guardState) (*guard, error) {
 	g := &guard{opt: o, log: o.Logger, state: state, why: "no core is connected", wake: -1, sysctls: map[string][]string{}}
 	g.started = g.clock.now()
-	tuneGC()
+	tuneRuntime()
 	fail := func(err error) bool {
 		if err != nil {
 			g.failures = append(g.failures, err.Error())
@@ -178,11 +177,7 @@ func (g *guard) sleep(d int64) error {
 			}
 		}
 	}
-	ts := unix.NsecToTimespec(max(d, 0))
-	if _, err := unix.Ppoll(g.fds, &ts, nil); err != nil && !errors.Is(err, unix.EINTR) {
-		return os.NewSyscallError("ppoll", err)
-	}
-	return nil
+	return poll(g.fds, d)
 }
 
 // turn does all that is due. What has run out comes first: after a pause the packets that waited are worth less than the clock.

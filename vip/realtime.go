@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -46,10 +47,24 @@ func lockMemory() error {
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		return fmt.Errorf("lock memory (needs CAP_IPC_LOCK or LimitMEMLOCK): %w", err)
 	}
+	if !mayLockAll() {
+		// Every page reserved later counts against the limit, and the runtime cannot do without: better not to lock at all.
+		return errors.Join(errors.New("lock memory: its limit is finite (needs CAP_IPC_LOCK or LimitMEMLOCK=infinity)"), unix.Munlockall())
+	}
 	if err := populateProgram(); err != nil {
 		return fmt.Errorf("read the program into memory: %w", err)
 	}
 	return nil
+}
+
+func mayLockAll() bool {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err == nil && limit.Cur == unix.RLIM_INFINITY {
+		return true
+	}
+	var data [2]unix.CapUserData // version 3 has two words
+	err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0])
+	return err == nil && data[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0
 }
 
 func populateProgram() error {
@@ -82,8 +97,10 @@ func populateProgram() error {
 	return lines.Err()
 }
 
-// tuneGC makes collections rare and short: the guard's heap is a few megabytes.
-func tuneGC() {
+// tuneRuntime makes collections rare and short (the guard's heap is a few megabytes), and leaves a processor for what is
+// beside the loop.
+func tuneRuntime() {
+	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(64 << 20)
 }
