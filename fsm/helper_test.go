@@ -25,6 +25,7 @@ type replica struct {
 	*Machine
 	index uint64
 	time  int64
+	log   []*pb.Entry
 }
 
 func newReplica(t tester) *replica {
@@ -33,7 +34,9 @@ func newReplica(t tester) *replica {
 
 func (r *replica) entry(batches ...*pb.Batch) []*pb.Result {
 	r.Helper()
-	b, err := proto.Marshal(&pb.Entry{TimeMs: r.time, WallMs: 1_700_000_000_000 + r.time, Batches: batches})
+	e := &pb.Entry{TimeMs: r.time, WallMs: 1_700_000_000_000 + r.time, Batches: batches}
+	r.log = append(r.log, e)
+	b, err := proto.Marshal(e)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -1,0 +1,122 @@
+package fsm
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"holdline/fsm/pb"
+)
+
+// drawLog draws a log: entries of batches of a few sessions and of the leader's own, over few names so that commands meet.
+func drawLog(t *rapid.T) [][]byte {
+	var log [][]byte
+	add := func(e *pb.Entry) {
+		b, err := proto.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log = append(log, b)
+	}
+	r := cluster(t) // its log first, so that there is something to work on
+	for _, c := range r.log {
+		add(c)
+	}
+	now := r.time
+	next := map[uint64]uint64{}
+	for range rapid.IntRange(1, 40).Draw(t, "entries") {
+		now += rapid.SampledFrom([]int64{-50, 0, 1, 1000, 40_000, 200_000}).Draw(t, "ms")
+		e := &pb.Entry{TimeMs: now, WallMs: 1_700_000_000_000 + now}
+		for range rapid.IntRange(1, 3).Draw(t, "batches") {
+			session := rapid.Uint64Range(0, 2).Draw(t, "session")
+			first := next[session] + rapid.SampledFrom([]uint64{0, 0, 0, 0, 1}).Draw(t, "hole") + 1
+			b := &pb.Batch{Session: session, FirstSeq: first, Acked: rapid.Uint64Range(0, first).Draw(t, "acked")}
+			for range rapid.IntRange(1, 4).Draw(t, "commands") {
+				b.Commands = append(b.Commands, drawCommand(t))
+			}
+			if first == next[session]+1 {
+				next[session] += uint64(len(b.Commands))
+			}
+			e.Batches = append(e.Batches, b)
+		}
+		add(e)
+	}
+	return log
+}
+
+func drawCommand(t *rapid.T) *pb.Command {
+	n := func(upTo int) int { return rapid.IntRange(0, upTo).Draw(t, "n") }
+	pick := func(from ...string) string { return rapid.SampledFrom(from).Draw(t, "pick") }
+	domain := func() string { return pick("example.com", "example.org", "10.77.0.101") }
+	aor := func() string { return fmt.Sprintf("user%d@%s", n(3), domain()) }
+	pool := func() string { return pick("carriers", "trunks", "none") }
+	home, call, epoch := uint32(1+n(2)), uint64(n(9)), uint64(4+n(3))
+	tag := func() string { return pick("a", "b", "") }
+	switch n(24) {
+	case 0:
+		return cmd(&pb.OpenSession{Node: pick("u1", "u2"), Nonce: uint64(n(2))})
+	case 1, 2:
+		return cmd(&pb.Expire{UpToMs: 1 << 60, MaxRows: uint32(n(3))})
+	case 3:
+		return cmd(&pb.PutNode{Node: &pb.Node{Uuid: fmt.Sprint("u", n(4)), Name: fmt.Sprint("n", n(4)), Listen: fmt.Sprintf("10.77.0.1%d:7700", n(4)), FeatureLevel: 1}})
+	case 4:
+		return cmd(&pb.RemoveNode{Uuid: fmt.Sprint("u", n(4))})
+	case 5:
+		return cmd(&pb.PutGroup{Group: &pb.Group{Number: uint32(n(3)), Vips: []*pb.Vip{{Prefix: fmt.Sprintf("10.77.0.10%d/24", n(5))}}}})
+	case 6:
+		return cmd(&pb.RemoveGroup{Number: uint32(n(4))})
+	case 7:
+		return cmd(&pb.Takeover{Group: home, Epoch: epoch, Node: pick("u1", "u2")})
+	case 8:
+		return rapid.SampledFrom([]*pb.Command{
+			cmd(&pb.PutToken{Hash: []byte("0123456789abcdef"), ExpiresWallMs: 1_700_000_000_000 + 2_000_000}),
+			cmd(&pb.ConsumeToken{Hash: []byte("0123456789abcdef"), Uuid: "u9", PublicKey: []byte("k")}),
+			cmd(&pb.PutKey{Purpose: "nonce", Id: uint32(epoch), Secret: []byte("s")}),
+			cmd(&pb.PutSetting{Name: "call.max-duration", Value: "100"}),
+			cmd(&pb.PutSetting{Name: "call.max-duration"}),
+			cmd(&pb.SetFeatureLevel{Level: 1}),
+			cmd(&pb.SetNodeState{Uuid: "u1", Voter: proto.Bool(true)}),
+		}).Draw(t, "misc")
+	case 9:
+		return cmd(&pb.PutDomain{Domain: &pb.Domain{Name: pick("example.com", "example.org"), Aliases: []string{pick("10.77.0.101", "other.net")}}})
+	case 10:
+		return cmd(&pb.RemoveDomain{Name: domain()})
+	case 11:
+		return cmd(&pb.PutUser{User: &pb.User{Aor: aor(), Ha1Md5: make([]byte, 16)}})
+	case 12:
+		return cmd(&pb.RemoveUser{Aor: aor()})
+	case 13:
+		return cmd(&pb.PutPool{Pool: &pb.Pool{Name: pool(), Algorithm: pick(RoundRobin, LeastCalls, Weighted, ByHash)}})
+	case 14:
+		return cmd(&pb.PutMember{Member: &pb.Member{Pool: pool(), Name: fmt.Sprint("gw", n(4)), Address: "192.0.2.1:5060", Weight: uint32(n(3)), MaxCalls: uint32(n(2)), Group: uint32(n(2))}})
+	case 15:
+		return cmd(&pb.RemoveMember{Pool: pool(), Name: fmt.Sprint("gw", n(4))})
+	case 16:
+		return cmd(&pb.PutRoute{Route: &pb.Route{Domain: domain(), Prefix: pick("", "49"), Pool: pool()}})
+	case 17:
+		return rapid.SampledFrom([]*pb.Command{cmd(&pb.RemoveRoute{Domain: domain()}), cmd(&pb.RemovePool{Name: pool()})}).Draw(t, "remove")
+	case 18, 19:
+		c := register(aor(), pick("c1", "c2"), uint32(n(9)), pick("t1", "t2"), contact("sip:"+tag()+"@192.0.2.1", uint32(60*n(2))), contact("sip:x@192.0.2.1", 90))
+		c.GetRegister().Group, c.GetRegister().Epoch, c.GetRegister().RemoveAll = home, epoch, n(9) == 0
+		return c
+	case 20:
+		c := poolCall(fmt.Sprint("key", n(9)), uint32(n(2)))
+		c.GetCreateCall().Home, c.GetCreateCall().Epoch, c.GetCreateCall().Pool = home, epoch, pool()
+		return c
+	case 21:
+		c := forked("sip:a", "sip:b")
+		c.GetCreateCall().Key, c.GetCreateCall().Home, c.GetCreateCall().Epoch = fmt.Append(nil, "key", n(9)), home, epoch
+		return c
+	case 22:
+		return cmd(&pb.LegResult{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0, Final: []byte("SIP/2.0 486 B")})
+	case 23:
+		return cmd(&pb.AnswerCall{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), ToTag: tag(), SessionExpires: uint32(90 * n(1))})
+	default:
+		return rapid.SampledFrom([]*pb.Command{
+			cmd(&pb.CancelCall{Call: call, Home: home, Epoch: epoch}),
+			cmd(&pb.EndCall{Call: call, Home: home, Epoch: epoch, ToTag: tag()}),
+			cmd(&pb.AddLegs{Call: call, Home: home, Epoch: epoch, Targets: []*pb.Target{{Uri: "sip:c"}}}),
+		}).Draw(t, "change")
+	}
+}
