@@ -42,7 +42,9 @@ type call struct {
 	pinned   bool   // the caller is behind NAT
 	respTag  uint32 // To tag of our own responses
 	targets  []*pb.Target
-	next     int // first target without a leg
+	next     int    // first target without a leg
+	pool     string // of a call through a gateway, and the user part towards it
+	user     string
 	serial   bool
 	noMore   bool // 6xx, CANCEL, or answered: no further targets
 	answered bool

@@ -46,7 +46,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	if d.pool != "" {
-		d.targets = s.poolTargets(c, &d)
+		d.targets = s.poolTargets(c, d.pool, d.user)
 	}
 	u.targets = append(u.targets[:0], d.targets...)
 	if !s.startNext(c, u) {
@@ -95,9 +95,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 	trying.B = out
 	u.trying, u.creating = trying, true
 	u.targets = append(u.targets[:0], d.targets...)
-	if d.pool != "" {
-		u.targets = append(u.targets[:0], s.poolTargets(c, d)...) // used only when nothing can be committed
-	}
+	u.pool, u.user = d.pool, d.user
 	cmd := &pb.CreateCall{
 		Key: recordKey(c), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.Name,
 		CallId:  string(m.Bytes(m.CallID)),
@@ -144,6 +142,8 @@ func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
 			s.finish(c, u, 500, nil)
 			return
 		}
+	} else if u.pool != "" {
+		u.targets = append(u.targets[:0], s.poolTargets(c, u.pool, u.user)...)
 	}
 	if u.cancel == phaseCommitting {
 		s.submitCancel(c, u)

@@ -73,8 +73,8 @@ func (s *Shard) phoneTargets(aor string) []*pb.Target {
 
 // poolTargets makes targets of a pool's members without asking the replicated state: for requests that make no call, and
 // for calls while nothing can be committed.
-func (s *Shard) poolTargets(c *txn.Cell, d *destination) []*pb.Target {
-	p := s.view.Config.Pool(d.pool)
+func (s *Shard) poolTargets(c *txn.Cell, pool, user string) []*pb.Target {
+	p := s.view.Config.Pool(pool)
 	if p == nil || len(p.Members) == 0 {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (s *Shard) poolTargets(c *txn.Cell, d *destination) []*pb.Target {
 			break
 		}
 		targets = append(targets, &pb.Target{
-			Uri: "sip:" + d.user + "@" + m.Address, Pool: m.Pool, Member: m.Name,
+			Uri: "sip:" + user + "@" + m.Address, Pool: m.Pool, Member: m.Name,
 			Flow: &pb.Flow{Group: m.Group},
 		})
 	}
