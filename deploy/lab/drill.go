@@ -21,7 +21,7 @@ const (
 )
 
 // Drill builds the lab, runs Options.Repeat rounds of the fault on one cluster, and removes everything again, also when
-// ctx ends. Progress lines and at the end the report for a person go to progress. An error means that the drill could not
+// ctx ends. Progress lines for a person go to progress. An error means that the drill could not
 // be carried out; a drill that was carried out and failed is a Report whose Verdict is VerdictFail.
 //
 // Without root it runs itself again in a user namespace: the same command line, in a child process whose progress and
@@ -59,7 +59,7 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 	err = d.carryOut(ctx, dir, &rep)
 	rep.Seconds = time.Since(begin).Seconds()
 	if err == nil && rep.Passed() && !o.Keep {
-		return rep, errors.Join(os.RemoveAll(dir), rep.WriteText(progress))
+		return rep, os.RemoveAll(dir)
 	}
 	if err != nil && ctx.Err() != nil { // broken off by the operator: nothing to look into
 		return rep, errors.Join(fmt.Errorf("the drill was broken off: %w", ctx.Err()), os.RemoveAll(dir))
@@ -68,7 +68,7 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 	if err != nil {
 		return rep, fmt.Errorf("%w; logs are in %s", err, dir)
 	}
-	return rep, rep.WriteText(progress)
+	return rep, nil
 }
 
 func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err error) {

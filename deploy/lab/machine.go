@@ -24,6 +24,13 @@ func thisMachine(o Options, dir string) (Machine, error) {
 		return m, fmt.Errorf("ask for the kernel's version: %w", err)
 	}
 	m.Kernel = unix.ByteSliceToString(u.Release[:])
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return m, fmt.Errorf("read the load average: %w", err)
+	}
+	if _, err := fmt.Sscan(string(load), &m.Load); err != nil {
+		return m, fmt.Errorf("read the load average %q: %w", load, err)
+	}
 	f, err := os.Create(filepath.Join(dir, "fsync"))
 	if err != nil {
 		return m, fmt.Errorf("time fsync: %w", err)

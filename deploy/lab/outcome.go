@@ -92,15 +92,16 @@ func (r *round) gaps(samples [][]probe.Sample, frames []capture.Frame) {
 func (r *round) tenures(v *VIPRound, all []capture.Tenure) {
 	since := func(t time.Time) float64 { return milliseconds(t.Sub(r.faultAt.Round(0))) }
 	var text []string
-	for _, t := range all {
-		name := r.cluster.boxAt(t.Sender.Port)
-		text = append(text, fmt.Sprintf("%s %.1f…%.1f ms (%d frames)", name, since(t.First), since(t.Last), t.Frames))
+	for i, t := range all {
+		name, first, last := r.cluster.boxAt(t.Sender.Port), since(t.First), since(t.Last)
+		text = append(text, fmt.Sprintf("%s %.1f…%.1f ms (%d frames)", name, first, last, t.Frames))
 		switch {
-		case !v.Moved:
-		case name == r.target.node.Name && v.To == "":
-			v.LastOldMS = since(t.Last)
-		case v.To == "":
-			v.To, v.FirstNewMS = name, since(t.First)
+		case v.Moved && name == r.target.node.Name && first < 0:
+			v.LastOldMS = last
+		case v.Moved && v.To == "" && first > 0:
+			v.To, v.FirstNewMS = name, first
+		case i > 0:
+			r.warn("%s moved to %s at %+.1f ms, without need", v.VIP, name, first)
 		}
 	}
 	v.TenuresDetail = strings.Join(text, "; ")

@@ -103,6 +103,7 @@ type Machine struct {
 	GuardPolicy string  `json:"guard_scheduling"` // as read from the running guard
 	FsyncP50MS  float64 `json:"fsync_p50_ms"`
 	FsyncMaxMS  float64 `json:"fsync_max_ms"`
+	Load        float64 `json:"load_average_before"` // of the minute before: other work makes every figure worse
 	TempDir     string  `json:"temp_dir"`
 	Binary      string  `json:"binary"`
 }

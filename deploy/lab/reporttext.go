@@ -54,7 +54,11 @@ func (m Machine) text(b *strings.Builder) {
 	case m.UserNS:
 		guard += " (user namespace: no real-time priority)"
 	}
-	fmt.Fprintf(b, "Machine: %d cores, Linux %s, guard scheduling %s, fsync p50 %.2f ms, max %.2f ms\n", m.Cores, m.Kernel, guard, m.FsyncP50MS, m.FsyncMaxMS)
+	fmt.Fprintf(b, "Machine: %d cores, Linux %s, guard scheduling %s, fsync p50 %.2f ms, max %.2f ms, load average before %.1f\n",
+		m.Cores, m.Kernel, guard, m.FsyncP50MS, m.FsyncMaxMS, m.Load)
+	if m.Load > float64(m.Cores) {
+		fmt.Fprintf(b, "         (the machine was busy with other work: gaps and answer times are worse than Holdline's own)\n")
+	}
 }
 
 func (o Round) row(w io.Writer, name string) {

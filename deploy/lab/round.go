@@ -19,15 +19,15 @@ import (
 
 // How a round runs.
 const (
-	placeRate   = 150                    // calls that wait for the fault, placed per second
-	settle      = 500 * time.Millisecond // between the last of them being ready and the fault being announced
-	announce    = time.Second            // from then to the fault: some calls act just before it
-	leadIn      = time.Second            // of the gap measurement before the fault
-	movedEvery  = 2 * time.Millisecond   // OPTIONS to the VIPs that will move
-	othersEvery = 20 * time.Millisecond  // and to the others
-	spreadTime  = 10 * time.Second       // for planned moves before the round
-	rejoinTime  = 30 * time.Second       // until HA is given up on
-	afterwards  = time.Second            // short calls go on that long after HA is back
+	placeRate   = 150                     // calls that wait for the fault, placed per second
+	settle      = 500 * time.Millisecond  // between the last of them being ready and the fault being announced
+	announce    = 1200 * time.Millisecond // from then to the fault: some calls act just before it
+	leadIn      = time.Second             // of the gap measurement before the fault
+	movedEvery  = 2 * time.Millisecond    // OPTIONS to the VIPs that will move
+	othersEvery = 20 * time.Millisecond   // and to the others
+	spreadTime  = 10 * time.Second        // for planned moves before the round
+	rejoinTime  = 30 * time.Second        // until HA is given up on
+	afterwards  = time.Second             // short calls go on that long after HA is back
 )
 
 // drill is one drill under way.
@@ -58,20 +58,8 @@ func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	if err := d.bounded(ctx, spreadTime, d.cluster.spread); err != nil {
 		r.warn("the VIPs could not be spread over the nodes before this round: %v", err)
 	}
-	t, err := d.cluster.choose(ctx, d.o.Fault, r.rng)
-	if err != nil {
-		return r.out, err
-	}
-	r.target, r.out.Node, r.out.Leader = t, t.node.Name, t.leader
-	if d.o.Fault != FaultLeaderCable && !t.leader {
-		r.warn("the leader owned no VIP, so the fault befell another owner")
-	}
-	var vips []netip.AddrPort
-	for _, v := range d.cluster.vips {
-		vips = append(vips, netip.AddrPortFrom(v, sipPort))
-	}
 	r.world = scenario.New(fmt.Sprintf("r%d", number), d.handsets.phones, d.handsets.gateway, d.o.Patience)
-	r.planner = scenario.NewPlanner(seed, d.handsets.phones, d.handsets.gateway, vips)
+	r.planner = scenario.NewPlanner(seed, d.handsets.phones, d.handsets.gateway, r.vipPorts())
 	if err := r.run(ctx); err != nil {
 		return r.out, err
 	}
@@ -101,17 +89,11 @@ func (r *round) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	probes, err := r.probe()
-	if err != nil {
-		_, _, stopErr := wire.Stop()
-		return errors.Join(err, stopErr)
-	}
 	loading := r.load(ctx)
-	err = r.throughTheFault(ctx)
+	samples, err := r.throughTheFault(ctx)
 	loading()
-	samples, probeErr := probes.Stop()
 	frames, dropped, wireErr := wire.Stop()
-	if err := errors.Join(err, probeErr, wireErr, ctx.Err()); err != nil {
+	if err := errors.Join(err, wireErr, ctx.Err()); err != nil {
 		return err
 	}
 	r.world.Wait()
@@ -121,13 +103,31 @@ func (r *round) run(ctx context.Context) (err error) {
 	return r.registrations(ctx)
 }
 
-// throughTheFault places the calls that wait for it, does it, lets them end, undoes it and waits for HA.
-func (r *round) throughTheFault(ctx context.Context) error {
+// throughTheFault places the calls that wait for it, does it, lets them end, undoes it and waits for HA. It returns what the
+// probes found, VIP by VIP.
+func (r *round) throughTheFault(ctx context.Context) (samples [][]probe.Sample, err error) {
 	if err := r.place(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	r.faultAt = time.Now().Add(announce)
-	r.world.SetFault(r.faultAt)
+	// Only now: on a busy machine a VIP may have moved while the calls were placed.
+	if r.target, err = r.cluster.choose(ctx, r.o.Fault, r.rng); err != nil {
+		return nil, err
+	}
+	r.out.Node, r.out.Leader = r.target.node.Name, r.target.leader
+	if r.o.Fault != FaultLeaderCable && !r.target.leader {
+		r.warn("the leader owned no VIP, so the fault befell another owner")
+	}
+	probes, err := r.probe()
+	if err != nil {
+		return nil, err
+	}
+	err = r.fault(ctx)
+	samples, probeErr := probes.Stop()
+	return samples, errors.Join(err, probeErr)
+}
+
+func (r *round) fault(ctx context.Context) error {
+	r.world.SetFault(time.Now().Add(announce))
 	if err := sleep(ctx, announce); err != nil {
 		return err
 	}
