@@ -71,10 +71,13 @@ func (m *Msg) scanAddr(a *Addr, v Span) bool {
 			return true
 		}
 		if len(name) == 3 && equalFold(name, "tag") {
+			if len(val) == 0 {
+				return false
+			}
 			// Both slices reach to the end of B's array, so capacities tell the offset.
 			at := cap(m.B) - cap(val)
 			a.Tag = span(at, at+len(val))
-			return len(val) > 0
+			return true
 		}
 	}
 }
