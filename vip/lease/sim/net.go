@@ -187,10 +187,18 @@ func (w *World) receive(i int, packet int32) {
 	w.stats.Calls++
 	p := &w.net.packets[packet]
 	local := nd.clock.at(w.now)
+	if w.wire != nil {
+		w.datagram = w.wire.Seal(w.datagram[:0], p)
+		if err := w.wire.Open(&w.wired, w.datagram); err != nil {
+			w.fail("packet of n%d does not open: %v", p.From, err)
+			return
+		}
+		p = &w.wired
+	}
 	before := nd.core.Heard(p.From)
 	acts := nd.core.Receive(local, p)
 	w.checkStale(i, before != nd.core.Heard(p.From), p)
-	if from := int(p.From) - 1; w.net.sentAt[packet] > nd.heard[from] {
+	if from := p.From - 1; w.net.sentAt[packet] > nd.heard[from] {
 		nd.heard[from] = w.net.sentAt[packet]
 	}
 	w.net.drop(packet)

@@ -13,8 +13,9 @@ import (
 type Options struct {
 	Broken       broken.Rules
 	FenceFromNow bool
-	Trace        io.Writer // nil: none
-	Heartbeats   bool      // trace plain heartbeats too
+	Trace        io.Writer     // nil: none
+	Heartbeats   bool          // trace plain heartbeats too
+	Wire         *lease.Sealer // encode, sign, check and decode every packet
 }
 
 // Rates and delays the schedules stay within: the assumptions under which the protocol is safe (see ../DESIGN.md).
@@ -64,6 +65,7 @@ func (w *World) Run(seed uint64, opt Options) (Stats, error) {
 		w.Trace(opt.Trace, opt.Heartbeats)
 		w.logf("seed %d: %d voters, %d other nodes, %d groups, profile %s", seed, s.Voters, s.Others, s.Groups, s.Profile.Name)
 	}
+	w.wire = opt.Wire
 	end := w.plan(&d)
 	w.RunUntil(end)
 	if w.fault == nil {

@@ -53,6 +53,9 @@ type World struct {
 	quiet    bool
 	apart    bool // some nodes stay out of the quiet
 	stats    Stats
+	wire     *lease.Sealer // nil: packets are handed over as they are
+	wired    lease.Packet
+	datagram []byte
 	trace    io.Writer
 	heartbts bool // trace plain heartbeats too
 	terse    bool // trace no numbers of packets
