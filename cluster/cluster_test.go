@@ -8,21 +8,28 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"holdline/cluster/api"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // net127 hands every test addresses of its own in 127/8.
 var net127 atomic.Uint32
 
 // lab is a cluster in this process: real disks, real TLS, real raft on loopback addresses. Nodes own no VIPs.
 type lab struct {
-	t     *testing.T
-	net   uint32
-	dirs  []string
+	t    *testing.T
+	net  uint32
+	dirs []string
+
+	mu    sync.Mutex // guards nodes where a test's goroutines use them while others are restarted
 	nodes []*Node
 }
 
@@ -153,7 +160,18 @@ func (l *lab) kill(i int) {
 	}
 }
 
-func (l *lab) restart(i int) { l.nodes[i] = l.open(l.dirs[i]) }
+func (l *lab) restart(i int) {
+	n := l.open(l.dirs[i])
+	l.mu.Lock()
+	l.nodes[i] = n
+	l.mu.Unlock()
+}
+
+func (l *lab) node(i int) *Node {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes[i]
+}
 
 func (l *lab) addDomain(i int, name string) {
 	l.t.Helper()

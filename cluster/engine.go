@@ -50,6 +50,7 @@ type engine struct {
 	peers  peerInfos
 	lead   atomic.Pointer[leadership]
 	verify verifier
+	stuck  stuckTransfer
 	gossip gossip
 	vips   vips
 	health health
@@ -211,9 +212,8 @@ func (e *engine) followConfig() {
 			return
 		}
 		cfg := e.machine.Config()
-		applied := e.machine.Applied()
 		if nodes := membersOf(cfg.Nodes()); len(nodes) > 0 {
-			if e.memberSetChanged(nodes) && e.members.set(applied, nodes) {
+			if e.memberSetChanged(nodes) && e.members.set(cfg.Version, nodes) {
 				e.tellMembers(0)
 			}
 		}

@@ -13,6 +13,9 @@ import (
 // haOf answers the one question from what this node sees now: its own log, who is heard over the link, who holds which VIP.
 func (e *engine) haOf(cfg *fsm.Config) api.HA {
 	v := e.view(cfg)
+	if v.leader == 0 && len(v.aliveVoters) < quorum(len(v.voters)) {
+		v.ownerless = nil // the others may well serve them: this node cannot know
+	}
 	ha := api.HA{Survives: v.survives()}
 	ha.Problems = v.problems()
 	switch {

@@ -130,7 +130,7 @@ func (e *engine) populate(ctx context.Context, groups []*pb.Group) error {
 		}
 	}
 	cfg := e.machine.Config()
-	e.members.set(e.machine.Applied(), membersOf(cfg.Nodes()))
+	e.members.set(cfg.Version, membersOf(cfg.Nodes()))
 	e.number.Store(cfg.NodeByUUID(e.UUID).Number)
 	return nil
 }

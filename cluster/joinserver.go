@@ -167,7 +167,8 @@ func (e *engine) grantJoin(conn *tls.Conn, hello *joinHello) (joinGrant, error) 
 	if err != nil {
 		return joinGrant{}, err
 	}
-	e.members.set(e.machine.Applied(), membersOf(e.machine.Config().Nodes()))
+	cfg := e.machine.Config()
+	e.members.set(cfg.Version, membersOf(cfg.Nodes())) // the new node will connect before followConfig has seen it
 	return joinGrant{Cluster: e.Cluster, Cert: cert, ClusterKey: e.clusterKey, Members: e.members.encoded()}, nil
 }
 

@@ -41,6 +41,7 @@ func (e *engine) followLeadership(leads <-chan bool) {
 		case on := <-leads:
 			if old := e.lead.Swap(nil); old != nil {
 				old.stop()
+				e.stuck.note(false)
 			}
 			if on {
 				e.lead.Store(e.startLeadership())
@@ -58,7 +59,7 @@ func (e *engine) startLeadership() *leadership {
 	ctx, cancel := context.WithCancel(e.ctx)
 	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
 	l.gatherer = submit.NewGatherer(submit.GathererOptions{
-		Apply:  func(entry []byte) submit.Future { return e.raft.Apply(entry, transportTimeout) },
+		Apply:  func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
 		Now:    e.machine.Now,
 		Logger: e.logger,
 	}, l.ready)
@@ -72,6 +73,38 @@ func (e *engine) startLeadership() *leadership {
 		e.superviseMembership(ctx, l)
 	})
 	return l
+}
+
+// watched notices a leadership transfer that never ends: raft then refuses every write until the process is started anew
+// (hashicorp/raft #696).
+type watched struct {
+	submit.Future
+	stuck *stuckTransfer
+}
+
+// Error implements submit.Future.
+func (w watched) Error() error {
+	err := w.Future.Error()
+	w.stuck.note(errors.Is(err, raft.ErrLeadershipTransferInProgress))
+	return err
+}
+
+// stuckTransfer is since when writes have been refused because of a leadership transfer.
+type stuckTransfer struct{ since atomic.Int64 }
+
+const transferLimit = 3 * time.Second
+
+func (s *stuckTransfer) note(refused bool) {
+	if !refused {
+		s.since.Store(0)
+	} else {
+		s.since.CompareAndSwap(0, time.Now().UnixNano())
+	}
+}
+
+func (s *stuckTransfer) stuck() bool {
+	at := s.since.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) > transferLimit
 }
 
 // sendBatch hands a batch of this node's submitter to the leader.

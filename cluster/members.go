@@ -32,16 +32,16 @@ type memberTable struct {
 	dir    *dataDir
 	logger *slog.Logger
 
-	mu     sync.RWMutex
-	index  uint64 // raft index that the table is of
-	byUUID map[string]member
-	byNum  map[uint32]member
-	byAddr map[netip.AddrPort]member
-	raw    []byte // as gossiped and stored
+	mu      sync.RWMutex
+	version uint64 // fsm.Config.Version that the table is of: the same on every node for the same content
+	byUUID  map[string]member
+	byNum   map[uint32]member
+	byAddr  map[netip.AddrPort]member
+	raw     []byte // as gossiped and stored
 }
 
 type memberFile struct {
-	Index   uint64   `json:"index"`
+	Version uint64   `json:"version"`
 	Members []member `json:"members"`
 }
 
@@ -75,9 +75,9 @@ func membersOf(nodes []*pb.Node) []member {
 	return out
 }
 
-// set takes over a table as of a raft index, if it is newer; it tells whether it was.
-func (t *memberTable) set(index uint64, members []member) bool {
-	raw, err := json.Marshal(memberFile{Index: index, Members: members})
+// set takes over the table of a version of the configuration, if it is newer; it tells whether it was.
+func (t *memberTable) set(version uint64, members []member) bool {
+	raw, err := json.Marshal(memberFile{Version: version, Members: members})
 	if err != nil {
 		t.logger.Error("encode member table", "err", err)
 		return false
@@ -101,11 +101,11 @@ func (t *memberTable) adopt(raw []byte, save bool) error {
 		byUUID[m.UUID], byNum[m.Number], byAddr[m.Listen] = m, m, m
 	}
 	t.mu.Lock()
-	if f.Index <= t.index && t.byUUID != nil {
+	if f.Version <= t.version && t.byUUID != nil {
 		t.mu.Unlock()
 		return errOlder
 	}
-	t.index, t.byUUID, t.byNum, t.byAddr, t.raw = f.Index, byUUID, byNum, byAddr, raw
+	t.version, t.byUUID, t.byNum, t.byAddr, t.raw = f.Version, byUUID, byNum, byAddr, raw
 	t.mu.Unlock()
 	if save {
 		if err := t.dir.write(fileMembers, raw); err != nil {

@@ -132,8 +132,14 @@ func (e *engine) groupRow(g *pb.Group) api.Group {
 
 // Live implements api.Backend.
 func (n *Node) Live(context.Context) error {
-	if e := n.engine.Load(); e != nil && e.raft.State() == raft.Shutdown {
+	e := n.engine.Load()
+	switch {
+	case e == nil:
+		return nil
+	case e.raft.State() == raft.Shutdown:
 		return api.Errorf(api.CodeInternal, "raft has stopped on this node: restart holdline serve")
+	case e.stuck.stuck():
+		return api.Errorf(api.CodeInternal, "a leadership transfer hangs and all writes with it: restart holdline serve")
 	}
 	return nil
 }

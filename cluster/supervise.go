@@ -17,6 +17,7 @@ import (
 const (
 	superviseInterval = 100 * time.Millisecond
 	maxVoters         = 7
+	handOverPause     = 5 * time.Second
 	readyContact      = 200 * time.Millisecond // gossip of a node to be promoted may be so old, plus its interval
 )
 
@@ -47,6 +48,7 @@ func (e *engine) superviseMembership(ctx context.Context, l *leadership) {
 // supervisor holds what one term has seen so far.
 type supervisor struct {
 	*engine
+	handed  time.Time // last try to hand leadership over
 	epoch   uint64    // of the lease voters being watched
 	settled time.Time // when majorities had reported it
 }
@@ -60,7 +62,7 @@ func (s *supervisor) step(ctx context.Context) error {
 	}
 	servers := f.Configuration().Servers
 	steps := []func(context.Context, *fsm.Config, []raft.Server, uint64) (bool, error){
-		s.addMembers, s.recordVoters, s.promote, s.changeLeaseVoters, s.removeLeaving, s.dropStrangers, s.giveHomes,
+		s.handOver, s.addMembers, s.recordVoters, s.promote, s.changeLeaseVoters, s.removeLeaving, s.dropStrangers, s.giveHomes,
 	}
 	for _, step := range steps {
 		if done, err := step(ctx, cfg, servers, f.Index()); done || err != nil {
@@ -68,6 +70,25 @@ func (s *supervisor) step(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// handOver gives leadership away when this node is drained: its restart will then hold up no commit.
+func (s *supervisor) handOver(ctx context.Context, cfg *fsm.Config, servers []raft.Server, _ uint64) (bool, error) {
+	n := cfg.NodeByUUID(s.UUID)
+	if n == nil || !n.Draining || time.Since(s.handed) < handOverPause {
+		return false, nil
+	}
+	for _, srv := range servers {
+		m := cfg.NodeByUUID(string(srv.ID))
+		if m == nil || srv.Suffrage != raft.Voter || m.Draining || m.Uuid == s.UUID {
+			continue
+		}
+		if alive, _ := s.alive(m.Number); alive && s.caughtUp(m.Number) {
+			s.handed = time.Now()
+			return true, wrap(s.transferLeadership(ctx), "hand leadership over: this node is drained")
+		}
+	}
+	return false, nil
 }
 
 // addMembers makes every node of the table known to raft, without a vote.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ const (
 	guardStartTimeout = 10 * time.Second
 	beatInterval      = 50 * time.Millisecond
 	takeoverRetry     = 200 * time.Millisecond
+	flushLimit        = 500 * time.Millisecond
 )
 
 // Lease implements sipcore.Owners and link.Owners.
@@ -214,6 +216,9 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 		return
 	}
 	if config, ok := e.guardConfig(cfg); ok && !sameConfig(&config, &e.vips.last) {
+		if e.standsDown(cfg) && len(e.heldGroups()) > 0 {
+			e.flush(e.ctx) // the guard gives the groups away as soon as it hears that this node is no candidate
+		}
 		e.vips.last = config
 		switch err := client.Configure(config); {
 		case err == nil: // in force on this node
@@ -226,6 +231,21 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 		e.logger.Error("SIP sockets", "err", err)
 	}
 	e.moveHome(cfg)
+}
+
+// standsDown says whether this node is drained or leaving.
+func (e *engine) standsDown(cfg *fsm.Config) bool {
+	n := cfg.NodeByUUID(e.UUID)
+	return n != nil && n.Draining || slices.Contains(leavingNodes(cfg), e.UUID)
+}
+
+// flush waits a moment for what is on its way to be committed: the next owner of a group starts from that.
+func (e *engine) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushLimit)
+	defer cancel()
+	if err := e.submitter.Flush(ctx); err != nil {
+		e.logger.Info("giving VIP groups away with writes under way", "waiting", e.submitter.Waiting(), "err", err)
+	}
 }
 
 // coreGroups is what the SIP core serves.
@@ -261,11 +281,7 @@ func (e *engine) moveHome(cfg *fsm.Config) {
 
 // release gives a group away after what is on its way has been committed.
 func (e *engine) release(ctx context.Context, group, to uint32) {
-	flush, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-	defer cancel()
-	if err := e.submitter.Flush(flush); err != nil {
-		e.logger.Info("releasing with writes under way", "group", group, "err", err)
-	}
+	e.flush(ctx)
 	if err := e.vips.client.Load().Release(group, to); err != nil {
 		e.logger.Warn("VIP group not released", "group", group, "to", e.name(to), "err", err)
 	}
