@@ -94,10 +94,7 @@ func (c *Core) setGroups(cfg Config) {
 			g = old[i]
 		}
 		g.present, g.floor = true, max(g.floor, want.Floor)
-		g.order = g.order[:0]
-		for _, n := range want.Order {
-			g.order = append(g.order, n)
-		}
+		g.order = append(g.order[:0], want.Order...)
 		if len(want.Order) == 0 {
 			for _, n := range cfg.Nodes {
 				g.order = append(g.order, n.Number)

@@ -44,6 +44,7 @@ type ask struct {
 type word struct {
 	ballot, seq uint64
 	owned       bool
+	said        uint64 // number of the packet that said so
 }
 
 func (c *Core) peerIndex(node uint32) int {
@@ -147,7 +148,7 @@ func (c *Core) learn(pi int, p *Packet) {
 		if r.Owned && r.Seq != 0 && (r.Ballot > w.ballot || r.Ballot == w.ballot && r.Seq > w.seq) {
 			c.ownerHeard(gi, BallotNode(r.Ballot), r.Ballot)
 		}
-		*w = word{r.Ballot, r.Seq, r.Owned}
+		*w = word{r.Ballot, r.Seq, r.Owned, p.Seq}
 		c.groups[gi].see(r.Ballot)
 	}
 }

@@ -57,6 +57,9 @@ func (c *Core) takeGrants(pi int) {
 			continue
 		}
 		w := &pr.words[gi]
+		if w.said != pr.seq {
+			continue // not in this packet
+		}
 		mine := w.ballot == g.ballot || c.broken.Has(broken.AnyBallot) && BallotNode(w.ballot) == c.self
 		switch {
 		case mine && w.seq != 0:
