@@ -135,9 +135,6 @@ func (c *Core) shardOf(callID []byte) *shard {
 	return c.shards[maphash.Bytes(c.seed, callID)%uint64(len(c.shards))]
 }
 
-// Stats returns the proxy's counters.
-func (c *Core) Stats() *proxy.Stats { return &c.stats }
-
 // Close stops the core: sockets, timers and goroutines. Nothing is sent any more.
 func (c *Core) Close() error {
 	c.mu.Lock()

@@ -112,7 +112,6 @@ type Shard struct {
 	tmp2     wire.Msg
 	out      []byte
 	key      []byte
-	branch   []byte
 	bindings []fsm.Binding
 	targets  []*pb.Target
 	ackCell  txn.Cell // an ACK is relayed without state, by the code that makes legs

@@ -4,17 +4,36 @@ import "sync/atomic"
 
 // Stats counts what the proxy does, over all shards. Safe for concurrent use.
 type Stats struct {
-	Requests, Responses   atomic.Uint64 // handled with or without state
-	Retransmissions       atomic.Uint64 // absorbed
-	Calls                 atomic.Uint64 // INVITEs that made a call
-	Unreplicated          atomic.Uint64 // commits gone without: no leader
-	Stale                 atomic.Uint64 // transactions dropped: a newer owner has taken over
-	StatelessResponses    atomic.Uint64 // relayed by their branch alone
-	StrayResponses        atomic.Uint64 // dropped: branch unknown or forged
-	StrayAcks             atomic.Uint64
-	Refused               atomic.Uint64 // requests answered by ourselves with 3xx to 6xx
-	Overload              atomic.Uint64 // 503: no room for another transaction
-	DroppedTransactions   atomic.Uint64 // with a group that was lost
-	DroppedNegative       atomic.Uint64 // negative answers withheld shortly after a takeover
-	Unroutable, BadFrames atomic.Uint64
+	Requests            atomic.Uint64
+	Responses           atomic.Uint64
+	Retransmissions     atomic.Uint64
+	Calls               atomic.Uint64
+	Refused             atomic.Uint64
+	Overload            atomic.Uint64
+	Unreplicated        atomic.Uint64
+	Stale               atomic.Uint64
+	DroppedTransactions atomic.Uint64
+	DroppedNegative     atomic.Uint64
+	StatelessResponses  atomic.Uint64
+	StrayResponses      atomic.Uint64
+	StrayAcks           atomic.Uint64
+	Unroutable          atomic.Uint64
+}
+
+// Each calls fn for each counter with a name and an explanation fit for metrics.
+func (s *Stats) Each(fn func(name, help string, value uint64)) {
+	fn("requests", "SIP requests handled", s.Requests.Load())
+	fn("responses", "SIP responses handled", s.Responses.Load())
+	fn("retransmissions", "messages absorbed as retransmissions", s.Retransmissions.Load())
+	fn("calls", "INVITEs that began a call", s.Calls.Load())
+	fn("refused", "requests answered with 3xx to 6xx by this node itself", s.Refused.Load())
+	fn("overload", "requests refused with 503 for lack of room for transactions", s.Overload.Load())
+	fn("unreplicated", "steps of calls that went on without a commit: no raft leader", s.Unreplicated.Load())
+	fn("stale_transactions", "transactions dropped because another node owns their VIP group", s.Stale.Load())
+	fn("lost_transactions", "transactions dropped with a VIP group that this node lost", s.DroppedTransactions.Load())
+	fn("withheld_answers", "negative answers withheld shortly after a takeover", s.DroppedNegative.Load())
+	fn("stateless_responses", "responses of another owner's transactions, relayed by their branch", s.StatelessResponses.Load())
+	fn("stray_responses", "responses dropped: their branch is unknown or forged", s.StrayResponses.Load())
+	fn("stray_acks", "ACKs dropped: they belong to nothing", s.StrayAcks.Load())
+	fn("unroutable", "ACKs dropped: their next hop cannot be read", s.Unroutable.Load())
 }

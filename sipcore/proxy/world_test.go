@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -250,8 +249,6 @@ func (p phone) request(method, uri, callID string, cseq int, branch, toTag strin
 	}
 	return h + "Content-Length: 0\r\n\r\n"
 }
-
-var toLine = regexp.MustCompile(`(?m)^To: (.*)\r$`)
 
 // answer writes p's response to a request that it got.
 func (p phone) answer(req string, status int, headers ...string) string {

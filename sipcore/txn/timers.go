@@ -41,7 +41,6 @@ type timerList struct {
 // ringing times in whole seconds.
 type timers struct {
 	lists []*timerList
-	next  int64 // no timer fires before this
 }
 
 func (ts *timers) list(d int64) *timerList {

@@ -1,0 +1,26 @@
+package sipcore
+
+// Counters calls fn for each counter of the core with a name and an explanation fit for metrics.
+func (c *Core) Counters(fn func(name, help string, value uint64)) {
+	c.stats.Each(fn)
+	fn("not_owned", "datagrams dropped: they came in on a VIP whose lease this node does not hold", c.drops.notOwned.Load())
+	fn("before_lease", "datagrams dropped: they came in before this node's lease began", c.drops.stale.Load())
+	fn("unreadable", "datagrams dropped: not SIP, or SIP that cannot be answered", c.drops.garbage.Load())
+	fn("bad_frames", "frames of other nodes dropped: they could not be read", c.drops.frames.Load())
+	t := c.udp.Stats()
+	fn("udp_received", "datagrams received", t.Received)
+	fn("udp_kernel_drops", "datagrams lost in full receive buffers", t.KernelDrops)
+	fn("udp_sent", "datagrams sent", t.Sent)
+	fn("udp_send_drops", "datagrams not sent: full buffer, fence, no socket or another error", t.SendFull+t.SendFenced+t.SendErrors+t.SendNoSocket)
+}
+
+// Transactions is the number of transactions under way or kept for retransmissions.
+func (c *Core) Transactions() int {
+	n := 0
+	for _, s := range c.shards {
+		s.mu.Lock()
+		n += s.proxy.Len()
+		s.mu.Unlock()
+	}
+	return n
+}
