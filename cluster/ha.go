@@ -60,7 +60,6 @@ type haView struct {
 	draining                []string
 	ownerless               []string
 	leader                  uint32
-	leaseSame               bool
 	alarms                  []string
 }
 
@@ -109,9 +108,7 @@ func (e *engine) view(cfg *fsm.Config) haView {
 				v.ownerless = append(v.ownerless, g.Name)
 			}
 		}
-		e.vips.mu.Lock()
-		v.alarms = slices.Clone(e.vips.alarms)
-		e.vips.mu.Unlock()
+		v.alarms = e.vips.recentAlarms()
 	}
 	return v
 }
@@ -151,6 +148,7 @@ func (v *haView) problems() []api.Problem {
 	add(v.ownerless, "nobody serves VIP group %s", "see that the guard runs on every node: holdline doctor")
 	add(v.dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
+	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")
 	add(v.draining, "node %s is drained and takes no VIP", "end it when its work is done: holdline undrain --node NODE")
 	return out

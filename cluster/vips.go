@@ -26,7 +26,7 @@ type vips struct {
 	held      map[uint32]heldGroup
 	epochs    map[uint32]uint64 // config epoch in force, by node
 	connected bool
-	alarms    []string
+	alarms    []alarm
 	last      vip.Config
 	homes     map[uint32]string // home node of each group, as last seen
 }
@@ -36,7 +36,28 @@ type heldGroup struct {
 	since  time.Time
 }
 
+// alarm is something the guard has told an operator through us.
+type alarm struct {
+	text string
+	at   time.Time
+}
+
+// recentAlarms returns what the guard has reported within the last minute, each text once.
+func (v *vips) recentAlarms() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []string
+	for _, a := range v.alarms {
+		if time.Since(a.at) < alarmShown && !slices.Contains(out, a.text) {
+			out = append(out, a.text)
+		}
+	}
+	return out
+}
+
 const (
+	alarmsKept        = 16
+	alarmShown        = time.Minute
 	guardStartTimeout = 10 * time.Second
 	beatInterval      = 50 * time.Millisecond
 	takeoverRetry     = 200 * time.Millisecond
@@ -171,8 +192,8 @@ func (e *engine) guardEvent(ev vip.Event) {
 	case vip.Alarm:
 		e.logger.Warn("guard alarm", "alarm", ev.Text)
 		v.mu.Lock()
-		v.alarms = append(v.alarms, ev.Text)
-		v.alarms = v.alarms[max(0, len(v.alarms)-16):]
+		v.alarms = append(v.alarms, alarm{ev.Text, time.Now()})
+		v.alarms = v.alarms[max(0, len(v.alarms)-alarmsKept):]
 		v.mu.Unlock()
 	case vip.Connected, vip.Disconnected:
 		_, on := ev.(vip.Connected)
