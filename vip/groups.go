@@ -2,6 +2,7 @@ package vip
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"time"
 
@@ -28,9 +29,9 @@ type group struct {
 	ownerBallot uint64
 	other       uint32 // the last owner that was another node
 
+	missing    int   // addresses asked for and not up yet
 	announced  int   // announcements made, index into announceAfter
 	announceAt int64 // when the next one is due
-	refreshAt  int64 // when the addresses must be renewed
 	defendedAt int64
 
 	fit       bool   // carrier everywhere
@@ -100,25 +101,45 @@ func (g *guard) acquired(a *lease.Action) {
 	gr.held, gr.ballot, gr.until = true, a.Ballot, a.Until
 	gr.owner, gr.ownerBallot = g.cfg.Self, a.Ballot
 	g.openFence(gr)
-	for _, v := range gr.vips {
-		if err := g.net.addAddress(v.iface, v.addr); err != nil {
-			g.alarm(err.Error())
-		}
-	}
 	now := g.clock.now()
 	gr.heldSince, gr.sinceMono = now, g.clock.monotonic(now, now)
-	gr.refreshAt = now + refreshEvery
-	gr.announced = 0
-	g.announce(gr, now)
+	// Announced when the addresses are up.
+	gr.missing, gr.announced, gr.announceAt = len(gr.vips), 0, math.MaxInt64
 	gr.lastMove = 0
-	if gr.other != 0 {
-		if heard := g.heard(gr.other); heard != 0 {
-			gr.lastMove = time.Duration(g.clock.now() - heard)
-		}
+	for _, v := range gr.vips {
+		g.addresses.put(v.addr, v.iface)
 	}
 	g.publish(gr)
 	g.tell(Acquired{Group: gr.number, Ballot: gr.ballot})
-	g.log.Info("group acquired", "group", gr.number, "vip", gr.label(), "epoch", gr.ballot, "move", gr.lastMove)
+	g.log.Info("group acquired", "group", gr.number, "vip", gr.label(), "epoch", gr.ballot)
+}
+
+// addressUp goes on with an acquisition: an address is up, or could not be put up.
+func (g *guard) addressUp(a netip.Addr, err error) {
+	if err != nil {
+		g.alarm(err.Error())
+	}
+	gr := g.groupOf(a)
+	if gr == nil || !gr.held {
+		return
+	}
+	if gr.missing > 0 {
+		gr.missing--
+	}
+	if gr.missing > 0 {
+		return
+	}
+	g.announceFrom(gr, g.clock.now())
+	if heard := g.heard(gr.other); heard != 0 && gr.lastMove == 0 {
+		gr.lastMove = time.Duration(g.clock.now() - heard)
+		g.log.Info("group serves", "group", gr.number, "vip", gr.label(), "move", gr.lastMove)
+	}
+}
+
+// announceFrom begins to announce anew.
+func (g *guard) announceFrom(gr *group, now int64) {
+	gr.announced, gr.announceAt = 0, now
+	g.announce(gr, now)
 }
 
 func (g *guard) renewed(a *lease.Action) {
@@ -150,9 +171,7 @@ func (g *guard) drop(gr *group, reason string) {
 	gr.held, gr.lastLost = false, reason
 	g.closeFence(gr)
 	for _, v := range gr.vips {
-		if err := g.net.delAddress(v.iface, v.addr); err != nil {
-			g.alarm(err.Error())
-		}
+		g.addresses.put(v.addr, 0)
 	}
 	if gr.owner == g.cfg.Self {
 		gr.owner = 0
@@ -247,22 +266,11 @@ func (g *guard) fenceGone() {
 	}
 }
 
-// keepAddresses renews addresses and announcements that are due.
-func (g *guard) keepAddresses() {
+// keepAnnouncing makes the announcements that are due.
+func (g *guard) keepAnnouncing() {
 	now := g.clock.now()
 	for _, gr := range g.groups {
-		if !gr.held {
-			continue
-		}
-		if now >= gr.refreshAt {
-			gr.refreshAt = now + refreshEvery
-			for _, v := range gr.vips {
-				if err := g.net.addAddress(v.iface, v.addr); err != nil {
-					g.alarm(err.Error())
-				}
-			}
-		}
-		if now >= gr.announceAt {
+		if gr.held && now >= gr.announceAt {
 			g.announce(gr, now)
 		}
 	}

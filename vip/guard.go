@@ -62,6 +62,8 @@ func (g *guard) serve(ctx context.Context, listener *net.UnixListener) error {
 	beside, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(server.run)
+	wg.Go(func() { g.addresses.run(beside) })
+	wg.Go(func() { g.scans.run(beside) })
 	wg.Go(func() { g.housekeep(beside) })
 	wg.Go(func() { watchdog(beside, g) })
 	wg.Go(func() {

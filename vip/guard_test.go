@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // watched is a cluster with traffic on its VIP.
@@ -225,6 +227,10 @@ func TestNoMoveUnderLoad(t *testing.T) {
 	for range 3 * runtime.NumCPU() {
 		busy := exec.Command("sh", "-c", "while :; do :; done")
 		if err := busy.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ordinary := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+		if err := unix.SchedSetAttr(busy.Process.Pid, &ordinary, 0); err != nil {
 			t.Fatal(err)
 		}
 		defer func() {

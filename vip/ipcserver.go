@@ -227,11 +227,13 @@ func (s *ipcServer) handle(c *ipcConn, r request) {
 			return
 		}
 		g.post(func() {
-			if err := g.configure(c, r.Config); err != nil {
-				fail(err)
-				return
-			}
-			c.send(message{ID: r.ID})
+			g.configure(c, r.Config, func(err error) {
+				if err != nil {
+					fail(err)
+					return
+				}
+				c.send(message{ID: r.ID})
+			})
 		})
 	case opRelease:
 		g.post(func() {

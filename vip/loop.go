@@ -32,6 +32,9 @@ type guard struct {
 	fenceErr  error
 	fenced    atomic.Bool         // the fence is in place; read by housekeeping
 	sysctls   map[string][]string // failures, by interface
+	addresses *addresser
+	scans     *scanner
+	scanned   []func() // wait for the next complete scan
 	hb        *heartbeatSock
 	sendErr   error // of the last heartbeat that could not be sent
 	sealer    *lease.Sealer
@@ -65,7 +68,7 @@ type guard struct {
 // Times of the guard.
 const (
 	beatTimeout  = int64(500 * time.Millisecond) // the core's progress
-	refreshEvery = int64(300 * time.Millisecond) // of addresses that live a second
+	refreshEvery = 300 * time.Millisecond        // of addresses that live a second
 	stopWait     = int64(200 * time.Millisecond) // for others to take the groups over at the end
 	idleTurn     = int64(100 * time.Millisecond) // longest sleep
 	packetsATurn = 128                           // heartbeats read before the rest gets its turn
@@ -82,13 +85,20 @@ func newGuard(o Options, state guardState) (*guard, error) {
 		}
 		return err == nil
 	}
-	g.realTime = fail(goRealTime())
+	g.realTime = fail(goRealTime(realTimePriority))
 	g.locked = fail(lockMemory())
 	var err error
 	if g.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if g.net, err = openNetwork(); err == nil {
+	g.scans = newScanner(func(r scanResult) { g.post(func() { g.found(r) }) })
+	g.addresses, err = newAddresser(g.turns.Load,
+		func(a netip.Addr, err error) { g.post(func() { g.addressUp(a, err) }) },
+		func(err error) { g.post(func() { g.alarm(err.Error()) }) })
+	if err == nil {
+		g.net, err = openNetwork()
+	}
+	if err == nil {
 		g.shm, err = createShared(o.RunDir)
 	}
 	if err != nil {
@@ -139,7 +149,7 @@ func (g *guard) loop() error {
 			return err
 		}
 		start := g.clock.now()
-		if late := time.Duration(start - due); late > g.worstLate && g.turns.Load() > 0 {
+		if late := time.Duration(start - max(due, now)); late > g.worstLate && g.turns.Load() > 0 {
 			g.worstLate = late
 		}
 		g.turn()
@@ -211,7 +221,7 @@ func (g *guard) turn() {
 	g.watchCore()
 	if g.core != nil {
 		g.tick()
-		g.keepAddresses()
+		g.keepAnnouncing()
 	}
 	g.finishShutdown()
 }
@@ -233,7 +243,7 @@ func (g *guard) nextDue(now int64) int64 {
 	}
 	for _, gr := range g.groups {
 		if gr.held {
-			due = min(due, gr.refreshAt, gr.announceAt)
+			due = min(due, gr.announceAt)
 		}
 	}
 	if g.stopAt != 0 {
@@ -278,28 +288,17 @@ func (g *guard) networkChanged(c change) {
 		return
 	}
 	if c.rescan {
-		if err := g.rescan(); err != nil {
-			g.alarm(err.Error())
-		}
+		g.rescan()
 	}
-	if c.rescan || c.link {
+	if c.link {
 		g.applyCarrier()
-	}
-	for _, gr := range g.groups {
-		if !gr.held {
-			continue
-		}
 		now := g.clock.now()
-		for _, v := range gr.vips {
-			for _, gone := range c.gone {
-				if v.addr == gone { // somebody took it off, or the guard was away for a second
-					gr.refreshAt = now
-				}
-			}
+		for _, gr := range g.groups {
+			gr.announced, gr.announceAt = 0, now // if held: a bond may send from another port now
 		}
-		if c.link {
-			gr.announced, gr.announceAt = 0, now // a bond may send from another port now
-		}
+	}
+	for _, a := range c.gone {
+		g.addresses.lost(a) // by hand, or because the guard was away for a second
 	}
 }
 

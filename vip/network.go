@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -32,40 +31,33 @@ type hostAddr struct {
 
 // network is what the kernel says of interfaces and addresses. Used by the loop only.
 type network struct {
-	nl     *netlink.Handle
 	events int // multicast socket for link and address changes
 	buf    []byte
 	ifaces map[int]*iface // those that carry VIPs, by index
+	links  uint64         // link events seen, of any interface
 }
 
 func openNetwork() (*network, error) {
-	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open route socket: %w", err)
-	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err == nil {
-		err = errors.Join(
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20),
-			unix.Bind(fd, &unix.SockaddrNetlink{
-				Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR,
-			}))
-		if err != nil {
-			unix.Close(fd)
-		}
-	}
 	if err != nil {
-		nl.Close()
 		return nil, fmt.Errorf("watch interfaces: %w", err)
 	}
-	return &network{nl: nl, events: fd, buf: make([]byte, 64<<10), ifaces: map[int]*iface{}}, nil
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20),
+		unix.Bind(fd, &unix.SockaddrNetlink{
+			Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR,
+		}))
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("watch interfaces: %w", err)
+	}
+	return &network{events: fd, buf: make([]byte, 64<<10), ifaces: map[int]*iface{}}, nil
 }
 
 func (n *network) close() {
 	for _, i := range n.ifaces {
 		i.close()
 	}
-	n.nl.Close()
 	unix.Close(n.events)
 }
 
@@ -137,48 +129,35 @@ func ifaceOf(vip netip.Prefix, addrs []hostAddr) int {
 	return best
 }
 
-// use makes the interfaces with these indexes, and no others, the ones that carry VIPs. v6 tells which need neighbour discovery.
-func (n *network) use(indexes []int, v6 map[int]bool) error {
-	var links []netlink.Link
-	err := retryDump(func() (err error) {
-		links, err = n.nl.LinkList()
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
-	}
+// adopt makes the interfaces found, and no others, the ones that carry VIPs. stale tells that link events have come since: what
+// they said of an interface holds. v6 tells which interfaces need neighbour discovery.
+func (n *network) adopt(found map[int]iface, stale bool, v6 map[int]bool) error {
 	var errs []error
-	seen := map[int]bool{}
-	for _, l := range links {
-		a := l.Attrs()
-		if !slices.Contains(indexes, a.Index) {
-			continue
-		}
-		seen[a.Index] = true
-		i := n.ifaces[a.Index]
+	for index, f := range found {
+		i := n.ifaces[index]
 		if i == nil {
-			i = &iface{index: a.Index}
-			n.ifaces[a.Index] = i
+			i = &iface{index: index, up: f.up, mac: f.mac}
+			n.ifaces[index] = i
+		} else if !stale {
+			i.up, i.mac = f.up, f.mac
 		}
-		i.name = a.Name
-		i.mac, i.ether = toMAC(a.HardwareAddr)
-		i.up = carrier(a.RawFlags)
-		if !i.ether || a.RawFlags&unix.IFF_LOOPBACK != 0 {
-			i.ether = false
+		i.name, i.ether = f.name, f.ether
+		if !i.ether {
 			continue
 		}
+		var err error
 		if i.arp == nil {
-			i.arp, err = openPacket(i.index, true)
+			i.arp, err = openPacket(index, true)
 			errs = append(errs, err)
 		}
-		if i.nd == nil && v6[i.index] {
-			i.nd, err = openPacket(i.index, false)
+		if i.nd == nil && v6[index] {
+			i.nd, err = openPacket(index, false)
 			errs = append(errs, err)
 		}
 	}
 	for index, i := range n.ifaces {
-		if !seen[index] {
-			i.close()
+		if _, used := found[index]; !used {
+			go i.close() // waits for the kernel's grace period
 			delete(n.ifaces, index)
 		}
 	}
@@ -227,6 +206,7 @@ func (n *network) event(c *change, typ uint16, b []byte) {
 		if len(b) < unix.SizeofIfInfomsg {
 			return
 		}
+		n.links++
 		i := n.ifaces[int(int32(binary.NativeEndian.Uint32(b[4:])))]
 		if i == nil || b[0] == unix.AF_BRIDGE { // a bridge port's own notices have no carrier of their own
 			return
@@ -297,18 +277,18 @@ func hostAddress(index int, addr netip.Addr) *netlink.Addr {
 }
 
 // addAddress puts an address on an interface, or renews its life.
-func (n *network) addAddress(index int, addr netip.Addr) error {
-	if err := n.nl.AddrReplace(nil, hostAddress(index, addr)); err != nil {
+func addAddress(nl *netlink.Handle, index int, addr netip.Addr) error {
+	if err := nl.AddrReplace(nil, hostAddress(index, addr)); err != nil {
 		return fmt.Errorf("add address %s to interface %d: %w", addr, index, err)
 	}
 	return nil
 }
 
 // delAddress takes an address off. One that is gone already is no error.
-func (n *network) delAddress(index int, addr netip.Addr) error {
+func delAddress(nl *netlink.Handle, index int, addr netip.Addr) error {
 	a := hostAddress(index, addr)
 	a.ValidLft = 0
-	err := n.nl.AddrDel(nil, a)
+	err := nl.AddrDel(nil, a)
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove address %s from interface %d: %w", addr, index, err)
 	}

@@ -18,8 +18,8 @@ const realTimePriority = 20
 
 // goRealTime puts every thread of the process under SCHED_RR; threads made later inherit it. All of them, because the
 // loop may have to wait for another one (the garbage collector stops the world), and that one must not be starved.
-func goRealTime() error {
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: realTimePriority}
+func goRealTime(priority uint32) error {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: priority}
 	done := map[int]bool{}
 	for again := true; again; {
 		again = false

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +47,9 @@ func (l *lan) capture(t testing.TB) *capture {
 		if err != nil {
 			return err
 		}
+		if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+			return err
+		}
 		if err = unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err == unix.EPERM { // a user namespace
 			err = unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
 		}
@@ -58,11 +63,12 @@ func (l *lan) capture(t testing.TB) *capture {
 func (c *capture) run() {
 	defer close(c.done)
 	var buf [2048]byte
+	var oob [64]byte
 	for !c.stop.Load() {
 		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, 20); n <= 0 {
 			continue
 		}
-		n, from, err := unix.Recvfrom(c.fd, buf[:], unix.MSG_DONTWAIT)
+		n, oobn, _, from, err := unix.Recvmsg(c.fd, buf[:], oob[:], unix.MSG_DONTWAIT)
 		if err != nil {
 			continue
 		}
@@ -71,9 +77,16 @@ func (c *capture) run() {
 		if !ok || ll.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
+		// The time at which the frame was put on the cable: on a busy machine it may then have waited in one processor's
+		// queue while another's was served.
+		msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+		if err != nil || len(msgs) != 1 {
+			panic(fmt.Sprintf("frame without a time stamp: %v %v", msgs, err))
+		}
+		ts := *(*unix.Timespec)(unsafe.Pointer(&msgs[0].Data[0]))
 		if what := vipSource(buf[:n]); what != "" {
 			c.mu.Lock()
-			c.seen = append(c.seen, sighting{time.Now(), port, what})
+			c.seen = append(c.seen, sighting{time.Unix(ts.Unix()), port, what})
 			c.mu.Unlock()
 		}
 	}
@@ -106,6 +119,7 @@ func (c *capture) end() {
 func (c *capture) ownersOverlap() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	slices.SortStableFunc(c.seen, func(a, b sighting) int { return a.at.Compare(b.at) })
 	gone := map[string]sighting{}
 	now := ""
 	for _, s := range c.seen {
