@@ -70,7 +70,7 @@ type Core struct {
 	mu       sync.Mutex // guards groups, the making of views, and the start of goroutines against Close
 	groups   []Group
 	view     atomic.Pointer[proxy.View]
-	acquired atomic.Pointer[map[uint32]int64] // when groups were acquired, in the core's time; copied on change
+	acquired atomic.Pointer[map[uint32]acquisition] // by group; copied on change
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -88,7 +88,7 @@ func New(opt Options) (*Core, error) {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.resolver = resolve.New(net.DefaultResolver, maxLookups)
-	c.acquired.Store(&map[uint32]int64{})
+	c.acquired.Store(&map[uint32]acquisition{})
 	udp, err := transport.NewUDP(transport.Options{Readers: opt.Readers, Handler: c.handle, Logger: c.log})
 	if err != nil {
 		c.cancel()

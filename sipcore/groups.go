@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"time"
 
 	"holdline/fsm"
 	"holdline/sipcore/proxy"
@@ -64,11 +65,29 @@ func (c *Core) makeView(cfg *fsm.Config) *proxy.View {
 	return v
 }
 
+// acquisition tells how this node came to own a group.
+type acquisition struct {
+	epoch   uint64
+	at      int64 // in the core's time
+	settled bool  // its calls have been taken up
+}
+
+// settleTime is how long messages wait for a group's calls to be taken up. Without a raft leader they cannot be.
+const settleTime = int64(time.Second)
+
 // GroupAcquired tells that this node has become the owner of group under epoch. The caller submits
-// Takeover(group, epoch); the core serves the group at once.
+// Takeover(group, epoch); the core serves the group at once, and takes up its ringing calls when that is applied.
 func (c *Core) GroupAcquired(group uint32, epoch uint64) {
-	c.setAcquired(group, c.now())
+	c.setAcquired(group, func(a acquisition) acquisition {
+		return acquisition{epoch: epoch, at: c.now(), settled: a.settled && a.epoch == epoch}
+	})
 	c.log.Info("serving a VIP group", "group", group, "epoch", epoch)
+}
+
+// settled reports whether the calls of a group need not be waited for.
+func (c *Core) settled(group uint32) bool {
+	a, ok := (*c.acquired.Load())[group]
+	return !ok || a.settled || c.now()-a.at > settleTime
 }
 
 // GroupLost drops all transactions of group without sending anything.
@@ -81,10 +100,10 @@ func (c *Core) GroupLost(group uint32) {
 	c.log.Info("no longer serving a VIP group", "group", group)
 }
 
-func (c *Core) setAcquired(group uint32, at int64) {
+func (c *Core) setAcquired(group uint32, change func(acquisition) acquisition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := maps.Clone(*c.acquired.Load())
-	m[group] = at
+	m[group] = change(m[group])
 	c.acquired.Store(&m)
 }

@@ -126,4 +126,7 @@ func (s *shard) Lease(group uint32) (uint64, bool) {
 }
 
 // AcquiredAt implements proxy.Env.
-func (s *shard) AcquiredAt(group uint32) int64 { return (*s.core.acquired.Load())[group] }
+func (s *shard) AcquiredAt(group uint32) int64 { return (*s.core.acquired.Load())[group].at }
+
+// Settled implements proxy.Env.
+func (s *shard) Settled(group uint32) bool { return s.core.settled(group) }

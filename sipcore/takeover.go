@@ -41,5 +41,8 @@ func (c *Core) rearm(group uint32, epoch uint64) {
 		return c.ctx.Err() == nil
 	})
 	out.Flush()
+	c.setAcquired(group, func(a acquisition) acquisition {
+		return acquisition{epoch: epoch, at: a.at, settled: true}
+	})
 	c.log.Info("took up calls", "group", group, "epoch", epoch, "calls", n)
 }

@@ -180,7 +180,26 @@ func (s *Shard) ack(in *Inbound, key txn.Key) {
 			return
 		}
 	}
+	if s.unanswered(in.Token.Call, in.Home) {
+		return
+	}
 	s.relayAck(in, key)
+}
+
+// unanswered reports whether an ACK came for a call that was answered through another owner, which did not get to
+// commit that. The ACK must not end the callee's retransmissions: the 200 comes again, is committed, and is acknowledged.
+func (s *Shard) unanswered(number uint64, home uint32) bool {
+	if number == 0 {
+		return false
+	}
+	if c := s.resumed[number].Cell(); c != nil {
+		return !callOf(c).answered
+	}
+	if s.env.Settled(home) {
+		return false
+	}
+	row := s.opt.State.Call(number)
+	return row != nil && (row.State == pb.CallState_CALLING || row.State == pb.CallState_EARLY)
 }
 
 // relayAck forwards an ACK without state. Its branch is made like that of any request, so that on a new owner the ACK of

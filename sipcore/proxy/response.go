@@ -125,6 +125,8 @@ func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	}
 	first := !u.answered
 	u.answered, u.noMore = true, true
+	clear(u.targets) // nothing is kept for the rest of the transaction's life that it does not need
+	u.targets = u.targets[:0]
 	if first {
 		for _, x := range c.Legs {
 			if x.Open {
@@ -194,8 +196,15 @@ func (s *Shard) answerCommitted(c *txn.Cell, u *call) {
 
 // statelessResponse relays a response to a request that another node, or this one before it restarted, has
 // forwarded: its branch proves that we did, and the Via below says where it goes (DESIGN §4).
+//
+// Not so where a command must come first. The final to a BYE waits for EndCall: it is left to the BYE's retransmission,
+// which makes a transaction here. While the calls of a group just acquired are being taken up, the same goes for INVITE.
 func (s *Shard) statelessResponse(in *Inbound) {
 	m := in.Msg
+	if m.Method == wire.Bye || m.Method == wire.Invite && !s.env.Settled(in.Home) {
+		s.opt.Stats.StrayResponses.Add(1)
+		return
+	}
 	to := in.Branch.Caller
 	ok := false
 	if !m.Via2.Value.Empty() && m.Status != 100 {

@@ -26,6 +26,8 @@ type Env interface {
 	Known(host []byte) (netip.Addr, bool)
 	// Lease reports whether this node holds the group's lease now, and under which epoch.
 	Lease(group uint32) (epoch uint64, ok bool)
+	// Settled reports that the calls of a group that this node acquired have been taken up from their records.
+	Settled(group uint32) bool
 	// AcquiredAt is when this node acquired the group, in the time given to the shard; 0: long ago.
 	AcquiredAt(group uint32) int64
 }
@@ -104,6 +106,7 @@ type Shard struct {
 	now  int64
 
 	answers map[uint64]txn.Ref // calls whose AnswerCall is not applied yet: their ACKs wait
+	resumed map[uint64]txn.Ref // calls taken up from another owner that are not answered
 	free    []*call
 
 	// Scratch, used within one entry.
@@ -121,7 +124,7 @@ type Shard struct {
 
 // NewShard makes a shard.
 func NewShard(opt Options, env Env) *Shard {
-	return &Shard{opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref)}
+	return &Shard{opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref)}
 }
 
 // Len is the number of transactions.
@@ -169,6 +172,9 @@ func (s *Shard) freeCell(c *txn.Cell) {
 	u := callOf(c)
 	if r, ok := s.answers[u.number]; ok && r.Cell() == c {
 		delete(s.answers, u.number)
+	}
+	if r, ok := s.resumed[u.number]; ok && r.Cell() == c {
+		delete(s.resumed, u.number)
 	}
 	s.tab.Free(c)
 	u.release()

@@ -91,6 +91,9 @@ func targetPB(t *fsm.Target) *pb.Target {
 
 // resume goes on with a call where its record says it stands.
 func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
+	if len(row.Invite) > 0 {
+		s.resumed[row.Number] = c.Ref()
+	}
 	switch row.State {
 	case pb.CallState_CALL_FAILED:
 		u.decided, u.noMore = true, true

@@ -187,3 +187,63 @@ func TestStaleOwner(t *testing.T) {
 		t.Error("the transaction lives on without the lease")
 	}
 }
+
+// TestTakeoverAnswerInFlight: the last owner passed the 200 on but did not get to commit the answer. The caller's ACK
+// must not reach the callee before the new owner has.
+func TestTakeoverAnswerInFlight(t *testing.T) {
+	for name, rearmed := range map[string]bool{"calls taken up": true, "not yet": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestCall(t)
+			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+			inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+			w.hold = true
+			w.in(1, bob.addr, bob.answer(inv, 200))
+			ok := w.want(alice.addr + " 200 X")[0]
+			ack := alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", header(ok, "To")[0], routeSet(ok, true)...)
+			n := w.moved()
+			n.settling = !rearmed
+			if rearmed {
+				n.rearm()
+				n.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)
+			}
+			n.in(1, alice.addr, ack)
+			n.want()
+			if !rearmed {
+				n.in(1, bob.addr, bob.answer(inv, 200)) // too early: its answer could not be recorded
+				n.want()
+				n.settling = false
+				n.rearm()
+				n.take()
+			}
+			n.in(1, bob.addr, bob.answer(inv, 200))
+			n.want(alice.addr + " 200 X")
+			n.in(1, alice.addr, ack)
+			n.want(bob.addr + " ACK sip:bob@" + bob.addr)
+			if c := n.cl.m.Call(1); c.State != pb.CallState_CALL_ANSWERED {
+				t.Errorf("call: %v", c.State)
+			}
+		})
+	}
+}
+
+// TestTakeoverByeInFlight: the 200 to a BYE that the last owner forwarded is not relayed by its branch alone, or the
+// call would never end in the records.
+func TestTakeoverByeInFlight(t *testing.T) {
+	w := newTestCall(t)
+	_, ok := w.call("c1")
+	req := alice.request("BYE", "sip:bob@"+bob.addr, "c1", 2, "bye", header(ok, "To")[0], routeSet(ok, true)...)
+	w.in(1, alice.addr, req)
+	bye := w.want(bob.addr + " BYE sip:bob@" + bob.addr)[0]
+	n := w.moved()
+	n.in(1, bob.addr, bob.answer(bye, 200))
+	n.want()
+	n.in(1, alice.addr, req)
+	if again := n.want(bob.addr + " BYE sip:bob@" + bob.addr)[0]; again != bye {
+		t.Errorf("BYE after the takeover:\n%s\nbefore:\n%s", again, bye)
+	}
+	n.in(1, bob.addr, bob.answer(bye, 200))
+	n.want(alice.addr + " 200 X")
+	if c := n.cl.m.Call(1); c.State != pb.CallState_CALL_ENDED {
+		t.Errorf("call: %v", c.State)
+	}
+}

@@ -106,6 +106,7 @@ type world struct {
 	noLeader bool
 	epochs   map[uint32]uint64
 	acquired int64
+	settling bool
 	stats    Stats
 	known    map[string]netip.Addr
 	lookups  []Lookup
@@ -140,6 +141,7 @@ func (w *world) Send(to transport.Flow, data []byte)        { w.sent = append(w.
 func (w *world) Known(host []byte) (netip.Addr, bool)       { a, ok := w.known[string(host)]; return a, ok }
 func (w *world) Lookup(host string, r Lookup)               { w.lookups = append(w.lookups, r) }
 func (w *world) Lease(group uint32) (epoch uint64, ok bool) { e, ok := w.epochs[group]; return e, ok }
+func (w *world) Settled(uint32) bool                        { return !w.settling }
 func (w *world) AcquiredAt(uint32) int64                    { return w.acquired }
 
 func (w *world) Submit(cmd *pb.Command, c Commit) {
