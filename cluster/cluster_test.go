@@ -459,3 +459,26 @@ func TestUserKeepsNoPassword(t *testing.T) {
 		t.Errorf("twice: %v", err)
 	}
 }
+
+func TestSettings(t *testing.T) {
+	l := newLab(t, 1)
+	l.init()
+	set := func(name, value string) error { return l.nodes[0].SetSetting(t.Context(), name, value) }
+	if err := set("register.max-expires", "600"); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"raft.timing": "slow", "register.max-bindings": "-1", "auth.nonce-life": "soon"} {
+		if api.CodeOf(set(name, value)) != api.CodeInvalid {
+			t.Errorf("%s=%s was taken", name, value)
+		}
+	}
+	if err := set(settingLeaseVoters, "9 9 9"); api.CodeOf(err) != api.CodeNotFound {
+		t.Errorf("an operator set the lease voters: %v", err)
+	}
+	if err := set("raft.timing", "standard"); err != nil {
+		t.Fatal(err)
+	}
+	l.until("raft's timeouts follow", func() bool {
+		return l.nodes[0].engine.Load().raft.ReloadableConfig().ElectionTimeout == timings["standard"].election
+	})
+}

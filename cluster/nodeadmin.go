@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"sort"
-	"strings"
 	"time"
 
 	"holdline/cluster/api"
@@ -240,45 +237,6 @@ func (e *engine) fresh(ctx context.Context) error {
 		return api.Errorf(api.CodeUnavailable, "there is no raft leader, or no majority of the nodes: look at `holdline status`")
 	}
 	return nil
-}
-
-// knownSettings are those an operator may set.
-var knownSettings = []struct {
-	api.Setting
-	values []string
-}{
-	{api.Setting{Name: settingTiming, Default: "fast", Meaning: "raft timeouts: fast (80/120 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause"}, []string{"fast", "standard"}},
-	{api.Setting{Name: settingLeaseProfile, Default: "fast", Meaning: "lease timing of VIPs: fast (72 ms grants) or standard (300 ms), for networks with slow bonds or switches"}, []string{"fast", "standard"}},
-}
-
-// ListSettings implements api.Backend.
-func (n *Node) ListSettings(context.Context) ([]api.Setting, error) {
-	e, err := n.member()
-	if err != nil {
-		return nil, err
-	}
-	cfg := e.machine.Config()
-	var out []api.Setting
-	for _, s := range knownSettings {
-		s.Value = cfg.Setting(s.Name, s.Default)
-		out = append(out, s.Setting)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out, nil
-}
-
-// SetSetting implements api.Backend.
-func (n *Node) SetSetting(ctx context.Context, name, value string) error {
-	for _, s := range knownSettings {
-		if s.Name != name {
-			continue
-		}
-		if value != "" && !slices.Contains(s.values, value) {
-			return api.Errorf(api.CodeInvalid, "setting %s takes %s", name, strings.Join(s.values, " or "))
-		}
-		return n.do(ctx, putSetting(name, value))
-	}
-	return api.Errorf(api.CodeNotFound, "there is no setting %s: see `holdline setting list`", name)
 }
 
 // Backup implements api.Backend.

@@ -2,13 +2,12 @@ package cluster
 
 import (
 	"context"
-	"crypto/md5"
-	"crypto/sha256"
 	"slices"
 	"sort"
 	"strings"
 
 	"holdline/cluster/api"
+	"holdline/domains"
 	"holdline/fsm"
 	"holdline/fsm/pb"
 )
@@ -131,9 +130,7 @@ func (n *Node) putUser(ctx context.Context, r api.UserRequest, create bool) erro
 	if !ok {
 		return api.Errorf(api.CodeInvalid, "%q is not user@domain", r.AoR)
 	}
-	// HA1 of RFC 7616 §3.4.2; MD5 is what most phones know.
-	secret := []byte(user + ":" + realm + ":" + r.Password)
-	weak, strong := md5.Sum(secret), sha256.Sum256(secret)
+	weak, strong := domains.HA1(user, realm, r.Password)
 	row := &pb.User{Aor: aor, Ha1Md5: weak[:], Ha1Sha256: strong[:]}
 	return n.do(ctx, &pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: row, CreateOnly: create}}})
 }

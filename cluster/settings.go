@@ -1,0 +1,87 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"holdline/cluster/api"
+	"holdline/vip"
+)
+
+// knownSetting is one that an operator may set: one of values, or a number from low to high.
+type knownSetting struct {
+	api.Setting
+	values    []string
+	low, high int64
+}
+
+func choice(name, def, meaning string, values ...string) knownSetting {
+	return knownSetting{Setting: api.Setting{Name: name, Default: def, Meaning: meaning}, values: values}
+}
+
+func number(name string, def, low, high int64, meaning string) knownSetting {
+	return knownSetting{Setting: api.Setting{Name: name, Default: strconv.FormatInt(def, 10), Meaning: meaning}, low: low, high: high}
+}
+
+// knownSettings returns all of them by name. Defaults are those of the packages that read them.
+func knownSettings() []knownSetting {
+	return []knownSetting{
+		choice("auth.algorithms", "sha-256,md5", "digest algorithms offered to phones, the first one first; some old phones look at the first alone",
+			"sha-256,md5", "md5,sha-256", "sha-256", "md5"),
+		number("auth.nonce-life", 300, 10, 86400, "seconds for which a digest nonce may be used"),
+		choice(settingLeaseProfile, string(vip.Fast), "lease timing of VIPs: fast (72 ms grants), or standard (300 ms) for networks with slow bonds or switches",
+			string(vip.Fast), string(vip.Standard)),
+		choice(settingTiming, "fast", "raft timeouts: fast (80/120 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause", "fast", "standard"),
+		number("register.default-expires", 3600, 1, 86400*365, "seconds granted to a REGISTER that asks for none"),
+		number("register.max-bindings", 10, 1, 100, "contacts a user may have registered at a time"),
+		number("register.max-expires", 7200, 1, 86400*365, "seconds granted at most"),
+		number("register.min-expires", 60, 0, 86400, "a REGISTER for less is answered 423"),
+	}
+}
+
+// check says what is wrong with a value.
+func (s *knownSetting) check(value string) error {
+	if len(s.values) > 0 {
+		if !slices.Contains(s.values, value) {
+			return api.Errorf(api.CodeInvalid, "setting %s takes %s", s.Name, strings.Join(s.values, " or "))
+		}
+		return nil
+	}
+	if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < s.low || n > s.high {
+		return api.Errorf(api.CodeInvalid, "setting %s takes a number from %d to %d", s.Name, s.low, s.high)
+	}
+	return nil
+}
+
+// ListSettings implements api.Backend.
+func (n *Node) ListSettings(context.Context) ([]api.Setting, error) {
+	e, err := n.member()
+	if err != nil {
+		return nil, err
+	}
+	cfg := e.machine.Config()
+	var out []api.Setting
+	for _, s := range knownSettings() {
+		s.Value = cfg.Setting(s.Name, s.Default)
+		out = append(out, s.Setting)
+	}
+	return out, nil
+}
+
+// SetSetting implements api.Backend. An empty value goes back to the default.
+func (n *Node) SetSetting(ctx context.Context, name, value string) error {
+	for _, s := range knownSettings() {
+		if s.Name != name {
+			continue
+		}
+		if value != "" {
+			if err := s.check(value); err != nil {
+				return err
+			}
+		}
+		return n.do(ctx, putSetting(name, value))
+	}
+	return api.Errorf(api.CodeNotFound, "there is no setting %s: see `holdline setting list`", name)
+}
