@@ -172,6 +172,34 @@ func TestBadRequestsStopHere(t *testing.T) {
 	}
 }
 
+// A name that a path cannot carry does not turn into another operation.
+func TestNamesThatPathsCannotCarry(t *testing.T) {
+	rec := &recorder{}
+	c, _ := serve(t, rec)
+	for _, name := range []string{"", ".", ".."} {
+		if err := c.RemovePool(t.Context(), name); CodeOf(err) != CodeInvalid {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := c.RemoveMember(t.Context(), "carriers", name); CodeOf(err) != CodeInvalid {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if rec.op != "" {
+		t.Errorf("the backend was asked to %s", rec.op)
+	}
+}
+
+func TestProbesAndMetrics(t *testing.T) {
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "holdline_up 1\n") })
+	h := NewProbes(&recorder{err: errors.New("no raft leader")}, metrics)
+	for path, want := range map[string]string{"/livez": "200 ok\n", "/readyz": "503 no raft leader\n", "/metrics": "200 holdline_up 1\n", "/v1/status": "404 404 page not found\n"} {
+		w := rawTo(h, "GET", path, "")
+		if got := fmt.Sprintf("%d %s", w.Code, w.Body); got != want {
+			t.Errorf("%s: want %q, got %q", path, want, got)
+		}
+	}
+}
+
 func TestNoDaemon(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	want := "no holdline daemon answers on " + path + ": start it with `systemctl start holdline` or `holdline serve`"

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -76,6 +77,11 @@ func (c *Client) do(ctx context.Context, x call) error {
 
 // send returns a good answer, whose body the caller closes, or an error.
 func (c *Client) send(ctx context.Context, x call) (*http.Response, error) {
+	for part := range strings.SplitSeq(x.path[1:], "/") {
+		if part == "" || part == "." || part == ".." { // would name another operation
+			return nil, Errorf(CodeInvalid, "%q is not a name: give that of something that exists", part)
+		}
+	}
 	var in io.Reader
 	if x.in != nil {
 		b, err := json.Marshal(x.in)

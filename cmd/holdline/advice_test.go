@@ -16,6 +16,9 @@ var advice = regexp.MustCompile("(?:`|: |\\()holdline ((?:[a-z]+ ?)+(?:--[a-z-]+
 func TestAdviceExists(t *testing.T) {
 	found := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == ".git" {
+			return fs.SkipDir
+		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
