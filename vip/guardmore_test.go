@@ -320,3 +320,30 @@ func start(t *testing.T, ctx context.Context, o StartOptions) *Supervisor {
 	}
 	return s
 }
+
+// systemd hears that the guard is ready, and that its loop turns.
+func TestNotify(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	guard := startProcess(t, newSpace(t), "guard", envRunDir+"="+dir, envDataDir+"="+dir, "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=600000")
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var buf [256]byte
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1", "STOPPING=1"} {
+		if want == "STOPPING=1" {
+			if err := guard.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n, err := conn.Read(buf[:])
+		if got := string(buf[:n]); err != nil || got != want {
+			t.Fatalf("systemd hears %q, %v; want %q", got, err, want)
+		}
+	}
+}
