@@ -29,3 +29,29 @@ func FuzzParseFrame(f *testing.F) {
 	f.Add(appendFrame(nil, frameInbound, transport.Flow{Group: 1, Remote: netip.MustParseAddrPort("10.0.0.1:5060")}, []byte("x")))
 	f.Fuzz(func(t *testing.T, b []byte) { _, _, _, _ = parseFrame(b) })
 }
+
+// TestStaleDatagram: what came in before the lease began is dropped, what came after is not, whatever the
+// distance of the two clocks.
+func TestStaleDatagram(t *testing.T) {
+	l := newLab(t, 1)
+	c := l.cores[0]
+	raw := transport.MonotonicRaw()
+	since := raw + leaseClockAhead()
+	l.owners.mu.Lock()
+	l.owners.since = since
+	l.owners.mu.Unlock()
+	junk := func(at int64) {
+		c.handle(c.udp.NewSender(), []transport.Packet{{
+			Data: []byte("junk"), At: at, Flow: transport.Flow{Group: 1, Port: l.port, Remote: netip.MustParseAddrPort("127.0.0.1:9")},
+		}})
+	}
+	const second = 1e9
+	junk(raw - second)
+	if c.drops.stale.Load() != 1 || c.drops.garbage.Load() != 0 {
+		t.Error("a datagram from before the lease was handled")
+	}
+	junk(raw + 5e6)
+	if c.drops.stale.Load() != 1 || c.drops.garbage.Load() != 1 {
+		t.Error("a datagram within the lease was dropped")
+	}
+}

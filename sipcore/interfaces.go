@@ -21,7 +21,7 @@ type Log interface {
 // Both methods are called for every message and every timer: they must be lock-free and cheap.
 type Owners interface {
 	// Lease reports whether this node holds the group now, under which epoch, and since when
-	// (CLOCK_MONOTONIC_RAW, nanoseconds).
+	// (CLOCK_MONOTONIC, nanoseconds).
 	Lease(group uint32) (epoch uint64, since int64, ok bool)
 	// Owner is who owns the group as far as this node has heard; node 0: nobody known.
 	Owner(group uint32) (node uint32, epoch uint64)

@@ -40,6 +40,7 @@ type owners struct {
 	mu    sync.Mutex
 	owner map[uint32]uint32
 	epoch map[uint32]uint64
+	since int64
 }
 
 type ownersOf struct {
@@ -50,7 +51,7 @@ type ownersOf struct {
 func (o ownersOf) Lease(group uint32) (uint64, int64, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.epoch[group], 0, o.owner[group] == o.node
+	return o.epoch[group], o.since, o.owner[group] == o.node
 }
 
 func (o ownersOf) Owner(group uint32) (uint32, uint64) {

@@ -1,7 +1,10 @@
 package sipcore
 
 import (
+	"math"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"holdline/sipcore/proxy"
 	"holdline/sipcore/transport"
@@ -28,19 +31,31 @@ type scratch struct {
 func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
 	sc := c.scratch.Get().(*scratch)
 	v, now := c.currentView(), c.now()
+	ahead := leaseClockAhead()
 	for i := range batch {
 		p := &batch[i]
 		_, since, ok := c.opt.Owners.Lease(p.Flow.Group)
 		switch {
 		case !ok:
 			c.drops.notOwned.Add(1)
-		case p.At < since:
+		case p.At+ahead < since:
 			c.drops.stale.Add(1)
 		default:
 			c.datagram(v, now, out, sc, p.Flow, p.Data)
 		}
 	}
 	c.scratch.Put(sc)
+}
+
+// leaseClockAhead is by how much the clock of leases, CLOCK_MONOTONIC, is ahead of that of datagrams, CLOCK_MONOTONIC_RAW: the
+// former is slewed by time synchronization, and hours of that add up to more than a takeover takes. The order of the
+// readings makes it err to the small side: a datagram looks too early rather than too late.
+func leaseClockAhead() int64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
+		return math.MinInt32 // cannot happen on Linux; datagrams would look too early
+	}
+	return ts.Nano() - transport.MonotonicRaw()
 }
 
 // datagram scans a message and takes it to the transaction's owner: a shard here, or another node.
