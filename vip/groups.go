@@ -1,12 +1,9 @@
 package vip
 
 import (
-	"errors"
 	"math"
 	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"holdline/vip/lease"
 )
@@ -47,22 +44,6 @@ type virtual struct {
 	addr   netip.Addr
 	iface  int // index; 0: none
 }
-
-// announceAfter are the times after an acquisition at which the network is told where the addresses live: often at first, as
-// a frame may be lost and some hosts ignore changes within a second of the last, then forever (see announceEvery).
-func announceAfter(n int) (time.Duration, bool) {
-	after := [...]time.Duration{
-		0, 10 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond,
-		1100 * time.Millisecond, 2200 * time.Millisecond, 5 * time.Second,
-	}
-	if n < len(after) {
-		return after[n], true
-	}
-	return 0, false
-}
-
-// announceEvery is well below the 300 s after which switches forget an address.
-const announceEvery = 30 * time.Second
 
 // do carries out what the lease core asks for, in its order.
 func (g *guard) do(actions []lease.Action) {
@@ -213,101 +194,6 @@ func (g *guard) publish(gr *group) {
 		v.ballot, v.since, v.until = gr.ballot, gr.sinceMono, g.clock.monotonic(gr.until, g.clock.now())
 	}
 	gr.slot.write(v)
-}
-
-// fenceSlack is given up at the end of an element's life for the time between reading the clock and the kernel's.
-const fenceSlack = time.Millisecond
-
-// openFence lets the group's addresses through for what is left of the lease. If that took longer than the slack
-// (the guard was held up in between) the element would outlast the lease: it is set again.
-func (g *guard) openFence(gr *group) {
-	if g.fence == nil {
-		return
-	}
-	for range 3 {
-		start := g.clock.now()
-		err := g.fence.w.set(gr.addrs, time.Duration(gr.until-start)-fenceSlack)
-		if err != nil {
-			g.fenceFailed(err)
-			return
-		}
-		if time.Duration(g.clock.now()-start) <= fenceSlack {
-			return
-		}
-	}
-}
-
-func (g *guard) closeFence(gr *group) {
-	if g.fence == nil {
-		return
-	}
-	if err := g.fence.w.del(gr.addrs); err != nil {
-		g.fenceFailed(err)
-	}
-}
-
-// fenceFailed puts the fence back when somebody has flushed it, and lives without when it cannot be had.
-func (g *guard) fenceFailed(err error) {
-	if errors.Is(err, unix.ENOENT) {
-		g.fenceGone()
-		return
-	}
-	g.alarm(err.Error())
-}
-
-func (g *guard) fenceGone() {
-	if g.fence == nil || g.cfg == nil {
-		return
-	}
-	g.alarm("the nftables table \"" + fenceTable + "\" was removed by somebody else (a firewall reload?) and has been put back: " +
-		"reload with rules that leave it alone")
-	if err := g.installFence(); err != nil {
-		g.alarm(err.Error())
-	}
-}
-
-// keepAnnouncing makes the announcements that are due.
-func (g *guard) keepAnnouncing() {
-	now := g.clock.now()
-	for _, gr := range g.groups {
-		if gr.held && now >= gr.announceAt {
-			g.announce(gr, now)
-		}
-	}
-}
-
-// announce tells the network where the addresses live, and sets the time of the next announcement.
-func (g *guard) announce(gr *group, now int64) {
-	if gr.announced == 0 {
-		gr.announceAt = now
-	}
-	this, _ := announceAfter(gr.announced)
-	gr.announced++
-	if next, more := announceAfter(gr.announced); more {
-		gr.announceAt += int64(next - this)
-	} else {
-		gr.announceAt = now + int64(announceEvery)
-	}
-	for _, v := range gr.vips {
-		i := g.net.ifaces[v.iface]
-		if i == nil || !i.ether {
-			continue
-		}
-		var err error
-		switch {
-		case v.addr.Is4() && i.arp != nil:
-			// Both kinds: some hosts heed only requests, others only replies.
-			err = errors.Join(
-				i.arp.send(appendARP(g.frame[:0], arpRequest, i.mac, v.addr, macAddr{}, v.addr)),
-				i.arp.send(appendARP(g.frame[:0], arpReply, i.mac, v.addr, i.mac, v.addr)))
-		case v.addr.Is6() && i.nd != nil:
-			err = i.nd.send(appendNA(g.frame[:0], i.mac, v.addr))
-		}
-		// ENOBUFS: the fence has dropped it, or the queue is full; the next one comes.
-		if err != nil && !errors.Is(err, unix.ENOBUFS) {
-			g.alarm("announce " + v.addr.String() + " on " + i.name + ": " + err.Error())
-		}
-	}
 }
 
 func (g *guard) find(number uint32) *group {
