@@ -137,7 +137,8 @@ func newWorld(t testing.TB, cl *cluster) *world {
 	return w
 }
 
-func (w *world) Send(to transport.Flow, data []byte)        { w.sent = append(w.sent, sent{to, string(data)}) }
+func (w *world) Send(to transport.Flow, data []byte) { w.sent = append(w.sent, sent{to, string(data)}) }
+
 func (w *world) Known(host []byte) (netip.Addr, bool)       { a, ok := w.known[string(host)]; return a, ok }
 func (w *world) Lookup(host string, r Lookup)               { w.lookups = append(w.lookups, r) }
 func (w *world) Lease(group uint32) (epoch uint64, ok bool) { e, ok := w.epochs[group]; return e, ok }
