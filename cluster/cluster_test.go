@@ -25,7 +25,7 @@ var net127 atomic.Uint32
 
 // lab is a cluster in this process: real disks, real TLS, real raft on loopback addresses. Nodes own no VIPs.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	net  uint32
 	dirs []string
 
@@ -33,7 +33,7 @@ type lab struct {
 	nodes []*Node
 }
 
-func newLab(t *testing.T, nodes int) *lab {
+func newLab(t testing.TB, nodes int) *lab {
 	t.Helper()
 	l := &lab{t: t, net: net127.Add(1) + uint32(os.Getpid()%50)*4}
 	for range nodes {
@@ -60,7 +60,7 @@ func (l *lab) open(dir string) *Node {
 	return n
 }
 
-func testLogger(t *testing.T) *slog.Logger {
+func testLogger(t testing.TB) *slog.Logger {
 	if os.Getenv("HOLDLINE_TEST_LOG") != "" { // at once, for a test that hangs
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

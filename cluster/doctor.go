@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"holdline/cluster/api"
-	"holdline/vip"
 )
 
 // doctorPeers reports the node link to every peer.
@@ -54,7 +53,7 @@ func (n *Node) doctorGuard(ctx context.Context) []api.Check {
 		c := api.Check{Name: "heartbeats " + p.Name, Result: api.CheckOK, Detail: fmt.Sprintf("worst gap %v", p.WorstGap.Round(100*time.Microsecond))}
 		if !p.Heard || p.Age > time.Second {
 			c.Result, c.Detail = api.CheckFail, "not heard"
-			c.Advice = fmt.Sprintf("open UDP port %d between the nodes", vip.DefaultPort)
+			c.Advice = fmt.Sprintf("open UDP port %d between the nodes", e.Listen.Port()+guardPortOffset)
 		}
 		out = append(out, c)
 	}

@@ -44,6 +44,7 @@ type engine struct {
 	machine   *fsm.Machine
 	raft      *raft.Raft
 	submitter *submit.Submitter
+	running   atomic.Bool // raft is there
 
 	number atomic.Uint32 // of this node; 0 until the log has given it
 	link   atomic.Pointer[link.Link]
@@ -105,16 +106,19 @@ func (e *engine) startLog(bootstrap bool) error {
 	e.undo = append(e.undo, e.store.Close)
 	e.machine = fsm.New()
 	e.replica = &replica{machine: e.machine}
-	if err := e.startRaft(bootstrap); err != nil {
-		return err
-	}
 	var nonce [8]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("make session nonce: %w", err)
 	}
+	// The submitter hears the state machine from the first entry on, but finds no leader before raft runs.
 	e.submitter = submit.New(submit.Options{Node: e.UUID, Send: e.sendBatch, Logger: e.logger}, binary.BigEndian.Uint64(nonce[:]))
 	e.undo = append(e.undo, func() error { e.submitter.Close(); return nil })
 	e.machine.Watch(e.event)
+	if err := e.startRaft(bootstrap); err != nil {
+		return err
+	}
+	e.running.Store(true)
+	e.submitter.Resend()
 	e.number.Store(e.members.number(e.UUID))
 	return nil
 }

@@ -49,12 +49,16 @@ func (e *engine) healthScore() uint32 {
 }
 
 // diskTrouble hears of a log write that takes too long. A leader with a hung disk would go on sending heartbeats and block every
-// write of the cluster (hashicorp/raft #503): it is silenced, and the others elect.
+// write of the cluster (hashicorp/raft #503): it is silenced until the write has ended, and the others elect. A follower only lags.
 func (e *engine) diskTrouble(on bool) {
-	if on {
-		e.logger.Error("disk does not answer: the raft log write takes too long; this node takes no part in raft until it does", "dir", e.node.dir.path)
-	} else {
+	if !on {
 		e.logger.Warn("disk answers again")
+		e.stream.Gate(false)
+		return
 	}
-	e.stream.Gate(on)
+	leads := e.lead.Load() != nil
+	e.logger.Error("disk does not answer: the raft log write takes too long", "dir", e.node.dir.path, "gives_up_leadership", leads)
+	if leads {
+		e.stream.Gate(true)
+	}
 }

@@ -112,6 +112,9 @@ func (e *engine) sendBatch(batch []byte) bool {
 	if l := e.lead.Load(); l != nil {
 		return l.gatherer.Add(batch)
 	}
+	if !e.running.Load() {
+		return false
+	}
 	leader := e.leader()
 	conn := e.link.Load()
 	return leader != 0 && conn != nil && leader != e.number.Load() && conn.Forward(leader, batch)
