@@ -1,0 +1,148 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDrill is a small drill from end to end. What it asserts holds on a busy machine too: the full one is `make drill`.
+func TestDrill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	dir := t.TempDir()
+	o := Options{Binary: product(t, dir), TempDir: dir, Calls: 20, Phones: 20, CPS: 10, Fault: FaultFreeze, Seed: 2}
+	var said lines
+	rep, err := Drill(within(t, 2*time.Minute), o, &said)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said.text())
+	}
+	var text strings.Builder
+	if err := rep.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(text.String())
+	c := rep.Calls
+	if !rep.Passed() || c.Established != (Count{Total: 20}) || c.Ringing.Total != 10 || c.Cancelled.Total != 5 || c.Setup.Total == 0 ||
+		rep.Registrations.Acknowledged != 20 || rep.MaxSimultaneousOwners != 1 || rep.VIPGapMS <= 0 || rep.RejoinS <= 0 {
+		t.Errorf("%+v, because %v", rep.Outcome, rep.Why)
+	}
+	if rep.Passed() {
+		nothingLeft(t, dir)
+	}
+}
+
+func TestDrillBrokenOffLeavesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := lines{on: func(line string) {
+		if strings.Contains(line, "registering") {
+			cancel() // as Ctrl-C does
+		}
+	}}
+	_, err := Drill(ctx, Options{Binary: product(t, dir), TempDir: dir, Phones: 10}, &said)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("broken off, but %v\n%s", err, said.text())
+	}
+	nothingLeft(t, dir)
+}
+
+func TestDrillSaysWhatIsWrongWithTheBinary(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Drill(within(t, time.Minute), Options{Binary: "/bin/false", TempDir: dir}, &lines{})
+	if err == nil || !strings.Contains(err.Error(), "serve on n1 has ended") || !strings.Contains(err.Error(), "logs are in "+dir) {
+		t.Errorf("got %v; want which process ended and where its log is", err)
+	}
+}
+
+// nothingLeft looks for files and processes of a drill.
+func nothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(dir, "holdline-drill-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	procs, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		if exe, err := os.Readlink(p); err == nil && strings.HasPrefix(exe, dir) {
+			t.Errorf("%s still runs: %s", exe, p)
+		}
+	}
+}
+
+// lines collects what a drill says.
+type lines struct {
+	said []byte
+	on   func(string)
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.said = append(l.said, b...)
+	if l.on != nil {
+		l.on(string(b))
+	}
+	return len(b), nil
+}
+
+func (l *lines) text() string { return string(l.said) }
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// product builds the binary under test.
+func product(t *testing.T, dir string) string {
+	t.Helper()
+	binary := filepath.Join(dir, "holdline")
+	if out, err := exec.Command("go", "build", "-o", binary, "holdline/cmd/holdline").CombinedOutput(); err != nil {
+		t.Fatalf("build the product: %v: %s", err, out)
+	}
+	return binary
+}
+
+// startCluster builds the product and makes three nodes of it in the lab's namespaces.
+func startCluster(t *testing.T) (*cluster, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "holdline-lab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := Options{Binary: product(t, dir)}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := buildCluster(o, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("logs are in %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.form(within(t, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return c, dir
+}
