@@ -179,3 +179,33 @@ func TestCandidatesSpread(t *testing.T) {
 		t.Errorf("a leaving node is a candidate: %v", c)
 	}
 }
+
+// A node that was away for longer than the log reaches back gets a snapshot, and its own writes go on after it.
+func TestCatchUpBySnapshot(t *testing.T) {
+	l := newLab(t, 3).formed()
+	leader := l.leader()
+	away := (leader + 1) % 3
+	l.kill(away)
+	e := l.nodes[leader].engine.Load()
+	rc := e.raft.ReloadableConfig()
+	rc.TrailingLogs = 1
+	if err := e.raft.ReloadConfig(rc); err != nil {
+		t.Fatal(err)
+	}
+	for k := range 30 {
+		l.addDomain(leader, fmt.Sprintf("d%d.example", k))
+	}
+	var backup strings.Builder
+	if err := l.nodes[leader].Backup(t.Context(), &backup); err != nil || backup.Len() == 0 {
+		t.Fatalf("backup of %d bytes: %v", backup.Len(), err)
+	}
+	if first, err := e.store.FirstIndex(); err != nil || first < 10 {
+		t.Fatalf("the log was not cut: it begins at %d, %v", first, err)
+	}
+	l.restart(away)
+	l.until("it has caught up", func() bool { return l.hasDomain(away, "d29.example") })
+	l.addDomain(away, "own.example")
+	l.kill(away)
+	l.restart(away)
+	l.until("its snapshot survives a restart", func() bool { return l.hasDomain(away, "own.example") && l.hasDomain(away, "d0.example") })
+}
