@@ -1,7 +1,7 @@
 package fsm
 
 import (
-	"github.com/tidwall/btree"
+	"github.com/google/btree"
 
 	"holdline/fsm/pb"
 )
@@ -9,11 +9,11 @@ import (
 // callTable holds the calls, the ended ones too for as long as a retransmission may come. All but rows and rotation
 // is derived from them.
 type callTable struct {
-	rows     btree.Map[uint64, *Call]
+	rows     tree[uint64, *Call]
 	rotation map[string]*rotation // per pool
 
 	byKey    map[string]*Call
-	byHome   btree.Map[uint64, struct{}] // home and number in one
+	byHome   tree[uint64, struct{}] // home and number in one
 	due      *btree.BTreeG[callDue]
 	byMember map[memberKey]int // active calls
 	byDomain map[string]int
@@ -34,23 +34,25 @@ func (t *callTable) init() {
 	t.byMember = map[memberKey]int{}
 	t.byDomain = map[string]int{}
 	t.byGroup = map[uint32]int{}
-	t.due = btree.NewBTreeGOptions(func(a, b callDue) bool {
+	t.rows = newTree[uint64, *Call]()
+	t.byHome = newTree[uint64, struct{}]()
+	t.due = btree.NewG(degree, func(a, b callDue) bool {
 		if a.at != b.at {
 			return a.at < b.at
 		}
 		return a.number < b.number
-	}, btree.Options{NoLocks: true})
+	})
 }
 
 func (t *callTable) get(number uint64) *Call {
-	c, _ := t.rows.Get(number)
+	c, _ := t.rows.get(number)
 	return c
 }
 
 func homeKey(home uint32, number uint64) uint64 { return uint64(home)<<48 | number }
 
 func (t *callTable) ofHome(group uint32, fn func(*Call)) {
-	t.byHome.Ascend(homeKey(group, 0), func(k uint64, _ struct{}) bool {
+	t.byHome.from(homeKey(group, 0), func(k uint64, _ struct{}) bool {
 		if k>>48 != uint64(group) {
 			return false
 		}
@@ -63,9 +65,9 @@ func (t *callTable) ofHome(group uint32, fn func(*Call)) {
 
 // put sets a row; old is what it replaces, or nil.
 func (t *callTable) put(old, c *Call) {
-	t.rows.Set(c.Number, c)
+	t.rows.set(c.Number, c)
 	if old == nil {
-		t.byHome.Set(homeKey(c.Home, c.Number), struct{}{})
+		t.byHome.set(homeKey(c.Home, c.Number), struct{}{})
 	} else {
 		t.count(old, -1)
 	}
@@ -74,14 +76,14 @@ func (t *callTable) put(old, c *Call) {
 		if old != nil {
 			t.due.Delete(callDue{old.dueAt(), old.Number})
 		}
-		t.due.Set(callDue{c.dueAt(), c.Number})
+		t.due.ReplaceOrInsert(callDue{c.dueAt(), c.Number})
 	}
 	t.count(c, 1)
 }
 
 func (t *callTable) drop(c *Call) {
-	t.rows.Delete(c.Number)
-	t.byHome.Delete(homeKey(c.Home, c.Number))
+	t.rows.delete(c.Number)
+	t.byHome.delete(homeKey(c.Home, c.Number))
 	delete(t.byKey, c.Key)
 	t.due.Delete(callDue{c.dueAt(), c.Number})
 	t.count(c, -1)

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
-	"github.com/tidwall/btree"
 
 	"holdline/fsm/pb"
 )
@@ -27,10 +26,10 @@ type conf struct {
 
 func (c *conf) init() {
 	c.vips = map[netip.Addr]vipRef{}
-	c.domains = new(btree.Map[string, *pb.Domain])
-	c.aliases = new(btree.Map[string, *pb.Domain])
-	c.users = new(btree.Map[string, *User])
-	c.routes = new(btree.Map[string, *domainRoutes])
+	c.domains = newTree[string, *pb.Domain]()
+	c.aliases = newTree[string, *pb.Domain]()
+	c.users = newTree[string, *User]()
+	c.routes = newTree[string, *domainRoutes]()
 	c.pools = map[string]*Pool{}
 	c.sources = new(bart.Table[[]*pb.Member])
 	c.keys = map[string][]*pb.PutKey{}
@@ -56,8 +55,8 @@ func (s *state) view() *Config {
 		c.dirty = false
 	}
 	v := c.Config
-	v.domains, v.aliases = c.domains.Copy(), c.aliases.Copy()
-	v.users, v.routes = c.users.Copy(), c.routes.Copy()
+	v.domains, v.aliases = c.domains.copy(), c.aliases.copy()
+	v.users, v.routes = c.users.copy(), c.routes.copy()
 	return &v
 }
 

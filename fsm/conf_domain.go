@@ -37,7 +37,7 @@ func (x *exec) putDomain(d *pb.Domain) *pb.Result {
 		if e := nameError("domain alias", a); e != "" {
 			return rejected("%s", e)
 		}
-		if o, taken := c.aliases.Get(a); taken && o.Name != name {
+		if o, taken := c.aliases.get(a); taken && o.Name != name {
 			if o.Name == a {
 				return fail(pb.Code_EXISTS, "%s is a domain of its own", a)
 			}
@@ -48,7 +48,7 @@ func (x *exec) putDomain(d *pb.Domain) *pb.Result {
 		}
 		seen[a] = true
 	}
-	old, existing := c.domains.Get(name)
+	old, existing := c.domains.get(name)
 	if existing {
 		if proto.Equal(old, row) {
 			return again(0)
@@ -61,35 +61,35 @@ func (x *exec) putDomain(d *pb.Domain) *pb.Result {
 }
 
 func (c *conf) setDomain(d *pb.Domain) {
-	c.domains.Set(d.Name, d)
-	c.aliases.Set(d.Name, d)
+	c.domains.set(d.Name, d)
+	c.aliases.set(d.Name, d)
 	for _, a := range d.Aliases {
-		c.aliases.Set(a, d)
+		c.aliases.set(a, d)
 	}
 }
 
 func (c *conf) dropAliases(d *pb.Domain) {
-	c.aliases.Delete(d.Name)
+	c.aliases.delete(d.Name)
 	for _, a := range d.Aliases {
-		c.aliases.Delete(a)
+		c.aliases.delete(a)
 	}
 }
 
 func (x *exec) removeDomain(r *pb.RemoveDomain) *pb.Result {
 	c := &x.st.conf
 	name := CanonicalHost(r.GetName())
-	d, found := c.domains.Get(name)
+	d, found := c.domains.get(name)
 	if !found {
 		return c.noDomain(name)
 	}
 	if n := c.usersOf[name]; n > 0 {
 		return rejected("domain %s has %d users: remove them first", name, n)
 	}
-	if rs, has := c.routes.Get(name); has {
+	if rs, has := c.routes.get(name); has {
 		return rejected("domain %s has %d routes: remove them first", name, len(rs.byPrefix))
 	}
 	c.dropAliases(d)
-	c.domains.Delete(name)
+	c.domains.delete(name)
 	c.changed()
 	return ok()
 }
@@ -120,7 +120,7 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 		return rejected("%q is not user@domain", in.GetAor())
 	}
 	domain := aor[i+1:]
-	if _, found := c.domains.Get(domain); !found {
+	if _, found := c.domains.get(domain); !found {
 		return c.noDomain(domain)
 	}
 	row := &User{AoR: aor, HasMD5: len(in.Ha1Md5) > 0, HasSHA2: len(in.Ha1Sha256) > 0}
@@ -132,7 +132,7 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 	}
 	copy(row.MD5[:], in.Ha1Md5)
 	copy(row.SHA256[:], in.Ha1Sha256)
-	old, existing := c.users.Get(aor)
+	old, existing := c.users.get(aor)
 	switch {
 	case existing && p.CreateOnly:
 		return fail(pb.Code_EXISTS, "user %s exists already", aor)
@@ -145,7 +145,7 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 }
 
 func (c *conf) setUser(u *User) {
-	if _, existing := c.users.Set(u.AoR, u); !existing {
+	if !c.users.set(u.AoR, u) {
 		c.usersOf[domainOf(u.AoR)]++
 	}
 }
@@ -154,7 +154,7 @@ func (c *conf) setUser(u *User) {
 func (x *exec) removeUser(r *pb.RemoveUser) *pb.Result {
 	c := &x.st.conf
 	aor := CanonicalAoR(r.GetAor())
-	if _, existed := c.users.Delete(aor); !existed {
+	if _, existed := c.users.delete(aor); !existed {
 		return notFound("user %s does not exist", aor)
 	}
 	d := domainOf(aor)

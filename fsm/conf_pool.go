@@ -165,7 +165,7 @@ func (x *exec) removeMember(r *pb.RemoveMember) *pb.Result {
 func (x *exec) putRoute(rt *pb.Route) *pb.Result {
 	c := &x.st.conf
 	row := &pb.Route{Domain: CanonicalHost(rt.GetDomain()), Prefix: rt.GetPrefix(), Pool: rt.GetPool(), Strip: rt.GetStrip()}
-	if _, found := c.domains.Get(row.Domain); !found {
+	if _, found := c.domains.get(row.Domain); !found {
 		return c.noDomain(row.Domain)
 	}
 	if c.Pool(row.Pool) == nil {
@@ -178,7 +178,7 @@ func (x *exec) putRoute(rt *pb.Route) *pb.Result {
 		return rejected("strip %d is above 64", row.Strip)
 	}
 	var have map[string]*pb.Route
-	if d, found := c.routes.Get(row.Domain); found {
+	if d, found := c.routes.get(row.Domain); found {
 		have = d.byPrefix
 	}
 	old := have[row.Prefix]
@@ -195,7 +195,7 @@ func (x *exec) putRoute(rt *pb.Route) *pb.Result {
 func (x *exec) removeRoute(r *pb.RemoveRoute) *pb.Result {
 	c := &x.st.conf
 	domain := CanonicalHost(r.GetDomain())
-	d, found := c.routes.Get(domain)
+	d, found := c.routes.get(domain)
 	if !found || d.byPrefix[r.GetPrefix()] == nil {
 		return notFound("domain %s has no route with prefix '%s'", domain, r.GetPrefix())
 	}
@@ -205,13 +205,13 @@ func (x *exec) removeRoute(r *pb.RemoveRoute) *pb.Result {
 
 func (c *conf) setRoutes(domain string, all map[string]*pb.Route) {
 	if len(all) == 0 {
-		c.routes.Delete(domain)
+		c.routes.delete(domain)
 	} else {
 		d := &domainRoutes{byPrefix: all}
 		for p := range all {
 			d.longest = max(d.longest, len(p))
 		}
-		c.routes.Set(domain, d)
+		c.routes.set(domain, d)
 	}
 	c.changed()
 }

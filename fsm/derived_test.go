@@ -3,6 +3,8 @@ package fsm
 import (
 	"maps"
 	"slices"
+
+	"github.com/google/btree"
 )
 
 // checkDerived compares every index and counter with what the rows say.
@@ -11,7 +13,7 @@ func checkDerived(t tester, m *Machine) {
 	st := m.st
 	bindings, empty := 0, 0
 	var due []regDue
-	st.regs.rows.Scan(func(aor string, r *regRow) bool {
+	st.regs.rows.scan(func(aor string, r *regRow) bool {
 		if aor != r.aor {
 			t.Errorf("row %s is kept under %s", r.aor, aor)
 		}
@@ -45,7 +47,7 @@ func checkCalls(t tester, st *state) {
 	t.Helper()
 	var want callTable
 	want.init()
-	st.calls.rows.Scan(func(_ uint64, c *Call) bool {
+	st.calls.rows.scan(func(_ uint64, c *Call) bool {
 		want.put(nil, c)
 		if c.Invite != nil && !anyOpen(c.Legs) {
 			t.Errorf("call %d keeps an INVITE that no leg wants", c.Number)
@@ -56,12 +58,17 @@ func checkCalls(t tester, st *state) {
 	if got.active != want.active || !maps.Equal(got.byMember, want.byMember) || !maps.Equal(got.byDomain, want.byDomain) || !maps.Equal(got.byGroup, want.byGroup) {
 		t.Errorf("counters %d %v %v %v, from the rows %d %v %v %v", got.active, got.byMember, got.byDomain, got.byGroup, want.active, want.byMember, want.byDomain, want.byGroup)
 	}
-	if !maps.Equal(got.byKey, want.byKey) || !slices.Equal(got.byHome.Keys(), want.byHome.Keys()) || !slices.Equal(got.due.Items(), want.due.Items()) {
-		t.Errorf("indexes by key %d, home %d, deadline %d differ from the rows %d", len(got.byKey), got.byHome.Len(), got.due.Len(), got.rows.Len())
+	if !maps.Equal(got.byKey, want.byKey) || !slices.Equal(items(got.byHome.t), items(want.byHome.t)) || !slices.Equal(items(got.due), items(want.due)) {
+		t.Errorf("indexes by key %d, home %d, deadline %d differ from the rows %d", len(got.byKey), got.byHome.len(), got.due.Len(), got.rows.len())
 	}
 	for k, n := range got.byMember {
 		if n < 0 {
 			t.Errorf("member %v carries %d calls", k, n)
 		}
 	}
+}
+
+func items[T any](t *btree.BTreeG[T]) (out []T) {
+	t.Ascend(func(v T) bool { out = append(out, v); return true })
+	return out
 }

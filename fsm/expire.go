@@ -69,7 +69,7 @@ func (x *exec) expireCalls(upTo int64, left int) int {
 
 func (x *exec) expireSessions(upTo int64, left int) {
 	var idle []*session
-	x.st.sessions.Scan(func(_ uint64, s *session) bool {
+	x.st.sessions.scan(func(_ uint64, s *session) bool {
 		if s.last+sessionIdleMs <= upTo && len(idle) < left {
 			idle = append(idle, s)
 		}
@@ -110,7 +110,7 @@ func (s *state) expireDue() (at int64, any bool) {
 	if c, t := s.calls.firstDue(); c != nil {
 		earlier(t)
 	}
-	s.sessions.Scan(func(_ uint64, v *session) bool {
+	s.sessions.scan(func(_ uint64, v *session) bool {
 		earlier(v.last + sessionIdleMs)
 		return true
 	})

@@ -51,9 +51,14 @@ func drawCommand(t *rapid.T) *pb.Command {
 	domain := func() string { return pick("example.com", "example.org", "10.77.0.101") }
 	aor := func() string { return fmt.Sprintf("user%d@%s", n(3), domain()) }
 	pool := func() string { return pick("carriers", "trunks", "none") }
-	home, call, epoch := uint32(1+n(2)), uint64(n(9)), uint64(4+n(3))
+	home, call := rapid.SampledFrom([]uint32{1, 1, 1, 1, 2, 3}).Draw(t, "home"), uint64(n(9))
+	epoch := rapid.SampledFrom([]uint64{4, 6, 7, 7, 7, 7}).Draw(t, "epoch")
 	tag := func() string { return pick("a", "b", "") }
-	switch n(24) {
+	which := n(24)
+	if n(1) == 0 { // half of them about calls and registrations
+		which = 18 + n(6)
+	}
+	switch which {
 	case 0:
 		return cmd(&pb.OpenSession{Node: pick("u1", "u2"), Nonce: uint64(n(2))})
 	case 1, 2:
@@ -67,7 +72,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 6:
 		return cmd(&pb.RemoveGroup{Number: uint32(n(4))})
 	case 7:
-		return cmd(&pb.Takeover{Group: home, Epoch: epoch, Node: pick("u1", "u2")})
+		return cmd(&pb.Takeover{Group: home, Epoch: min(epoch, 6), Node: pick("u1", "u2")})
 	case 8:
 		return rapid.SampledFrom([]*pb.Command{
 			cmd(&pb.PutToken{Hash: []byte("0123456789abcdef"), ExpiresWallMs: 1_700_000_000_000 + 2_000_000}),
@@ -102,7 +107,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 		return c
 	case 20:
 		c := poolCall(fmt.Sprint("key", n(9)), uint32(n(2)))
-		c.GetCreateCall().Home, c.GetCreateCall().Epoch, c.GetCreateCall().Pool = home, epoch, pool()
+		c.GetCreateCall().Home, c.GetCreateCall().Epoch, c.GetCreateCall().Pool = home, epoch, pick("carriers", "carriers", "trunks")
 		return c
 	case 21:
 		c := forked("sip:a", "sip:b")

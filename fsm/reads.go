@@ -23,9 +23,9 @@ func (m *Machine) Registered(aor, callID string, cseq uint32, txn []byte) bool {
 // Registrations calls fn for each AoR with bindings, sorted, from a copy of the table made at the start; fn may take its time.
 func (m *Machine) Registrations(fn func(aor string, bindings []Binding) bool) {
 	m.mu.Lock() // copying marks the tree
-	rows := m.st.regs.rows.Copy()
+	rows := m.st.regs.rows.copy()
 	m.mu.Unlock()
-	rows.Scan(func(aor string, r *regRow) bool {
+	rows.scan(func(aor string, r *regRow) bool {
 		return len(r.bindings) == 0 || fn(aor, r.bindings)
 	})
 }
@@ -57,9 +57,9 @@ func (m *Machine) CallsOf(group uint32, fn func(*Call) bool) {
 // Calls calls fn for each call, ended ones too, by number, from a copy of the table made at the start.
 func (m *Machine) Calls(fn func(*Call) bool) {
 	m.mu.Lock() // copying marks the tree
-	rows := m.st.calls.rows.Copy()
+	rows := m.st.calls.rows.copy()
 	m.mu.Unlock()
-	rows.Scan(func(_ uint64, c *Call) bool { return fn(c) })
+	rows.scan(func(_ uint64, c *Call) bool { return fn(c) })
 }
 
 // MemberCalls is the number of active calls on a pool member.
@@ -81,11 +81,11 @@ func (m *Machine) Counts() Counts {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return Counts{
-		Registrations: m.st.regs.rows.Len() - m.st.regs.empty,
+		Registrations: m.st.regs.rows.len() - m.st.regs.empty,
 		Bindings:      m.st.regs.bindings,
 		Calls:         m.st.calls.active,
-		CallRows:      m.st.calls.rows.Len(),
-		Sessions:      m.st.sessions.Len(),
+		CallRows:      m.st.calls.rows.len(),
+		Sessions:      m.st.sessions.len(),
 	}
 }
 

@@ -22,7 +22,7 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 	if r := x.stale(c.GetGroup(), c.GetEpoch()); r != nil {
 		return r
 	}
-	if _, known := x.st.conf.users.Get(c.Aor); !known {
+	if _, known := x.st.conf.users.get(c.Aor); !known {
 		return notFound("user %s does not exist", c.Aor)
 	}
 	old := x.st.regs.get(c.Aor)

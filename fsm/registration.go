@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 
-	"github.com/tidwall/btree"
+	"github.com/google/btree"
 )
 
 // tombstoneMs is how long an AoR without bindings is remembered, so that a late copy of an earlier REGISTER doesn't bring
@@ -14,7 +14,7 @@ const tombstoneMs = 32_000
 
 // regTable holds one row per AoR.
 type regTable struct {
-	rows     btree.Map[string, *regRow]
+	rows     tree[string, *regRow]
 	due      *btree.BTreeG[regDue] // by when a row has something to expire; derived
 	bindings int                   // derived
 	empty    int                   // rows without bindings; derived
@@ -36,24 +36,25 @@ type regDue struct {
 }
 
 func (t *regTable) init() {
-	t.due = btree.NewBTreeGOptions(func(a, b regDue) bool {
+	t.rows = newTree[string, *regRow]()
+	t.due = btree.NewG(degree, func(a, b regDue) bool {
 		if a.at != b.at {
 			return a.at < b.at
 		}
 		return a.row.aor < b.row.aor
-	}, btree.Options{NoLocks: true})
+	})
 }
 
 func (t *regTable) get(aor string) *regRow {
-	r, _ := t.rows.Get(aor)
+	r, _ := t.rows.get(aor)
 	return r
 }
 
 // put sets a row; old is what it replaces, or nil.
 func (t *regTable) put(old, r *regRow) {
 	t.unindex(old)
-	t.rows.Set(r.aor, r)
-	t.due.Set(regDue{r.due(), r})
+	t.rows.set(r.aor, r)
+	t.due.ReplaceOrInsert(regDue{r.due(), r})
 	t.bindings += len(r.bindings)
 	if len(r.bindings) == 0 {
 		t.empty++
@@ -61,7 +62,7 @@ func (t *regTable) put(old, r *regRow) {
 }
 
 func (t *regTable) drop(aor string) {
-	if r, existed := t.rows.Delete(aor); existed {
+	if r, existed := t.rows.delete(aor); existed {
 		t.unindex(r)
 	}
 }

@@ -95,7 +95,7 @@ func (in *restorer) finish(sr *snapshotReader, count uint64) error {
 		return errDamaged // something follows
 	}
 	var broken bool
-	in.st.sessions.Scan(func(_ uint64, s *session) bool {
+	in.st.sessions.scan(func(_ uint64, s *session) bool {
 		broken = broken || s.next < s.acked || s.next-s.acked != uint64(len(s.results))
 		return !broken
 	})
@@ -198,10 +198,10 @@ func (in *restorer) config(k kind, b []byte) {
 		}
 	case kindRoute:
 		if r := decode[pb.Route](in, b); in.rises(r.Domain + "\x00" + r.Prefix) {
-			d, found := c.routes.Get(r.Domain)
+			d, found := c.routes.get(r.Domain)
 			if !found {
 				d = &domainRoutes{byPrefix: map[string]*pb.Route{}}
-				c.routes.Set(r.Domain, d)
+				c.routes.set(r.Domain, d)
 			}
 			d.byPrefix[r.Prefix] = r
 			d.longest = max(d.longest, len(r.Prefix))
@@ -217,11 +217,11 @@ func (in *restorer) row(k kind, b []byte) {
 		}
 	case kindSession:
 		if s := decode[pb.Session](in, b); in.rises(number(s.Id)) {
-			in.st.sessions.Set(s.Id, &session{id: s.Id, node: s.Node, nonce: s.Nonce, next: s.NextSeq, acked: s.Acked, last: s.LastMs})
+			in.st.sessions.set(s.Id, &session{id: s.Id, node: s.Node, nonce: s.Nonce, next: s.NextSeq, acked: s.Acked, last: s.LastMs})
 		}
 	case kindResults:
 		s := decode[pb.Session](in, b)
-		if to, found := in.st.sessions.Get(s.Id); found {
+		if to, found := in.st.sessions.get(s.Id); found {
 			to.results = append(to.results, s.Results...)
 		} else {
 			in.bad = errDamaged

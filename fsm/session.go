@@ -44,12 +44,12 @@ func (x *exec) openSession(c *pb.OpenSession) *pb.Result {
 		x.st.dropSession(own[0])
 		own = own[1:]
 	}
-	if x.st.sessions.Len() >= maxSessions {
+	if x.st.sessions.len() >= maxSessions {
 		return fail(pb.Code_LIMIT, "open session: %d are open already", maxSessions)
 	}
 	x.st.meta.lastSession++
 	s := &session{id: x.st.meta.lastSession, node: c.Node, nonce: c.Nonce, next: 1, acked: 1, last: x.now}
-	x.st.sessions.Set(s.id, s)
+	x.st.sessions.set(s.id, s)
 	x.events = append(x.events, SessionOpened{s.id, s.node, s.nonce, s.next})
 	return okID(s.id)
 }
@@ -63,7 +63,7 @@ func (x *exec) batch(b *pb.Batch) []*pb.Result {
 		}
 		return out
 	}
-	s, known := x.st.sessions.Get(b.Session)
+	s, known := x.st.sessions.get(b.Session)
 	switch {
 	case !known:
 		return x.refuseBatch(b, fail(pb.Code_NO_SESSION, "session %d is unknown", b.Session))

@@ -53,7 +53,7 @@ func TestSession(t *testing.T) {
 	if got := send(4, 3, "d"); len(got.Results) != 1 {
 		t.Fatalf("%+v", got)
 	}
-	if s, _ := r.st.sessions.Get(id); len(s.results) != 2 || s.next != 5 {
+	if s, _ := r.st.sessions.get(id); len(s.results) != 2 || s.next != 5 {
 		t.Fatalf("kept %d, next %d", len(s.results), s.next)
 	}
 	id = 99

@@ -50,12 +50,8 @@ type Snapshot struct {
 	meta    *pb.Meta
 	turns   map[string]*rotation
 	session []*session
-	regs    interface {
-		Scan(func(string, *regRow) bool)
-	}
-	calls interface {
-		Scan(func(uint64, *Call) bool)
-	}
+	regs    tree[string, *regRow]
+	calls   tree[uint64, *Call]
 }
 
 // Snapshot takes a snapshot. What it costs doesn't depend on the number of users, registrations and calls.
@@ -67,13 +63,13 @@ func (m *Machine) Snapshot() *Snapshot {
 		config: st.view(),
 		tokens: maps.Clone(st.conf.tokens),
 		turns:  make(map[string]*rotation, len(st.calls.rotation)),
-		regs:   st.regs.rows.Copy(),
-		calls:  st.calls.rows.Copy(),
+		regs:   st.regs.rows.copy(),
+		calls:  st.calls.rows.copy(),
 	}
 	for name, r := range st.calls.rotation {
 		s.turns[name] = r.clone()
 	}
-	st.sessions.Scan(func(_ uint64, v *session) bool {
+	st.sessions.scan(func(_ uint64, v *session) bool {
 		s.session = append(s.session, v)
 		return true
 	})
@@ -93,11 +89,11 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	sw.write([]byte(snapshotMagic))
 	s.writeConfig(sw)
 	s.writeSessions(sw)
-	s.regs.Scan(func(_ string, r *regRow) bool {
+	s.regs.scan(func(_ string, r *regRow) bool {
 		sw.record(kindRegistration, r.pb())
 		return sw.err == nil
 	})
-	s.calls.Scan(func(_ uint64, c *Call) bool {
+	s.calls.scan(func(_ uint64, c *Call) bool {
 		sw.record(kindCall, c.pb())
 		return sw.err == nil
 	})

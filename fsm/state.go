@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-
-	"github.com/tidwall/btree"
 )
 
 // state is everything an entry may change. Rows are immutable: a change puts a new row in its place, so that a
@@ -13,7 +11,7 @@ import (
 type state struct {
 	meta     meta
 	conf     conf
-	sessions btree.Map[uint64, *session]
+	sessions tree[uint64, *session]
 	regs     regTable
 	calls    callTable
 }
@@ -27,7 +25,7 @@ type meta struct {
 }
 
 func newState() *state {
-	s := &state{}
+	s := &state{sessions: newTree[uint64, *session]()}
 	s.conf.init()
 	s.regs.init()
 	s.calls.init()
@@ -36,7 +34,7 @@ func newState() *state {
 
 func (s *state) sessionsOf(node string) []*session {
 	var out []*session
-	s.sessions.Scan(func(_ uint64, v *session) bool {
+	s.sessions.scan(func(_ uint64, v *session) bool {
 		if v.node == node {
 			out = append(out, v)
 		}
@@ -45,8 +43,8 @@ func (s *state) sessionsOf(node string) []*session {
 	return out
 }
 
-func (s *state) setSession(v *session)  { s.sessions.Set(v.id, v) }
-func (s *state) dropSession(v *session) { s.sessions.Delete(v.id) }
+func (s *state) setSession(v *session)  { s.sessions.set(v.id, v) }
+func (s *state) dropSession(v *session) { s.sessions.delete(v.id) }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/gaissmai/bart"
-	"github.com/tidwall/btree"
 
 	"holdline/fsm/pb"
 )
@@ -19,12 +18,12 @@ type Config struct {
 	nodes   []*pb.Node  // by number
 	groups  []*pb.Group // by number
 	vips    map[netip.Addr]vipRef
-	domains *btree.Map[string, *pb.Domain]
-	aliases *btree.Map[string, *pb.Domain] // names and aliases
-	users   *btree.Map[string, *User]
+	domains tree[string, *pb.Domain]
+	aliases tree[string, *pb.Domain] // names and aliases
+	users   tree[string, *User]
 	pools   map[string]*Pool
 	sources *bart.Table[[]*pb.Member]
-	routes  *btree.Map[string, *domainRoutes]
+	routes  tree[string, *domainRoutes]
 	keys    map[string][]*pb.PutKey
 	setting map[string]string
 }
@@ -109,28 +108,28 @@ func (c *Config) GroupByVIP(addr netip.Addr) (g *pb.Group, index int, ok bool) {
 
 // Domain returns the domain with this name or alias (an IP address may be one), or nil. Names are in lower case.
 func (c *Config) Domain(name string) *pb.Domain {
-	d, _ := c.aliases.Get(name)
+	d, _ := c.aliases.get(name)
 	return d
 }
 
 // Domains calls fn for each domain by name until it returns false.
 func (c *Config) Domains(fn func(*pb.Domain) bool) {
-	c.domains.Scan(func(_ string, d *pb.Domain) bool { return fn(d) })
+	c.domains.scan(func(_ string, d *pb.Domain) bool { return fn(d) })
 }
 
 // User returns the user with this AoR (user@domain, the domain's own name, not an alias), or nil.
 func (c *Config) User(aor string) *User {
-	u, _ := c.users.Get(aor)
+	u, _ := c.users.get(aor)
 	return u
 }
 
 // Users calls fn for each user by AoR until it returns false.
 func (c *Config) Users(fn func(*User) bool) {
-	c.users.Scan(func(_ string, u *User) bool { return fn(u) })
+	c.users.scan(func(_ string, u *User) bool { return fn(u) })
 }
 
 // UserCount is the number of users.
-func (c *Config) UserCount() int { return c.users.Len() }
+func (c *Config) UserCount() int { return c.users.len() }
 
 // Pool returns the pool with this name, or nil.
 func (c *Config) Pool(name string) *Pool { return c.pools[name] }
@@ -146,7 +145,7 @@ func (c *Config) Sources(addr netip.Addr) []*pb.Member {
 
 // Route returns the domain's route with the longest prefix of user, or nil.
 func (c *Config) Route(domain, user string) *pb.Route {
-	d, ok := c.routes.Get(domain)
+	d, ok := c.routes.get(domain)
 	if !ok {
 		return nil
 	}
@@ -160,7 +159,7 @@ func (c *Config) Route(domain, user string) *pb.Route {
 
 // Routes calls fn for each route, by domain, until it returns false.
 func (c *Config) Routes(fn func(*pb.Route) bool) {
-	c.routes.Scan(func(_ string, d *domainRoutes) bool {
+	c.routes.scan(func(_ string, d *domainRoutes) bool {
 		for _, p := range sortedKeys(d.byPrefix) {
 			if !fn(d.byPrefix[p]) {
 				return false
