@@ -86,8 +86,10 @@ func (p *peer) run() {
 		conn, err := p.link.opt.Dial(ctx, p.node)
 		cancel()
 		if err == nil {
-			pause = redialFirst
-			err = p.serve(conn)
+			var up bool
+			if up, err = p.serve(conn); up {
+				pause = redialFirst
+			}
 		}
 		if p.ctx.Err() != nil {
 			return
@@ -102,26 +104,40 @@ func (p *peer) run() {
 	}
 }
 
-// serve writes what is queued and reads acknowledgements until the connection fails.
-func (p *peer) serve(conn net.Conn) error {
+// serve writes what is queued and reads acknowledgements until the connection fails. It counts as up once the peer has answered:
+// in TLS 1.3 the dialling side learns only then whether it is welcome.
+func (p *peer) serve(conn net.Conn) (up bool, err error) {
 	p.mu.Lock()
-	p.connected, p.acked = true, 0
+	p.acked = 0
 	p.mu.Unlock()
-	p.heard.Store(time.Now().UnixNano())
-	p.link.opt.Handler.Peer(p.node, true)
-
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { failed <- p.read(conn) })
-	err := p.write(conn, failed)
+	err = p.write(conn, failed)
 	_ = conn.Close()
 	wg.Wait()
 	p.mu.Lock()
+	up = p.connected
 	p.connected, p.control = false, nil
 	p.requeue()
 	p.mu.Unlock()
-	p.link.opt.Handler.Peer(p.node, false)
-	return err
+	if up {
+		p.link.opt.Handler.Peer(p.node, false)
+	}
+	return up, err
+}
+
+// answered notes that the peer is there.
+func (p *peer) answered() {
+	p.heard.Store(time.Now().UnixNano())
+	p.mu.Lock()
+	first := !p.connected
+	p.connected = true
+	p.mu.Unlock()
+	if first {
+		p.link.opt.Handler.Peer(p.node, true)
+		p.kick()
+	}
 }
 
 // requeue puts what was not acknowledged in front of the queue, for the next connection or owner. p.mu is held.
@@ -140,9 +156,10 @@ func (p *peer) requeue() {
 func (p *peer) write(conn net.Conn, failed <-chan error) error {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
-	buf := make([]byte, 0, 64<<10)
+	began := time.Now()
+	buf := appendMessage(make([]byte, 0, 64<<10), kindPing, appendU64(nil, uint64(began.UnixNano())))
 	for {
-		buf = p.gather(buf[:0])
+		buf = p.gather(buf)
 		if len(buf) > 0 {
 			if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 				return err
@@ -150,14 +167,14 @@ func (p *peer) write(conn net.Conn, failed <-chan error) error {
 			if _, err := conn.Write(buf); err != nil {
 				return err
 			}
-			if cap(buf) > 1<<20 {
+			if buf = buf[:0]; cap(buf) > 1<<20 {
 				buf = make([]byte, 0, 64<<10)
 			}
 		}
 		select {
 		case <-p.wake:
 		case now := <-ping.C:
-			if silent := now.Sub(time.Unix(0, p.heard.Load())); silent > silentAfter {
+			if now.Sub(began) > silentAfter && now.Sub(time.Unix(0, p.heard.Load())) > silentAfter {
 				return context.DeadlineExceeded
 			}
 			p.sendControl(kindPing, appendU64(nil, uint64(now.UnixNano())))
@@ -172,6 +189,9 @@ func (p *peer) write(conn net.Conn, failed <-chan error) error {
 func (p *peer) gather(buf []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.connected {
+		return buf
+	}
 	buf = append(buf, p.control...)
 	p.control = p.control[:0]
 	if cap(p.control) > 1<<20 {
@@ -194,7 +214,7 @@ func (p *peer) read(conn net.Conn) error {
 		if err != nil {
 			return err
 		}
-		p.heard.Store(time.Now().UnixNano())
+		p.answered()
 		switch {
 		case kind == kindAck && len(b) == 8:
 			p.ack(u64(b))
