@@ -115,6 +115,8 @@ func (s *socket) handle(b *rxBatch, n int) {
 			continue
 		case kindSTUN:
 			stun++
+			flow.Remote = b.names[i].get()
+			batch = append(batch, Packet{Data: data, Flow: flow, At: min(raw, c.stamp-distance), STUN: true})
 			continue
 		}
 		bytes += uint64(len(data))
@@ -128,7 +130,7 @@ func (s *socket) handle(b *rxBatch, n int) {
 	if len(batch) == 0 {
 		return
 	}
-	s.u.counters.received.Add(uint64(len(batch)))
+	s.u.counters.received.Add(uint64(len(batch)) - stun)
 	s.u.counters.receivedBytes.Add(bytes)
 	s.u.counters.batches.Add(1)
 	b.out.index = s.index

@@ -1,6 +1,10 @@
 package transport
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"holdline/fsm/pb"
+)
 
 const (
 	queueLen  = 64      // datagrams per sendmmsg
@@ -21,10 +25,18 @@ type Sender struct {
 }
 
 // Send queues a copy of data for the flow's peer; when enough is queued for one socket it is flushed. It never blocks.
-// What cannot be sent is counted and forgotten: SIP over UDP repeats itself. Whether this node may send from the VIP is
+// Over a stream it goes at once (see Streams). What cannot be sent is counted and forgotten: SIP over UDP repeats itself. Whether this node may send from the VIP is
 // for the caller to know (the lease); the kernel's fence is behind it.
 func (s *Sender) Send(to Flow, data []byte) {
 	c := &s.u.counters
+	if to.Proto != pb.Transport_UDP {
+		if t := s.u.streams.Load(); t != nil {
+			t.send(to, data)
+		} else {
+			c.sendNoSocket.Add(1)
+		}
+		return
+	}
 	if len(data) > maxDatagram || !to.Remote.IsValid() || to.Remote.Port() == 0 {
 		c.sendErrors.Add(1)
 		return

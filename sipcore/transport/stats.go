@@ -9,7 +9,7 @@ type Stats struct {
 	Batches       uint64 // calls of the handler
 	KernelDrops   uint64 // lost in full receive buffers (SO_RXQ_OVFL)
 	Keepalives    uint64 // CRLF and the like, dropped
-	STUN          uint64 // STUN messages, dropped
+	STUN          uint64 // STUN messages
 	ReadErrors    uint64
 	Sent          uint64
 	SentBytes     uint64

@@ -16,6 +16,12 @@ type Packet struct {
 	// At is when it was received, in nanoseconds of CLOCK_MONOTONIC_RAW; never later than it really was, so that what
 	// was queued before a lease began can be told (At < since: discard).
 	At int64
+
+	STUN bool // it is a STUN request, see AppendSTUN
+
+	// Fault is the status to answer to a request after which a stream is out of step, 0 for none; Data is its headers.
+	Fault  int
+	Reason string // the response's
 }
 
 // Handler handles a batch of datagrams to completion on the reader that received them. All of a batch came in on one
@@ -48,8 +54,9 @@ type UDP struct {
 	counters counters
 	clock    clock
 	batches  batchPool
-	warned   atomic.Bool    // of a small receive buffer
-	readers  sync.WaitGroup // reader goroutines and the clock's
+	streams  atomic.Pointer[Streams] // where senders send what is not for UDP
+	warned   atomic.Bool             // of a small receive buffer
+	readers  sync.WaitGroup          // reader goroutines and the clock's
 
 	mu     sync.Mutex // guards changes of table, and closed
 	closed chan struct{}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"net"
@@ -142,20 +143,42 @@ func TestReceiveTime(t *testing.T) {
 	}
 }
 
-func TestKeepalivesAndSTUNDoNotReachTheHandler(t *testing.T) {
+// TestKeepalives: CRLF on UDP is ignored, a STUN Binding request can be answered, junk that looks like one is not.
+func TestKeepalives(t *testing.T) {
 	got := make(chan string, 8)
-	u, eps := start(t, Options{Readers: 1, Handler: func(_ *Sender, batch []Packet) {
+	u, eps := start(t, Options{Readers: 1, Handler: func(out *Sender, batch []Packet) {
 		for _, p := range batch {
+			if p.STUN {
+				out.Send(p.Flow, AppendSTUN(nil, p.Data, p.Flow.Remote))
+				continue
+			}
 			got <- string(p.Data)
 		}
 	}}, "127.0.0.1")
 	c := phone(t, "127.0.0.1")
-	stun := append([]byte("\x00\x01\x00\x00"+stunCookie), make([]byte, 12)...)
+	stun := []byte("\x00\x01\x00\x00" + stunCookie + "abcdefghijkl")
 	for _, b := range [][]byte{{}, []byte("\r\n\r\n"), {0, 0, 0, 0}, stun, []byte("X\r\n")} {
 		send(t, c, eps[0].Local, b)
 	}
 	if g := <-got; g != "X\r\n" {
 		t.Errorf("handler got %q", g)
+	}
+	answer := make([]byte, 100)
+	n, err := c.Read(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	want := []byte("\x01\x01\x00\x0c" + stunCookie + "abcdefghijkl\x00\x20\x00\x08\x00\x01")
+	want = binary.BigEndian.AppendUint16(want, local.Port()^0x2112)
+	want = append(want, 127^0x21, 0^0x12, 0^0xa4, 1^0x42)
+	if !bytes.Equal(answer[:n], want) {
+		t.Errorf("STUN answer % x, want % x", answer[:n], want)
+	}
+	for _, junk := range []string{"\x00\x01\x00\x04" + stunCookie + "abcdefghijkl", "\x01\x01\x00\x00" + stunCookie + "abcdefghijkl", ""} {
+		if a := AppendSTUN(nil, []byte(junk), local); len(a) > 0 {
+			t.Errorf("%q was answered", junk)
+		}
 	}
 	if s := u.Stats(); s.Keepalives != 3 || s.STUN != 1 || s.Received != 1 {
 		t.Errorf("counted %+v", s)

@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"holdline/fsm/pb"
+)
+
+// dial begins to open a connection to a flow's peer, over which data is sent then; what is sent to the peer meanwhile waits
+// for it. false: there is no room for another connection, or the VIP is not served here.
+func (s *Streams) dial(to Flow, data []byte) bool {
+	if !to.Remote.IsValid() || to.Remote.Port() == 0 {
+		return false
+	}
+	epoch, ok := s.o.Lease(to.Group)
+	if !ok {
+		return false
+	}
+	s.mu.Lock()
+	l := s.listeners[streamKey{to.key(), to.Proto}]
+	k := to.peer()
+	if c := s.peers[k]; c != nil { // another was faster
+		s.mu.Unlock()
+		return c.send(data)
+	}
+	if s.closed || l == nil || s.dialing >= s.o.Limits.Dialing || len(s.conns) >= s.o.Limits.Conns || l.ep.Local.Addr().Is4() != to.Remote.Addr().Is4() {
+		s.mu.Unlock()
+		s.counters.dialsRefused.Add(1)
+		return false
+	}
+	to.Conn = 0
+	c := &conn{s: s, flow: to, epoch: epoch, dialed: true, source: to.Remote.Addr()}
+	s.enter(c)
+	s.peers[k] = c
+	s.dialing++
+	local := l.ep.Local.Addr()
+	name := ""
+	if to.Proto == pb.Transport_TLS && s.o.ServerName != nil {
+		name = s.o.ServerName(data)
+	}
+	s.wg.Go(func() { c.connect(local, name) })
+	s.mu.Unlock()
+	s.counters.dialed.Add(1)
+	return c.send(data)
+}
+
+// connect opens the connection and serves it to its end.
+func (c *conn) connect(local netip.Addr, name string) {
+	defer c.reset(endPeer)
+	limit := time.Now().Add(c.s.o.Limits.Dial)
+	ctx, cancel := context.WithDeadline(c.s.ctx, limit)
+	defer cancel()
+	d := net.Dialer{
+		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0)), Control: freebind(local, true), KeepAlive: -1,
+	}
+	raw, err := d.DialContext(ctx, tcpNetwork(local), c.flow.Remote.String())
+	if err == nil {
+		err = c.connected(raw.(*net.TCPConn))
+	}
+	if err == nil && c.flow.Proto == pb.Transport_TLS {
+		err = c.secure(ctx, name)
+	}
+	c.s.mu.Lock()
+	c.settled = true
+	c.s.dialing--
+	c.s.mu.Unlock()
+	if err != nil {
+		c.s.counters.dialsFailed.Add(1)
+		c.s.log.Warn("cannot connect to a SIP peer", "remote", c.flow.Remote.String(), "transport", c.flow.Proto.String(), "err", err)
+		return
+	}
+	c.proven = true // it has not come to us
+	c.opened()
+	c.read(time.Now().Add(c.s.o.Limits.Idle))
+}
+
+var errDropped = errors.New("given up meanwhile")
+
+// connected takes over the socket, unless the connection was given up meanwhile.
+func (c *conn) connected(raw *net.TCPConn) error {
+	tune(raw)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		abort(raw)
+		return errDropped
+	}
+	c.raw, c.rw = raw, raw
+	return nil
+}
+
+// secure agrees on TLS with a peer that must hold a certificate for name, or for its address.
+func (c *conn) secure(ctx context.Context, name string) error {
+	if name == "" {
+		name = c.flow.Remote.Addr().String()
+	}
+	verify := c.s.o.VerifyPeers == nil || c.s.o.VerifyPeers()
+	t := tls.Client(c.raw, &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, InsecureSkipVerify: !verify}) //nolint:gosec // the operator's choice
+	if err := t.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS with %s: %w; if its certificate is private, set sip.tls-verify to no", name, err)
+	}
+	c.rw = t
+	return nil
+}

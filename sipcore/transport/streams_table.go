@@ -1,0 +1,189 @@
+package transport
+
+import (
+	"bytes"
+	"net/netip"
+
+	"holdline/fsm/pb"
+)
+
+// connList is a list of connections in the order in which they came.
+type connList struct {
+	first, last *conn
+	n           int
+}
+
+func (l *connList) push(c *conn) {
+	c.listed, c.prev, c.next = true, l.last, nil
+	if l.last != nil {
+		l.last.next = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+	l.n++
+}
+
+func (l *connList) remove(c *conn) {
+	if !c.listed {
+		return
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.last = c.prev
+	}
+	c.listed, c.prev, c.next = false, nil, nil
+	l.n--
+}
+
+// admit gives an accepted connection a number and a place in the table, if there is room. Of those that have not said
+// anything yet the oldest makes room: an honest peer is done within a round trip or two.
+func (s *Streams) admit(c *conn) bool {
+	s.mu.Lock()
+	if s.closed || len(s.conns) >= s.o.Limits.Conns || s.sources[c.source] >= s.o.Limits.ConnsPerSource {
+		s.mu.Unlock()
+		return false
+	}
+	var oldest *conn
+	if s.unproven.n >= s.o.Limits.Unproven {
+		oldest = s.unproven.first
+		s.unproven.remove(oldest)
+	}
+	s.enter(c)
+	s.sources[c.source]++
+	s.remotes[c.flow.peer()] = c
+	s.unproven.push(c)
+	s.mu.Unlock()
+	if oldest != nil {
+		s.counters.evicted.Add(1)
+		oldest.reset(endEvicted)
+	}
+	return true
+}
+
+// enter needs s.mu.
+func (s *Streams) enter(c *conn) {
+	s.number++
+	c.flow.Conn = s.number
+	s.conns[c.flow.Conn] = c
+}
+
+// proven says that a connection has sent a whole message.
+func (s *Streams) proven(c *conn) {
+	s.mu.Lock()
+	s.unproven.remove(c)
+	s.mu.Unlock()
+}
+
+// leave takes a connection out of the table.
+func (s *Streams) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns[c.flow.Conn] != c {
+		return
+	}
+	delete(s.conns, c.flow.Conn)
+	s.unproven.remove(c)
+	for _, k := range [...]peerKey{c.flow.peer(), c.alias} {
+		if s.peers[k] == c {
+			delete(s.peers, k)
+		}
+		if s.remotes[k] == c {
+			delete(s.remotes, k)
+		}
+	}
+	if c.dialed {
+		if !c.settled {
+			s.dialing--
+		}
+	} else if s.sources[c.source]--; s.sources[c.source] <= 0 {
+		delete(s.sources, c.source)
+	}
+}
+
+// Reuse lets requests to port at the peer's address go over a connection that the peer has opened (RFC 5923 §5). The caller
+// vouches for the peer: whoever opened the connection gets what is meant for that address.
+func (s *Streams) Reuse(number uint64, port uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.conns[number]
+	if c == nil || c.dialed || port == 0 {
+		return
+	}
+	k := c.flow.peer()
+	k.remote = netip.AddrPortFrom(k.remote.Addr(), port)
+	if c.alias != k {
+		if s.peers[c.alias] == c {
+			delete(s.peers, c.alias)
+		}
+		c.alias = k
+	}
+	s.peers[k] = c
+}
+
+// find returns the connection that a message to this flow goes over.
+func (s *Streams) find(to Flow, response bool) *conn {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if to.Conn != 0 {
+		if c := s.conns[to.Conn]; c != nil && c.flow.Group == to.Group {
+			return c
+		}
+		return nil
+	}
+	k := to.peer()
+	if c := s.peers[k]; c != nil {
+		return c
+	}
+	if response {
+		return s.remotes[k] // the request came from there
+	}
+	return nil
+}
+
+// send sends a copy of data: over the connection that the flow names, else over one to its peer, else over a new one. A
+// request to a phone goes over its own connection or not at all. It never blocks.
+func (s *Streams) send(to Flow, data []byte) {
+	response := bytes.HasPrefix(data, []byte("SIP/2.0 "))
+	c := s.find(to, response)
+	if c != nil {
+		if !c.send(data) {
+			s.undelivered(data)
+		}
+		return
+	}
+	if to.Conn != 0 && response {
+		to.Conn = 0
+		if c = s.find(to, true); c == nil && s.o.Fallback != nil { // RFC 3261 §18.2.2
+			var ok bool
+			if to.Remote, ok = s.o.Fallback(data); !ok {
+				s.undelivered(data)
+				return
+			}
+			c = s.find(to, true)
+		}
+		if c != nil {
+			if !c.send(data) {
+				s.undelivered(data)
+			}
+			return
+		}
+	}
+	if to.Conn != 0 || to.Proto != pb.Transport_TCP && to.Proto != pb.Transport_TLS || !s.dial(to, data) {
+		s.undelivered(data)
+	}
+}
+
+// undelivered counts a message and tells of a request.
+func (s *Streams) undelivered(data []byte) {
+	s.counters.undelivered.Add(1)
+	if !bytes.HasPrefix(data, []byte("SIP/2.0 ")) {
+		s.o.Undelivered(data)
+	}
+}
