@@ -88,6 +88,7 @@ func (c *Core) accept(p *Packet) int {
 				return -1
 			}
 			pr.inc, pr.lastSeq, pr.minEcho, pr.switched = p.Incarnation, 0, c.seq+1, c.now
+			c.disown(pr.node)
 			c.flush = true
 		}
 		if p.PeerIncarnation != c.inc {
@@ -102,6 +103,16 @@ func (c *Core) accept(p *Packet) int {
 		return -1
 	}
 	return pi
+}
+
+// disown keeps the promises to a node's former incarnation, but takes the packet's number from them: the new incarnation numbers
+// its packets anew, and must not take the old one's grants for its own.
+func (c *Core) disown(node uint32) {
+	for i := range c.groups {
+		if p := &c.groups[i].promise; p.node == node {
+			p.seq = 0
+		}
+	}
 }
 
 // learn takes over what a packet says.
