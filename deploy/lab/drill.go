@@ -53,7 +53,10 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 		return rep, fmt.Errorf("make a directory for the drill: %w; set TMPDIR to one that you may write to", err)
 	}
 	rep = Report{Seed: o.Seed, Nodes: o.Nodes, CPS: max(0, o.CPS), PatienceS: o.Patience.Seconds(), Outcome: Outcome{Fault: o.Fault, Verdict: VerdictFail}}
+	var saying sync.Mutex
 	d := &drill{o: o, say: func(format string, args ...any) {
+		saying.Lock()
+		defer saying.Unlock()
 		fmt.Fprintf(progress, "%6.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}}
 	err = d.carryOut(ctx, dir, &rep)

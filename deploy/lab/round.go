@@ -27,6 +27,7 @@ const (
 	othersEvery = 20 * time.Millisecond   // and to the others
 	spreadTime  = 10 * time.Second        // for planned moves before the round
 	rejoinTime  = 30 * time.Second        // until HA is given up on
+	slowRejoin  = 3 * time.Second         // after which the drill says what is missing
 	afterwards  = time.Second             // short calls go on that long after HA is back
 )
 
@@ -269,6 +270,12 @@ func (r *round) statusTells(ctx context.Context) (wait func()) {
 // rejoin undoes the fault and measures until every node says HA: yes.
 func (r *round) rejoin(ctx context.Context) error {
 	start := time.Now()
+	slow := time.AfterFunc(slowRejoin, func() {
+		if s, err := r.target.node.Status(ctx); err == nil {
+			r.say("round %d: still not whole after %v: %s says HA: %s", r.out.Number, slowRejoin, r.target.node.Name, s.HA.Summary)
+		}
+	})
+	defer slow.Stop()
 	err := r.bounded(ctx, rejoinTime, func(ctx context.Context) error {
 		if err := r.target.mend(ctx, r.o.Fault); err != nil {
 			return err

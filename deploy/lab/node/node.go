@@ -158,11 +158,30 @@ func (n *Node) JSON(ctx context.Context, v any, args ...string) error {
 // Kill ends serve, guard and whatever else of the product runs on the box, without warning (SIGKILL).
 func (n *Node) Kill() error {
 	n.expectEnd()
-	return n.Box.Signal(unix.SIGKILL)
+	return n.signal(unix.SIGKILL)
 }
 
 // Freeze stops every process of the box where it stands (SIGSTOP).
-func (n *Node) Freeze() error { return n.Box.Signal(unix.SIGSTOP) }
+func (n *Node) Freeze() error { return n.signal(unix.SIGSTOP) }
+
+// signal reaches the guard first: one that lives a moment longer than serve sees it end and gives the VIPs away, which a box that
+// dies does not.
+func (n *Node) signal(sig unix.Signal) error {
+	procs, err := n.Box.Processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		if isGuard(p) {
+			if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("signal %v to the guard of %s: %w", sig, n.Name, err)
+			}
+		}
+	}
+	return n.Box.Signal(sig)
+}
+
+func isGuard(p netlab.Process) bool { return len(p.Args) > 1 && p.Args[1] == "guard" }
 
 // Thaw lets them go on.
 func (n *Node) Thaw() error { return n.Box.Signal(unix.SIGCONT) }
@@ -208,10 +227,9 @@ func (n *Node) GuardScheduling() (string, error) {
 		return "", err
 	}
 	for _, p := range procs {
-		if len(p.Args) < 2 || p.Args[1] != "guard" {
-			continue
+		if isGuard(p) {
+			return scheduling(p.PID)
 		}
-		return scheduling(p.PID)
 	}
 	return "", nil
 }
