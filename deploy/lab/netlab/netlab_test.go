@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/netip"
@@ -52,19 +53,25 @@ func listen(t *testing.T, b *Box, addr string) *net.UDPConn {
 	return conn
 }
 
-// reaches sends until something arrives or the deadline passes.
+// reaches sends until something that it sent itself arrives, or the deadline passes: what was sent before may still be queued.
 func reaches(t *testing.T, from, to *net.UDPConn, patience time.Duration) bool {
 	t.Helper()
-	buf := make([]byte, 16)
+	mine, buf := rand.Text(), make([]byte, 64)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if _, err := from.WriteTo([]byte("hello"), to.LocalAddr()); err != nil {
+		if _, err := from.WriteTo([]byte(mine), to.LocalAddr()); err != nil {
 			t.Log("send:", err)
 		}
 		if err := to.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := to.ReadFrom(buf); err == nil {
-			return true
+		for {
+			n, _, err := to.ReadFrom(buf)
+			if err != nil {
+				break
+			}
+			if string(buf[:n]) == mine {
+				return true
+			}
 		}
 	}
 	return false
