@@ -82,3 +82,32 @@ func TestSlowWriteRaisesAlarm(t *testing.T) {
 		t.Errorf("after it: alarms %d, slow %v, p99 %v", on.Load(), w.slow(), w.p99())
 	}
 }
+
+// A stopped process finds its timers late when it goes on; a disk that hangs lets them run.
+func TestWatchTellsAStoppedProcessFromAHungDisk(t *testing.T) {
+	alarms := 0
+	w := newDiskWatch(300*time.Millisecond, func(on bool) {
+		if on {
+			alarms++
+		}
+	})
+	write := &diskWrite{w: w, start: time.Now().Add(-10 * time.Second)} // it was away for ten seconds …
+	write.timer = time.AfterFunc(time.Hour, write.tick)
+	write.tick() // … and sees one tick, late
+	write.end()
+	if alarms != 0 || w.slow() || w.p99() > 300*time.Millisecond {
+		t.Errorf("after a stop of the process: %d alarms, slow %v, p99 %v; want none", alarms, w.slow(), w.p99())
+	}
+	hung := &diskWrite{w: w, start: time.Now().Add(-10 * time.Second)}
+	hung.timer = time.AfterFunc(time.Hour, hung.tick)
+	for range watchSteps {
+		hung.tick()
+	}
+	if alarms != 1 || !w.slow() {
+		t.Errorf("while the disk hangs: %d alarms, slow %v; want 1, true", alarms, w.slow())
+	}
+	hung.end()
+	if w.p99() < 9*time.Second {
+		t.Errorf("p99 after a hang of 10 s: %v", w.p99())
+	}
+}

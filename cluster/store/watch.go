@@ -11,9 +11,13 @@ const (
 	slowMemory   = 10 * time.Second // a disk that hung is distrusted for this long
 )
 
+// watchSteps is how many timer ticks make up the time after which a write is called slow. Ticks are counted, not time: a
+// process that was stopped or starved sees one late tick however long it was away, and its disk is not to blame.
+const watchSteps = 6
+
 // diskWatch times writes and raises an alarm while one takes too long.
 type diskWatch struct {
-	after   time.Duration
+	step    time.Duration
 	trouble func(on bool)
 
 	mu      sync.Mutex
@@ -24,29 +28,62 @@ type diskWatch struct {
 }
 
 func newDiskWatch(after time.Duration, trouble func(bool)) *diskWatch {
-	return &diskWatch{after: after, trouble: trouble}
+	return &diskWatch{step: after / watchSteps, trouble: trouble}
+}
+
+// diskWrite is one write under watch.
+type diskWrite struct {
+	w     *diskWatch
+	start time.Time
+
+	mu    sync.Mutex // guards all below: the timer's goroutine and the writer's share it
+	timer *time.Timer
+	ticks int
+	done  bool
+	alarm bool
 }
 
 // begin starts timing a write; the function it returns ends it.
 func (w *diskWatch) begin() (end func()) {
-	start := time.Now()
-	alarmed := make(chan struct{})
-	timer := time.AfterFunc(w.after, func() {
-		w.mark(+1)
-		w.trouble(true)
-		close(alarmed)
-	})
-	return func() {
-		if !timer.Stop() {
-			<-alarmed
-			w.mark(-1)
-			w.trouble(false)
-		}
-		w.mu.Lock()
-		w.samples[w.n%watchSamples] = time.Since(start)
-		w.n++
-		w.mu.Unlock()
+	d := &diskWrite{w: w, start: time.Now()}
+	d.mu.Lock()
+	d.timer = time.AfterFunc(w.step, d.tick)
+	d.mu.Unlock()
+	return d.end
+}
+
+func (d *diskWrite) tick() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done {
+		return
 	}
+	if d.ticks++; d.ticks < watchSteps {
+		d.timer.Reset(d.w.step)
+		return
+	}
+	d.alarm = true
+	d.w.mark(+1)
+	d.w.trouble(true)
+}
+
+func (d *diskWrite) end() {
+	d.mu.Lock()
+	d.timer.Stop()
+	d.done = true
+	took, alarm := time.Since(d.start), d.alarm
+	if !alarm {
+		took = min(took, time.Duration(d.ticks+1)*d.w.step) // what the process was away for is not the disk's
+	}
+	d.mu.Unlock()
+	if alarm {
+		d.w.mark(-1)
+		d.w.trouble(false)
+	}
+	d.w.mu.Lock()
+	d.w.samples[d.w.n%watchSamples] = took
+	d.w.n++
+	d.w.mu.Unlock()
 }
 
 func (w *diskWatch) mark(d int) {
