@@ -6,6 +6,7 @@ package sipcore
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -31,6 +32,10 @@ type Options struct {
 	Link    Link
 	Logger  *slog.Logger // nil: silent
 
+	// Certificates are what TLS and WSS show; nil: none, so that handshakes fail.
+	Certificates *transport.Certificates
+	Streams      transport.StreamLimits // of connections; zero values stand for the defaults
+
 	Readers         int // sockets and reading goroutines per VIP; 0 = number of CPUs
 	MaxTransactions int // at once; beyond it new requests get a stateless 503; 0 = 1 000 000
 }
@@ -54,6 +59,7 @@ type Core struct {
 	opt      Options
 	log      *slog.Logger
 	udp      *transport.UDP
+	streams  *transport.Streams
 	start    time.Time
 	seed     maphash.Seed
 	fallback []byte // stands in for keys while the configuration has none
@@ -95,6 +101,10 @@ func New(opt Options) (*Core, error) {
 		return nil, fmt.Errorf("start SIP core: %w", err)
 	}
 	c.udp = udp
+	if err := c.startStreams(); err != nil {
+		c.cancel()
+		return nil, errors.Join(fmt.Errorf("start SIP core: %w", err), udp.Close())
+	}
 	c.scratch.New = func() any { return &scratch{out: c.udp.NewSender()} }
 	c.newView(opt.Machine.Config())
 	c.makeShards()
@@ -140,7 +150,7 @@ func (c *Core) Close() error {
 	c.mu.Lock()
 	c.cancel()
 	c.mu.Unlock()
-	err := c.udp.Close()
+	err := errors.Join(c.streams.Close(), c.udp.Close())
 	c.wg.Wait()
 	if err != nil {
 		return fmt.Errorf("stop SIP core: %w", err)

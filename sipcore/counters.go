@@ -7,6 +7,7 @@ func (c *Core) Counters(fn func(name, help string, value uint64)) {
 	fn("before_lease", "datagrams dropped: they came in before this node's lease began", c.drops.stale.Load())
 	fn("unreadable", "datagrams dropped: not SIP, or SIP that cannot be answered", c.drops.garbage.Load())
 	fn("bad_frames", "frames of other nodes dropped: they could not be read", c.drops.frames.Load())
+	c.streams.Each(fn)
 	t := c.udp.Stats()
 	fn("udp_received", "datagrams received", t.Received)
 	fn("udp_kernel_drops", "datagrams lost in full receive buffers", t.KernelDrops)

@@ -15,6 +15,7 @@ import (
 const (
 	frameInbound  = 1 // a datagram as it came in, for the owner of its transaction
 	frameOutbound = 2 // a message to be sent, for the owner of the VIP
+	frameFailed   = 3 // a request that could not be sent, for the owner of its transaction
 )
 
 var errFrame = errors.New("read frame: malformed; the other node runs an incompatible version")
@@ -40,7 +41,7 @@ func parseFrame(b []byte) (kind byte, f transport.Flow, data []byte, err error) 
 	}
 	kind, f.VIP, f.Proto, f.Port = b[0], b[1], pb.Transport(b[2]), binary.BigEndian.Uint16(b[3:])
 	addr, ok := netip.AddrFromSlice(b[head : head+int(b[5])])
-	if !ok || b[2] > byte(pb.Transport_WSS) || (kind != frameInbound && kind != frameOutbound) {
+	if !ok || b[2] > byte(pb.Transport_WSS) || kind < frameInbound || kind > frameFailed {
 		return 0, f, nil, errFrame
 	}
 	b = b[head+int(b[5]):]
@@ -79,13 +80,17 @@ func (c *Core) HandleFrame(from, group uint32, epoch uint64, frame []byte) {
 	}
 	sc := c.scratch.Get().(*scratch)
 	defer c.scratch.Put(sc)
-	if kind == frameOutbound {
+	switch kind {
+	case frameFailed:
+		c.undelivered(data)
+		return
+	case frameOutbound:
 		if flow.Group != group {
 			c.drops.frames.Add(1)
 			return
 		}
 		sc.out.Send(flow, data)
-	} else {
+	default:
 		c.forwarded(sc, group, epoch, flow, data)
 	}
 	sc.out.Flush()

@@ -1,14 +1,13 @@
 package sipcore
 
 import (
+	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"time"
 
 	"holdline/fsm"
 	"holdline/sipcore/proxy"
-	"holdline/sipcore/transport"
 )
 
 // SetGroups opens sockets on the VIPs of groups that are new and closes those of groups that are gone. A VIP that
@@ -17,21 +16,12 @@ func (c *Core) SetGroups(groups []Group) error { return c.setGroups(groups, grou
 
 // setGroups serves groups and listens on the VIPs of listen.
 func (c *Core) setGroups(groups, listen []Group) error {
-	var eps []transport.Endpoint
-	for _, g := range listen {
-		for i, v := range g.VIPs {
-			port := v.Port
-			if port == 0 {
-				port = transport.DefaultPort
-			}
-			eps = append(eps, transport.Endpoint{Group: g.Number, VIP: uint8(i), Local: netip.AddrPortFrom(v.Addr, port)})
-		}
-	}
+	eps, streams := endpoints(listen)
 	c.mu.Lock()
 	c.groups = groups
 	c.makeView(c.opt.Machine.Config())
 	c.mu.Unlock()
-	if err := c.udp.SetEndpoints(eps); err != nil {
+	if err := errors.Join(c.udp.SetEndpoints(eps), c.streams.SetEndpoints(streams)); err != nil {
 		return fmt.Errorf("serve SIP on the VIPs: %w", err)
 	}
 	return nil
@@ -97,6 +87,7 @@ func (c *Core) GroupLost(group uint32) {
 		s.proxy.DropGroup(group)
 		s.mu.Unlock()
 	}
+	c.streams.DropGroup(group)
 	c.log.Info("no longer serving a VIP group", "group", group)
 }
 

@@ -189,14 +189,28 @@ func (l *lab) pool(name, member, source string, group uint32) {
 	l.ok(&pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: name}}}})
 }
 
+// freePort finds a port that is free for UDP, with the next three free for streams.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.101:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		c, err := net.ListenPacket("udp", "127.0.0.101:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := c.LocalAddr().(*net.UDPAddr).Port
+		free := c.Close() == nil
+		for i := range 4 {
+			l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.101:%d", port+i))
+			if free = free && err == nil; err == nil {
+				_ = l.Close()
+			}
+		}
+		if free {
+			return uint16(port)
+		}
 	}
-	defer c.Close()
-	return uint16(c.LocalAddr().(*net.UDPAddr).Port)
+	t.Fatal("no four free ports in a row")
+	return 0
 }
 
 // move hands a group from one node to another, which takes it over under the next epoch.

@@ -40,6 +40,13 @@ func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
 			c.drops.notOwned.Add(1)
 		case p.At+ahead < since:
 			c.drops.stale.Add(1)
+		case p.STUN:
+			sc.reply = transport.AppendSTUN(sc.reply[:0], p.Data, p.Flow.Remote)
+			if len(sc.reply) > 0 {
+				out.Send(p.Flow, sc.reply)
+			}
+		case p.Fault != 0:
+			c.misframed(out, sc, p)
 		default:
 			c.datagram(v, now, out, sc, p.Flow, p.Data)
 		}
@@ -72,6 +79,9 @@ func (c *Core) datagram(v *proxy.View, now int64, out *transport.Sender, sc *scr
 	}
 	in := &sc.in
 	in.Msg, in.Flow = m, flow
+	if flow.Conn != 0 && m.Request {
+		c.reuse(v, m, flow)
+	}
 	if !v.Classify(in) {
 		c.stats.StrayResponses.Add(1)
 		return

@@ -34,6 +34,8 @@ type posted struct {
 	lookup   proxy.Lookup
 	addr     netip.Addr
 	isLookup bool
+
+	undelivered *proxy.Undelivered
 }
 
 // lock takes the shard for the owner of out.
@@ -60,9 +62,12 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 		s.inboxMu.Unlock()
 		for i := range batch {
 			p := &batch[i]
-			if p.isLookup {
+			switch {
+			case p.undelivered != nil:
+				s.proxy.Undeliverable(v, now, *p.undelivered)
+			case p.isLookup:
 				s.proxy.Resolved(v, now, p.lookup, p.addr)
-			} else {
+			default:
 				s.proxy.Committed(v, now, p.commit, p.result, p.err)
 			}
 		}

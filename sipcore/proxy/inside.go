@@ -82,8 +82,9 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 		return h, false
 	}
 	h.flow.Remote, h.flow.Conn = netip.AddrPort{}, 0
+	s.transportOf(&u, &h.flow)
 	if a, literal := resolve.Literal(u.Host); literal {
-		h.flow.Remote = addrPort(a, u.EffectivePort())
+		h.flow.Remote = addrPort(a, portOf(&u, h.flow.Proto))
 	}
 	return h, true
 }
@@ -224,7 +225,7 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 			s.env.Lookup(string(u.Host), Lookup{})
 			return
 		}
-		h.flow.Remote = addrPort(a, u.EffectivePort())
+		h.flow.Remote = addrPort(a, portOf(&u, h.flow.Proto))
 	}
 	c, u, l := &s.ackCell, &s.ackCall, &s.ackLeg
 	c.Key, c.Home, c.Method = key, in.Home, wire.Ack

@@ -20,6 +20,10 @@ func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
 		s.legFailed(c, u, l, 503)
 		return
 	}
+	if !secure(l.Flow.Proto) && (isSIPS([]byte(t.Uri)) || isSIPS(requestURI(c.Request.B, u.lineEnd))) {
+		s.legFailed(c, u, l, 480) // RFC 5630 §5.3: sips goes over TLS or not at all
+		return
+	}
 	if l.Flow.Remote.IsValid() {
 		s.sendLeg(c, u, l)
 		return
@@ -41,7 +45,7 @@ func (s *Shard) legFlow(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) bool {
 		flow.Group, flow.VIP = c.Home, u.source.VIP
 	}
 	if f := s.view.face(flow); t.Aor == "" && f != nil {
-		flow.Port = f.port // a gateway is called from the VIP's SIP port
+		flow.Port = f.ports[flow.Proto] // a gateway is called from the VIP's SIP port
 	}
 	l.Flow = flow
 	return true
@@ -57,7 +61,7 @@ func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
 		s.legFailed(c, u, l, 503)
 		return
 	}
-	port := uri.EffectivePort()
+	port := portOf(&uri, l.Flow.Proto)
 	if addr, ok := resolve.Literal(uri.Host); ok {
 		l.Flow.Remote = addrPort(addr, port)
 		s.sendLeg(c, u, l)
@@ -196,7 +200,8 @@ func (s *Shard) appendRecordRoute(out []byte, c *txn.Cell, u *call, l *txn.Leg) 
 		Caller: dialog.Side{Flow: u.source, Pinned: u.pinned},
 		Callee: dialog.Side{Flow: l.Flow, Pinned: s.pinCallee(u, l)},
 	}
-	out = append(out, far.rr[l.Flow.Proto]...)
+	sips := isSIPS(requestURI(c.Request.B, u.lineEnd))
+	out = append(out, far.recordRoute(l.Flow.Proto, sips)...)
 	at := len(out)
 	out = t.Append(out, k)
 	end := len(out)
@@ -204,19 +209,26 @@ func (s *Shard) appendRecordRoute(out []byte, c *txn.Cell, u *call, l *txn.Leg) 
 	if near == far && c.Caller.Proto == l.Flow.Proto {
 		return out
 	}
-	out = append(out, near.rr[c.Caller.Proto]...)
+	out = append(out, near.recordRoute(c.Caller.Proto, sips)...)
 	out = append(out, out[at:end]...)
 	return append(out, ">\r\n"...)
 }
 
-// pinCallee reports whether requests to the callee must take the flow of its registration: it is on a stream,
+func (f *face) recordRoute(p pb.Transport, sips bool) string {
+	if sips {
+		return f.rrs[p]
+	}
+	return f.rr[p]
+}
+
+// pinCallee reports whether requests to the callee must take the flow of its registration: it is a phone on a stream,
 // or its contact names another address than it registers from.
 func (s *Shard) pinCallee(u *call, l *txn.Leg) bool {
-	if l.Flow.Proto != pb.Transport_UDP {
-		return true
-	}
 	if int(l.Index) >= len(u.targets) || u.targets[l.Index].Aor == "" || len(u.targets[l.Index].Routes) > 0 {
 		return false
+	}
+	if l.Flow.Proto != pb.Transport_UDP {
+		return true
 	}
 	return !s.uriNames([]byte(u.targets[l.Index].Uri), l.Flow)
 }
@@ -228,7 +240,7 @@ func (s *Shard) uriNames(uri []byte, f transport.Flow) bool {
 		return false
 	}
 	a, ok := resolve.Literal(p.Host)
-	return ok && addrPort(a, p.EffectivePort()) == f.Remote
+	return ok && addrPort(a, portOf(&p, f.Proto)) == f.Remote
 }
 
 func addrPort(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.Unmap(), port) }

@@ -71,7 +71,7 @@ func (s *Shard) strayInDialog(in *Inbound, key txn.Key) bool {
 func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
 	m := in.Msg
 	if in.Flow.Proto != pb.Transport_UDP {
-		return true
+		return len(w.members) == 0 || in.Flow.Proto >= pb.Transport_WS
 	}
 	if len(w.members) > 0 || !m.Via2.Value.Empty() || m.Has(wire.HdrRecordRoute) || !m.Has(wire.HdrContact) {
 		return false

@@ -5,6 +5,7 @@ import (
 
 	"github.com/dchest/siphash"
 
+	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -87,7 +88,8 @@ func (s *Shard) reply(in *Inbound, key txn.Key, r *wire.Response) {
 
 // refuse answers a request that goes nowhere. Shortly after a takeover it stays silent instead.
 func (s *Shard) refuse(in *Inbound, key txn.Key, r *wire.Response) {
-	if at := s.env.AcquiredAt(in.Home); at != 0 && s.now-at < quiet {
+	// On a stream there is no next time.
+	if at := s.env.AcquiredAt(in.Home); in.Flow.Proto == pb.Transport_UDP && at != 0 && s.now-at < quiet {
 		s.opt.Stats.DroppedNegative.Add(1)
 		return
 	}

@@ -7,7 +7,6 @@ import (
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/resolve"
-	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -242,7 +241,7 @@ func viaResponseAddr(m *wire.Msg) (netip.AddrPort, bool) {
 	}
 	port := v.Port
 	if port == 0 {
-		port = transport.DefaultPort
+		port = defaultViaPort(m, v)
 	}
 	if p := m.Bytes(v.RPort); len(p) > 0 {
 		n := 0

@@ -189,7 +189,7 @@ func responseAddr(via *wire.Via, m *wire.Msg, source netip.AddrPort) netip.AddrP
 	}
 	port := via.Port
 	if port == 0 {
-		port = transport.DefaultPort
+		port = defaultViaPort(m, via)
 	}
 	return netip.AddrPortFrom(source.Addr(), port)
 }

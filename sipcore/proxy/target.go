@@ -86,8 +86,8 @@ func (s *Shard) poolTargets(c *txn.Cell, pool, user string) []*pb.Target {
 			break
 		}
 		targets = append(targets, &pb.Target{
-			Uri: "sip:" + user + "@" + m.Address, Pool: m.Pool, Member: m.Name,
-			Flow: &pb.Flow{Group: m.Group},
+			Uri: memberURI(m, user), Pool: m.Pool, Member: m.Name,
+			Flow: &pb.Flow{Group: m.Group, Transport: memberTransport(m)},
 		})
 	}
 	s.targets = targets

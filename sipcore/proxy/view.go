@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
@@ -23,7 +24,31 @@ type Group struct {
 type VIP struct {
 	Addr      netip.Addr
 	Advertise string // host that messages name instead of Addr (1:1 NAT); "" = Addr
-	Port      uint16 // SIP port; 0 = 5060
+	Port      uint16 // SIP port of UDP and TCP; 0 = 5060
+	TLSPort   int    // 0 = Port + 1, negative: not served; likewise below
+	WSPort    int    // 0 = Port + 2
+	WSSPort   int    // 0 = Port + 3
+}
+
+// PortOf is the port that a transport is served on, 0 when it is not.
+func (v *VIP) PortOf(p pb.Transport) uint16 {
+	base := int(v.Port)
+	if base == 0 {
+		base = transport.DefaultPort
+	}
+	port := base
+	switch p {
+	case pb.Transport_TLS:
+		port = cmp.Or(v.TLSPort, base+1)
+	case pb.Transport_WS:
+		port = cmp.Or(v.WSPort, base+2)
+	case pb.Transport_WSS:
+		port = cmp.Or(v.WSSPort, base+3)
+	}
+	if port < 0 || port > 65535 {
+		return 0
+	}
+	return uint16(port)
 }
 
 // View is what processing a message needs to know of the configuration: immutable, replaced as a whole.
@@ -44,9 +69,10 @@ type faceKey struct {
 type face struct {
 	group uint32
 	vip   uint8
-	port  uint16
-	via   [5]string // by transport: "Via: SIP/2.0/UDP host:port;branch="
+	ports [5]uint16 // by transport; 0: not served
+	via   [5]string // "Via: SIP/2.0/UDP host:port;branch="
 	rr    [5]string // "Record-Route: <sip:host:port;lr;hl="
+	rrs   [5]string // the same with sips, where that is secure (RFC 3261 §16.6 step 4)
 }
 
 var protoNames = [5]string{"UDP", "TCP", "TLS", "WS", "WSS"}
@@ -85,10 +111,6 @@ func secret(purpose string, key []byte) txn.Secret {
 }
 
 func (v *View) addFace(group uint32, index uint8, vip VIP) {
-	port := vip.Port
-	if port == 0 {
-		port = transport.DefaultPort
-	}
 	addr := uriHost(vip.Addr)
 	host := addr
 	if vip.Advertise != "" {
@@ -97,15 +119,20 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 			host = uriHost(a)
 		}
 	}
-	f := &face{group: group, vip: index, port: port}
-	hostPort := host + ":" + strconv.Itoa(int(port))
+	f := &face{group: group, vip: index}
 	for p, name := range protoNames {
+		f.ports[p] = vip.PortOf(pb.Transport(p))
+		hostPort := host + ":" + strconv.Itoa(int(f.ports[p]))
 		f.via[p] = "Via: SIP/2.0/" + name + " " + hostPort + ";branch="
 		params := ";lr;" + dialog.Param + "="
 		if p != int(pb.Transport_UDP) {
 			params = ";transport=" + lowerString(name) + params
 		}
 		f.rr[p] = "Record-Route: <sip:" + hostPort + params
+		f.rrs[p] = f.rr[p]
+		if secure(pb.Transport(p)) {
+			f.rrs[p] = "Record-Route: <sips:" + hostPort + params
+		}
 	}
 	v.faces[faceKey{group, index}] = f
 	v.own[host] = append(v.own[host], f)
@@ -113,6 +140,9 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 		v.own[addr] = append(v.own[addr], f)
 	}
 }
+
+// secure reports whether a transport may carry what sips asks for.
+func secure(p pb.Transport) bool { return p == pb.Transport_TLS || p == pb.Transport_WSS }
 
 func uriHost(a netip.Addr) string {
 	if a.Is6() && !a.Is4In6() {
@@ -137,8 +167,10 @@ func (v *View) isOwn(host []byte, port uint16) bool {
 		port = transport.DefaultPort
 	}
 	for _, f := range v.own[string(host)] {
-		if f.port == port {
-			return true
+		for _, p := range f.ports {
+			if p == port {
+				return true
+			}
 		}
 	}
 	return false

@@ -260,8 +260,8 @@ func (c *conn) shut(why ending) bool {
 	queue, ends := c.queue, c.ends
 	c.queue, c.ends = nil, nil
 	c.mu.Unlock()
-	c.s.counters.ended[why].Add(1)
 	c.s.leave(c)
+	c.s.counters.ended[why].Add(1)
 	c.failed(queue, ends)
 	return true
 }

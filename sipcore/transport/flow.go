@@ -21,6 +21,9 @@ type Flow struct {
 // DefaultPort is the SIP port that a stored flow without one means.
 const DefaultPort = 5060
 
+// DefaultTLSPort is the port of SIP over TLS (RFC 3261 §19.1.2).
+const DefaultTLSPort = 5061
+
 // PB returns the flow as it is stored and sent between nodes.
 func (f Flow) PB() *pb.Flow {
 	p := &pb.Flow{

@@ -110,14 +110,25 @@ func (s *Streams) leave(c *conn) {
 // Reuse lets requests to port at the peer's address go over a connection that the peer has opened (RFC 5923 §5). The caller
 // vouches for the peer: whoever opened the connection gets what is meant for that address.
 func (s *Streams) Reuse(number uint64, port uint16) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
 	c := s.conns[number]
+	s.mu.RUnlock()
 	if c == nil || c.dialed || port == 0 {
 		return
 	}
 	k := c.flow.peer()
 	k.remote = netip.AddrPortFrom(k.remote.Addr(), port)
+	s.mu.RLock()
+	same := s.peers[k] == c
+	s.mu.RUnlock()
+	if same {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns[number] != c {
+		return
+	}
 	if c.alias != k {
 		if s.peers[c.alias] == c {
 			delete(s.peers, c.alias)
@@ -152,6 +163,10 @@ func (s *Streams) find(to Flow, response bool) *conn {
 func (s *Streams) send(to Flow, data []byte) {
 	response := bytes.HasPrefix(data, []byte("SIP/2.0 "))
 	c := s.find(to, response)
+	if c != nil && to.Conn == 0 && c.isClosed() {
+		s.leave(c) // it is about to go anyway
+		c = s.find(to, response)
+	}
 	if c != nil {
 		if !c.send(data) {
 			s.undelivered(data)
