@@ -70,7 +70,7 @@ func (x *exec) firstLegs(c *pb.CreateCall) ([]Leg, *pb.Result) {
 	case len(p.Members) == 0:
 		return nil, rejected("pool %s has no members: add one with `holdline pool member add %s`", p.Name, p.Name)
 	}
-	chosen := x.st.calls.choose(p, c.CallId)
+	chosen := x.st.calls.choose(p, c.CallId, c.Avoid)
 	if len(chosen) == 0 {
 		return nil, fail(pb.Code_LIMIT, "every member of pool %s carries as many calls as it may", p.Name)
 	}

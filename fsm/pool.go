@@ -20,12 +20,21 @@ type rotation struct {
 func (r *rotation) clone() *rotation { return &rotation{r.cursor, maps.Clone(r.current)} }
 
 // choose orders a pool's members for a call, the first to be tried first, without those that are full, and moves the pool's turn on.
-func (t *callTable) choose(p *Pool, callID string) []*pb.Member {
+// Those to avoid come last and don't get the turn, unless there are no others.
+func (t *callTable) choose(p *Pool, callID string, avoid []string) []*pb.Member {
 	free := make([]*pb.Member, 0, len(p.Members))
+	var last []*pb.Member
 	for _, m := range p.Members {
-		if t.hasRoom(m) {
+		switch {
+		case !t.hasRoom(m):
+		case slices.Contains(avoid, m.Name):
+			last = append(last, m)
+		default:
 			free = append(free, m)
 		}
+	}
+	if len(free) == 0 {
+		free, last = last, nil
 	}
 	if len(free) == 0 {
 		return nil
@@ -56,23 +65,22 @@ func (t *callTable) choose(p *Pool, callID string) []*pb.Member {
 			return 1
 		})
 	default: // RoundRobin
-		first := r.next(p, t)
-		free = rotate(free, p.Members[first])
+		free = rotate(free, r.next(p, free))
 	}
-	return free
+	return append(free, last...)
 }
 
-// next gives the turn to the next member that has room: full ones are passed over and don't get it twice.
-func (r *rotation) next(p *Pool, t *callTable) int {
+// next gives the turn to the next member that is free: others are passed over, and the one after them does not get it twice.
+func (r *rotation) next(p *Pool, free []*pb.Member) *pb.Member {
 	n := uint64(len(p.Members))
 	for range n {
-		i := r.cursor % n
+		m := p.Members[r.cursor%n]
 		r.cursor++
-		if t.hasRoom(p.Members[i]) {
-			return int(i)
+		if slices.Contains(free, m) {
+			return m
 		}
 	}
-	return 0
+	return free[0]
 }
 
 func rotate(list []*pb.Member, first *pb.Member) []*pb.Member {

@@ -119,7 +119,7 @@ func (c *Core) makeShards() {
 	}
 	auth, registrar := c.identities()
 	opt := proxy.Options{
-		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats,
+		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: new(proxy.Health),
 		MaxCells: limit/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {

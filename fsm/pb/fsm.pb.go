@@ -3340,6 +3340,7 @@ type CreateCall struct {
 	Alternates    uint32                 `protobuf:"varint,14,opt,name=alternates,proto3" json:"alternates,omitempty"`
 	HomeVip       uint32                 `protobuf:"varint,15,opt,name=home_vip,json=homeVip,proto3" json:"home_vip,omitempty"`
 	RingS         uint32                 `protobuf:"varint,16,opt,name=ring_s,json=ringS,proto3" json:"ring_s,omitempty"` // no-answer time; 0 = Timer C
+	Avoid         []string               `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`               // pool members that the home's owner finds silent: tried after the others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3484,6 +3485,13 @@ func (x *CreateCall) GetRingS() uint32 {
 		return x.RingS
 	}
 	return 0
+}
+
+func (x *CreateCall) GetAvoid() []string {
+	if x != nil {
+		return x.Avoid
+	}
+	return nil
 }
 
 type AddLegs struct {
@@ -4821,7 +4829,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\x0e2\x19.holdline.fsm.v1.LegStateR\x05state\x12\x16\n" +
 	"\x06status\x18\x05 \x01(\rR\x06status\x12\x15\n" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x18\n" +
-	"\acontact\x18\a \x01(\tR\acontact\"\xc9\x03\n" +
+	"\acontact\x18\a \x01(\tR\acontact\"\xdf\x03\n" +
 	"\n" +
 	"CreateCall\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -4842,7 +4850,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"alternates\x18\x0e \x01(\rR\n" +
 	"alternates\x12\x19\n" +
 	"\bhome_vip\x18\x0f \x01(\rR\ahomeVip\x12\x15\n" +
-	"\x06ring_s\x18\x10 \x01(\rR\x05ringS\"z\n" +
+	"\x06ring_s\x18\x10 \x01(\rR\x05ringS\x12\x14\n" +
+	"\x05avoid\x18\x11 \x03(\tR\x05avoid\"z\n" +
 	"\aAddLegs\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +

@@ -72,6 +72,14 @@ func (s *Shard) timer(ev txn.Event, u *call) {
 	case txn.Resend:
 		s.send(ev.Flow, ev.Buf.B)
 	case txn.LegTimeout:
+		if ev.Leg.State == txn.LegCalling {
+			s.silent(u, ev.Leg.Index)
+		}
+		if ev.Leg.Patience != 0 && ev.Cell.Invite() {
+			s.tab.Abandon(ev.Leg, 408)
+			s.legDone(ev.Cell, u, ev.Leg, nil)
+			return
+		}
 		s.legFailed(ev.Cell, u, ev.Leg, 408)
 	case txn.LegNoAnswer:
 		s.cancelLeg(ev.Cell, ev.Leg)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/fsm/pb"
 )
 
 var (
@@ -148,18 +150,127 @@ func TestGatewayUnable(t *testing.T) {
 	w.want(alice.addr + " 200 X")
 }
 
+// TestGatewaySilent: the next gateway is tried when the first has left three INVITEs unanswered; the last one has Timer B.
 func TestGatewaySilent(t *testing.T) {
 	w, _ := gatewayCall(t)
-	w.pass(31 * time.Second)
-	if n := len(w.take()); n != 5 { // Timer A: after 0.5, 1.5, 3.5, 7.5, 15.5 s
+	w.pass(3990 * time.Millisecond)
+	if n := len(w.take()); n != 3 { // Timer A: after 0.5, 1.5, 3.5 s
 		t.Errorf("%d retransmissions", n)
 	}
-	w.pass(1100 * time.Millisecond) // one more, then Timer B
-	w.want(gw1.addr+" INVITE sip:123@"+gw1.addr, gw2.addr+" INVITE sip:123@"+gw2.addr)
-	w.pass(33 * time.Second)
+	w.pass(20 * time.Millisecond)
+	w.want(gw2.addr + " INVITE sip:123@" + gw2.addr)
+	if c := w.cl.m.Call(1); c.Legs[0].Status != 408 {
+		t.Errorf("the record says %d of the silent gateway", c.Legs[0].Status)
+	}
+	w.pass(31 * time.Second)
+	if m := w.byReceiver(); len(m[alice.addr]) != 0 || len(m[gw1.addr]) != 0 {
+		t.Fatalf("sent %v", m)
+	}
+	w.pass(2 * time.Second)
 	if m := w.byReceiver(); !strings.HasPrefix(starts(m[alice.addr]), "408") {
 		t.Fatalf("sent %v", m)
 	}
+}
+
+// dial calls 0123 anew and returns which gateway got the INVITE.
+func (w *world) dial(id string) (gw string, invite string) {
+	w.t.Helper()
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0123@example.com", id, 1, id, ""))
+	for _, s := range w.take() {
+		if strings.HasPrefix(s.data, "INVITE ") {
+			return s.to.Remote.String(), s.data
+		}
+	}
+	w.t.Fatal("no INVITE")
+	return "", ""
+}
+
+// TestGatewayDown: a silent gateway is passed over as the first choice, until its time is over or it responds.
+func TestGatewayDown(t *testing.T) {
+	w, _ := gatewayCall(t)
+	w.pass(4 * time.Second)
+	w.take()
+	for _, id := range []string{"c2", "c3", "c4"} {
+		if gw, _ := w.dial(id); gw != gw2.addr {
+			t.Errorf("%s went to %s, which is down", id, gw)
+		}
+	}
+	w.pass(30 * time.Second)
+	w.take()
+	both := map[string]bool{}
+	for _, id := range []string{"c5", "c6"} {
+		gw, _ := w.dial(id)
+		both[gw] = true
+	}
+	if !both[gw1.addr] {
+		t.Error("gw1 is passed over for good")
+	}
+}
+
+// TestGatewayBack: a response of the silent gateway brings it back; its INVITE, which the next gateway has by now, is
+// called back.
+func TestGatewayBack(t *testing.T) {
+	w, inv := gatewayCall(t)
+	w.pass(4 * time.Second)
+	w.take()
+	w.in(1, gw1.addr, gw1.answer(inv, 180))
+	w.want(gw1.addr + " CANCEL sip:123@" + gw1.addr)
+	w.in(1, gw1.addr, gw1.answer(inv, 487))
+	w.want(gw1.addr + " ACK sip:123@" + gw1.addr)
+	w.in(1, gw1.addr, gw1.answer(inv, 487))
+	w.want(gw1.addr + " ACK sip:123@" + gw1.addr)
+	both := map[string]bool{}
+	for _, id := range []string{"c2", "c3"} {
+		gw, _ := w.dial(id)
+		both[gw] = true
+	}
+	if len(both) != 2 {
+		t.Errorf("calls go to %v only", both)
+	}
+}
+
+// TestGatewayTimeoutSet: the setting counts; what a gateway said in time stops it.
+func TestGatewayTimeoutSet(t *testing.T) {
+	cl := newCluster(t)
+	cl.apply(&pb.Command{Op: &pb.Command_PutSetting{PutSetting: &pb.PutSetting{Name: settingGatewayTimeout, Value: "2"}}})
+	w := newWorld(t, cl)
+	_, inv := w.dial("c1")
+	w.pass(time.Second)
+	w.in(1, gw1.addr, gw1.answer(inv, 100))
+	w.pass(20 * time.Second)
+	if m := w.byReceiver(); len(m[gw2.addr]) != 0 {
+		t.Errorf("sent %v", m)
+	}
+	w.dial("c2") // gw2's turn
+	w.pass(2 * time.Second)
+	if m := w.byReceiver(); starts(m[gw1.addr]) != "INVITE" {
+		t.Errorf("sent %v", m)
+	}
+}
+
+// TestGatewayRetryAfter: a gateway that asks for time is given it.
+func TestGatewayRetryAfter(t *testing.T) {
+	w, inv := gatewayCall(t)
+	w.in(1, gw1.addr, gw1.answer(inv, 503, "Retry-After: 60"))
+	w.in(1, gw2.addr, gw2.answer(w.byReceiver()[gw2.addr][0], 486))
+	w.pass(40 * time.Second)
+	w.take()
+	for _, id := range []string{"c2", "c3"} {
+		if gw, _ := w.dial(id); gw != gw2.addr {
+			t.Errorf("%s went to %s", id, gw)
+		}
+	}
+}
+
+// TestGatewaysAllDown: with all of them down calls are tried nevertheless.
+func TestGatewaysAllDown(t *testing.T) {
+	w, _ := gatewayCall(t)
+	w.pass(40 * time.Second)
+	w.take()
+	w.dial("c2")
+	w.pass(4 * time.Second)
+	w.take()
+	w.dial("c3")
 }
 
 func TestGatewayBusyIsFinal(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
 	t := u.targets[i]
 	l := s.tab.NewLeg(c)
-	l.Index = uint8(i)
+	l.Index, l.Patience = uint8(i), s.patience(u, t)
 	if !s.legFlow(c, u, l, t) {
 		s.legFailed(c, u, l, 503)
 		return

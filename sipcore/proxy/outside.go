@@ -102,7 +102,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 		FromTag: string(m.Bytes(m.From.Tag)), FromUri: string(m.Bytes(m.From.URI)), ToUri: string(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
 		Invite: append([]byte(nil), c.Request.B...),
-		Pool:   d.pool, RequestUser: d.user,
+		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool),
 	}
 	if d.pool == "" {
 		cmd.Targets = append([]*pb.Target(nil), u.targets...)

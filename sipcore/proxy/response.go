@@ -31,6 +31,7 @@ func (s *Shard) response(in *Inbound) {
 		return
 	}
 	u := callOf(c)
+	s.heard(u, l.Index, m)
 	switch s.tab.Response(c, l, s.now, m.Status, txn.TimerC) {
 	case txn.Pass:
 		s.passed(in, c, u, l)
@@ -40,10 +41,33 @@ func (s *Shard) response(in *Inbound) {
 		}
 	case txn.PassOK:
 		s.answeredBy(in, c, u, l)
+	case txn.PassLate:
+		s.lateGateway(m, l)
 	default:
 		s.opt.Stats.Retransmissions.Add(1)
 		s.lateFinal(in, c, l)
 	}
+}
+
+// lateGateway calls back an INVITE that was given up before its time when it is heard of after all: the call is with the next
+// gateway by now.
+func (s *Shard) lateGateway(m *wire.Msg, l *txn.Leg) {
+	if m.Status >= 300 {
+		if l.Ack = s.buildAck(m, l); l.Ack != nil {
+			l.Acked, l.State = true, txn.LegCompleted
+			s.send(l.Flow, l.Ack.B)
+		}
+		return
+	}
+	if s.tmp.Scan(l.Request.B) != nil {
+		return
+	}
+	out, err := wire.AppendCANCEL(s.out[:0], &s.tmp)
+	if err != nil {
+		return
+	}
+	s.out = out
+	s.send(l.Flow, out) // once per provisional response: it comes again if this is lost
 }
 
 // lateFinal acknowledges a final that the last owner of the call may not have acknowledged: its result is committed,
@@ -167,9 +191,12 @@ func (s *Shard) submitAnswer(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) {
 }
 
 // sessionExpires reads the Session-Expires header (RFC 4028 §4), 0 when there is none.
-func sessionExpires(m *wire.Msg) uint32 {
+func sessionExpires(m *wire.Msg) uint32 { return leadingNumber(m.Value(wire.HdrSessionExpires)) }
+
+// leadingNumber reads the digits that a header's value begins with, 0 without any.
+func leadingNumber(b []byte) uint32 {
 	var n uint32
-	for _, d := range m.Value(wire.HdrSessionExpires) {
+	for _, d := range b {
 		if d < '0' || d > '9' || n > 1<<24 {
 			break
 		}

@@ -47,6 +47,7 @@ type Options struct {
 	Registrar Registrar
 	Pool      *txn.Pool
 	Stats     *Stats
+	Health    *Health
 	MaxCells  int // transactions at once; beyond it new requests get a stateless 503
 	MaxLegs   int // targets of one request
 }

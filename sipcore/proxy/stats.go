@@ -18,6 +18,7 @@ type Stats struct {
 	StrayResponses      atomic.Uint64
 	StrayAcks           atomic.Uint64
 	Unroutable          atomic.Uint64
+	GatewaysSilent      atomic.Uint64
 }
 
 // Each calls fn for each counter with a name and an explanation fit for metrics.
@@ -35,5 +36,6 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("stateless_responses", "responses of another owner's transactions, relayed by their branch", s.StatelessResponses.Load())
 	fn("stray_responses", "responses dropped: their branch is unknown or forged", s.StrayResponses.Load())
 	fn("stray_acks", "ACKs dropped: they belong to nothing", s.StrayAcks.Load())
+	fn("silent_gateways", "attempts that a pool member left unanswered", s.GatewaysSilent.Load())
 	fn("unroutable", "ACKs dropped: their next hop cannot be read", s.Unroutable.Load())
 }

@@ -80,10 +80,13 @@ func (s *Shard) poolTargets(c *txn.Cell, pool, user string) []*pb.Target {
 	}
 	first := int(c.Key.Hi % uint64(len(p.Members)))
 	targets := s.targets[:0]
-	for i := range p.Members {
+	for i := range 2 * len(p.Members) { // those that are up first
 		m := p.Members[(first+i)%len(p.Members)]
 		if len(targets) == s.opt.MaxLegs {
 			break
+		}
+		if down := s.opt.Health.isDown(m.Pool, m.Name, s.now); down != (i >= len(p.Members)) {
+			continue
 		}
 		targets = append(targets, &pb.Target{
 			Uri: memberURI(m, user), Pool: m.Pool, Member: m.Name,

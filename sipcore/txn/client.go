@@ -5,10 +5,11 @@ type Verdict uint8
 
 // Verdicts.
 const (
-	Absorb  Verdict = iota // a retransmission, or too late: nothing to do
-	Pass                   // new: provisional, or the leg's final
-	PassAck                // a non-2xx final came again and has been acknowledged before: send Leg.Ack again
-	PassOK                 // a 2xx to an INVITE came again, or another one of a fork below: relay it
+	Absorb   Verdict = iota // a retransmission, or too late: nothing to do
+	Pass                    // new: provisional, or the leg's final
+	PassAck                 // a non-2xx final came again and has been acknowledged before: send Leg.Ack again
+	PassLate                // a leg that was abandoned is heard of: cancel it, or acknowledge its final
+	PassOK                  // a 2xx to an INVITE came again, or another one of a fork below: relay it
 )
 
 // Start sends a leg: it takes over request, which the caller sends, and arms Timers A/E and B/F.
@@ -19,7 +20,11 @@ func (t *Table) Start(c *Cell, l *Leg, now int64, request *Buf) {
 		l.interval = T1
 		t.timers.arm(&l.retransmit, now, T1)
 	}
-	t.timers.arm(&l.expires, now, TimerB)
+	limit := TimerB
+	if l.Patience > 0 && l.Patience < TimerB {
+		limit = l.Patience
+	}
+	t.timers.arm(&l.expires, now, limit)
 }
 
 // Response advances a leg by a response with status. ring is the time a provisional response gives the
@@ -60,6 +65,9 @@ func (t *Table) Response(c *Cell, l *Leg, now int64, status uint16, ring int64) 
 		if ok {
 			l.State = LegAccepted
 			return PassOK
+		}
+		if l.State == LegTerminated && l.Request != nil && status > 100 {
+			return PassLate
 		}
 	}
 	return Absorb
@@ -121,6 +129,10 @@ func (t *Table) Cancelled(l *Leg, status uint16) {
 		l.CancelRq = nil
 	}
 }
+
+// Abandon ends a leg as GiveUp does, but keeps the request: should the peer be heard of after all, its CANCEL or ACK is made
+// from it.
+func (t *Table) Abandon(l *Leg, status uint16) { t.finish(l, LegTerminated, status) }
 
 // GiveUp ends a leg as if it had been answered with status: timeout (408) or transport error (503, §16.9).
 func (t *Table) GiveUp(l *Leg, status uint16) {

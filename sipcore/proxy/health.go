@@ -1,0 +1,147 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/wire"
+)
+
+// Settings of how gateways are changed, in seconds, and what they are when nobody has set them.
+const (
+	settingGatewayTimeout = "proxy.gateway-timeout"
+	settingGatewayDown    = "proxy.gateway-down"
+
+	gatewayTimeout = 4  // three INVITEs unanswered
+	gatewayDown    = 30 // seconds
+	maxRetryAfter  = 300
+)
+
+// Health is what a node has found out about pool members by calling them: which of them are silent. It is this node's
+// own view, not replicated. Safe for concurrent use by all shards; the zero Health is ready.
+type Health struct {
+	down atomic.Int32 // entries in till: none is the usual case and costs one load
+	mu   sync.Mutex
+	till map[memberName]int64
+}
+
+type memberName struct{ pool, member string }
+
+// mark takes a member for down until till.
+func (h *Health) mark(pool, member string, now, till int64) {
+	if member == "" || till <= now {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.till == nil {
+		h.till = make(map[memberName]int64)
+	}
+	for k, t := range h.till { // members that were removed meanwhile go with their time
+		if t <= now {
+			delete(h.till, k)
+		}
+	}
+	h.till[memberName{pool, member}] = till
+	h.down.Store(int32(len(h.till)))
+}
+
+// clear takes a member for up.
+func (h *Health) clear(pool, member string) {
+	if h.down.Load() == 0 || member == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.till, memberName{pool, member})
+	h.down.Store(int32(len(h.till)))
+}
+
+// isDown reports whether a member is taken for down.
+func (h *Health) isDown(pool, member string, now int64) bool {
+	if h.down.Load() == 0 {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return now < h.till[memberName{pool, member}]
+}
+
+// Down is the number of members that are taken for down.
+func (h *Health) Down() int { return int(h.down.Load()) }
+
+// avoid lists a pool's members that are taken for down: Apply puts them last.
+func (s *Shard) avoid(pool string) []string {
+	if s.opt.Health.Down() == 0 {
+		return nil
+	}
+	p := s.view.Config.Pool(pool)
+	if p == nil {
+		return nil
+	}
+	var out []string
+	for _, m := range p.Members {
+		if s.opt.Health.isDown(m.Pool, m.Name, s.now) {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+// patience is how long a leg may stay silent: a gateway less than Timer B while there is another to try.
+func (s *Shard) patience(u *call, t *pb.Target) int64 {
+	if !u.serial || t.Member == "" || !u.moreTargets() {
+		return 0
+	}
+	return s.seconds(settingGatewayTimeout, gatewayTimeout)
+}
+
+// moreTargets reports whether there is a target that has not been tried.
+func (u *call) moreTargets() bool {
+	for _, t := range u.targets[min(u.next, len(u.targets)):] {
+		if t != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// seconds reads a setting in seconds as nanoseconds.
+func (s *Shard) seconds(name string, def int64) int64 {
+	return s.view.Config.SettingInt(name, def) * int64(time.Second)
+}
+
+// memberOf is the target of a leg that is a pool member, nil of others.
+func memberOf(u *call, index uint8) *pb.Target {
+	if int(index) >= len(u.targets) || u.targets[index] == nil || u.targets[index].Member == "" {
+		return nil
+	}
+	return u.targets[index]
+}
+
+// silent takes the member behind a leg that timed out for down.
+func (s *Shard) silent(u *call, index uint8) {
+	if t := memberOf(u, index); t != nil {
+		s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+s.seconds(settingGatewayDown, gatewayDown))
+		s.opt.Stats.GatewaysSilent.Add(1)
+	}
+}
+
+// heard takes the member behind a leg that responded for up; for down if it asks for time (RFC 3261 §21.5.4).
+func (s *Shard) heard(u *call, index uint8, m *wire.Msg) {
+	if m.Status == 503 && m.Has(wire.HdrRetryAfter) {
+		if t := memberOf(u, index); t != nil {
+			wait := int64(min(leadingNumber(m.Value(wire.HdrRetryAfter)), maxRetryAfter))
+			s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+wait*int64(time.Second))
+		}
+		return
+	}
+	if s.opt.Health.Down() == 0 {
+		return
+	}
+	if t := memberOf(u, index); t != nil {
+		s.opt.Health.clear(t.Pool, t.Member)
+	}
+}
