@@ -11,6 +11,7 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/transport"
 )
 
 // localLog is a Log of one node: what is submitted is applied at once.
@@ -99,12 +100,14 @@ type lab struct {
 	port   uint16
 	cores  []*Core
 	groups []Group
+
+	certificates *transport.Certificates
 }
 
 func newLab(t testing.TB, nodes int) *lab {
 	t.Helper()
 	l := &lab{
-		t: t, log: &localLog{m: fsm.New()}, port: freePort(t),
+		t: t, log: &localLog{m: fsm.New()}, port: freePort(t), certificates: testCertificates(t),
 		owners: &owners{owner: map[uint32]uint32{}, epoch: map[uint32]uint64{}},
 	}
 	l.links = &links{owners: l.owners, nodes: map[uint32]chan linked{}}
@@ -132,7 +135,7 @@ func newLab(t testing.TB, nodes int) *lab {
 func (l *lab) start(node uint32, groups []Group) {
 	l.t.Helper()
 	c, err := New(Options{
-		Node: node, Machine: l.log.m, Log: l.log, Owners: ownersOf{l.owners, node}, Link: linkOf{l.links, node}, Readers: 1,
+		Node: node, Machine: l.log.m, Log: l.log, Owners: ownersOf{l.owners, node}, Link: linkOf{l.links, node}, Readers: 1, Certificates: l.certificates,
 	})
 	if err != nil {
 		l.t.Fatal(err)
