@@ -35,8 +35,9 @@ type softphone struct {
 	ua        sipgo.DialogUA
 	client    *sipgo.Client
 	in        chan *sipgo.DialogServerSession
-	acked     chan string // Route-free view of what came: Record-Route of the INVITE
+	acked     chan string // Record-Route of each INVITE that was acknowledged
 	byes      chan struct{}
+	hangUp    func() error // closes its connections
 }
 
 // port is where the lab's VIPs serve a transport.
@@ -58,7 +59,7 @@ func (l *lab) softphone(t *testing.T, user, name string, vip int) *softphone {
 	}
 	t.Cleanup(func() { _ = ua.Close() })
 	p := &softphone{
-		t: t, user: user, transport: name, in: make(chan *sipgo.DialogServerSession, 4), acked: make(chan string, 4), byes: make(chan struct{}, 4),
+		t: t, user: user, transport: name, in: make(chan *sipgo.DialogServerSession, 4), acked: make(chan string, 4), byes: make(chan struct{}, 4), hangUp: ua.Close,
 		proxy: fmt.Sprintf("127.0.0.%d:%d", 101+vip, l.streamPort(name)),
 	}
 	if p.client, err = sipgo.NewClient(ua, sipgo.WithClientHostname("127.0.0.1"), sipgo.WithClientLogger(quiet)); err != nil {
@@ -248,7 +249,15 @@ func TestGoneConnection(t *testing.T) {
 		alice, bob := l.softphone(t, "alice", "tcp", 0), l.softphone(t, "bob", "tcp", nodes-1)
 		alice.register(ctx)
 		bob.register(ctx)
-		l.cores[nodes-1].streams.DropGroup(uint32(nodes))
+		conns := l.cores[nodes-1].streams.Len()
+		if err := bob.hangUp(); err != nil {
+			t.Fatal(err)
+		}
+		for l.cores[nodes-1].streams.Len() == conns {
+			if time.Sleep(time.Millisecond); ctx.Err() != nil {
+				t.Fatal("the connection stays")
+			}
+		}
 		began := time.Now()
 		d, err := alice.ua.WriteInvite(ctx, alice.request(sip.INVITE, "bob"))
 		if err != nil {
