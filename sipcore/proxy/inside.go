@@ -135,9 +135,9 @@ func (s *Shard) lastRoute(m *wire.Msg) []byte {
 func (u *call) byeTag(in *Inbound) {
 	m := in.Msg
 	if in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
-		u.calleeTag = string(m.Bytes(m.To.Tag))
+		u.calleeTag = text(m.Bytes(m.To.Tag))
 	} else {
-		u.calleeTag = string(m.Bytes(m.From.Tag))
+		u.calleeTag = text(m.Bytes(m.From.Tag))
 		u.byCallee = true
 	}
 }

@@ -98,8 +98,8 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 	u.pool, u.user = d.pool, d.user
 	cmd := &pb.CreateCall{
 		Key: recordKey(c), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.Name,
-		CallId:  string(m.Bytes(m.CallID)),
-		FromTag: string(m.Bytes(m.From.Tag)), FromUri: string(m.Bytes(m.From.URI)), ToUri: string(m.Bytes(m.To.URI)),
+		CallId:  text(m.Bytes(m.CallID)),
+		FromTag: text(m.Bytes(m.From.Tag)), FromUri: text(m.Bytes(m.From.URI)), ToUri: text(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
 		Invite: append([]byte(nil), c.Request.B...),
 		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool),

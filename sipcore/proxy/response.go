@@ -179,7 +179,7 @@ func (u *call) newDialog(tag []byte) bool {
 
 func (s *Shard) submitAnswer(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) {
 	cmd := &pb.AnswerCall{
-		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: string(m.Bytes(m.To.Tag)),
+		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: text(m.Bytes(m.To.Tag)),
 		SessionExpires: sessionExpires(m),
 	}
 	if na, err := wire.ParseNameAddr(m.Value(wire.HdrContact)); err == nil {
