@@ -183,7 +183,7 @@ func (s *Shard) submitAnswer(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) {
 		SessionExpires: sessionExpires(m),
 	}
 	if na, err := wire.ParseNameAddr(m.Value(wire.HdrContact)); err == nil {
-		cmd.CalleeContact = string(na.URI)
+		cmd.CalleeContact = text(na.URI)
 	}
 	u.answers++
 	s.answers[u.number] = c.Ref()

@@ -43,7 +43,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		if !w.mayDialOut() {
 			return d, &wire.Response{Status: 403, Reason: "Calling Out Needs A User Or A Trusted Source"}
 		}
-		d.pool, d.user = r.Pool, number[min(int(r.Strip), len(number)):]
+		d.pool, d.user = r.Pool, text([]byte(number[min(int(r.Strip), len(number)):]))
 		return d, nil
 	}
 	if s.view.Config.User(aor) != nil {
