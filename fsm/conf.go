@@ -34,6 +34,7 @@ func (c *conf) init() {
 	c.sources = new(bart.Table[[]*pb.Member])
 	c.keys = map[string][]*pb.PutKey{}
 	c.setting = map[string]string{}
+	c.certificates = map[string]*pb.Certificate{}
 	c.tokens = map[string]*pb.Token{}
 	c.usersOf = map[string]int{}
 }

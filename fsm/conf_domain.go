@@ -88,6 +88,9 @@ func (x *exec) removeDomain(r *pb.RemoveDomain) *pb.Result {
 	if rs, has := c.routes.get(name); has {
 		return rejected("domain %s has %d routes: remove them first", name, len(rs.byPrefix))
 	}
+	if c.certificates[name] != nil {
+		c.certificates = with(c.certificates, name, nil, true)
+	}
 	c.dropAliases(d)
 	c.domains.delete(name)
 	c.changed()

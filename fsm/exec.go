@@ -73,6 +73,10 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 		return x.putRoute(op.PutRoute.GetRoute())
 	case *pb.Command_RemoveRoute:
 		return x.removeRoute(op.RemoveRoute)
+	case *pb.Command_PutCertificate:
+		return x.putCertificate(op.PutCertificate.GetCertificate())
+	case *pb.Command_RemoveCertificate:
+		return x.removeCertificate(op.RemoveCertificate)
 	case *pb.Command_Takeover:
 		return x.takeover(op.Takeover)
 	case *pb.Command_Register:

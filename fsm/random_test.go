@@ -82,6 +82,9 @@ func drawCommand(t *rapid.T) *pb.Command {
 			cmd(&pb.PutSetting{Name: "call.max-duration"}),
 			cmd(&pb.SetFeatureLevel{Level: 1}),
 			cmd(&pb.SetNodeState{Uuid: "u1", Voter: proto.Bool(true)}),
+			cmd(&pb.PutCertificate{Certificate: &pb.Certificate{Domain: "example.com", Chain: []byte("c"), SealedKey: []byte("k")}}),
+			cmd(&pb.PutCertificate{Certificate: &pb.Certificate{Domain: "example.org", Chain: []byte("d"), SealedKey: []byte("k")}}),
+			cmd(&pb.RemoveCertificate{Domain: "example.com"}),
 		}).Draw(t, "misc")
 	case 9:
 		return cmd(&pb.PutDomain{Domain: &pb.Domain{Name: pick("example.com", "example.org"), Aliases: []string{pick("10.77.0.101", "other.net")}}})

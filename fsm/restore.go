@@ -238,6 +238,10 @@ func (in *restorer) row(k kind, b []byte) {
 		}
 		in.share(c)
 		in.st.calls.put(nil, c)
+	case kindCertificate:
+		if c := decode[pb.Certificate](in, b); in.rises(c.Domain) {
+			in.st.conf.certificates[c.Domain] = c
+		}
 	default:
 		in.bad = fmt.Errorf("record kind %d is not known to this release: install the release the other nodes run", k)
 	}

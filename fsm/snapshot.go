@@ -37,6 +37,7 @@ const (
 	kindResults
 	kindRegistration
 	kindCall
+	kindCertificate
 	kindEnd kind = 0xff
 )
 
@@ -97,6 +98,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 		sw.record(kindCall, c.pb())
 		return sw.err == nil
 	})
+	s.config.Certificates(func(c *pb.Certificate) bool { sw.record(kindCertificate, c); return sw.err == nil })
 	sw.end()
 	if sw.err != nil {
 		return sw.n, fmt.Errorf("write snapshot: %w", sw.err)

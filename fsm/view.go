@@ -26,6 +26,8 @@ type Config struct {
 	routes  tree[string, *domainRoutes]
 	keys    map[string][]*pb.PutKey
 	setting map[string]string
+
+	certificates map[string]*pb.Certificate // by domain
 }
 
 // User is one account. HA1s are hashes over user, realm and password; passwords themselves are not stored.

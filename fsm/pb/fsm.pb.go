@@ -422,6 +422,8 @@ type Command struct {
 	//	*Command_RemoveMember
 	//	*Command_PutRoute
 	//	*Command_RemoveRoute
+	//	*Command_PutCertificate
+	//	*Command_RemoveCertificate
 	//	*Command_Takeover
 	//	*Command_Register
 	//	*Command_CreateCall
@@ -670,6 +672,24 @@ func (x *Command) GetRemoveRoute() *RemoveRoute {
 	return nil
 }
 
+func (x *Command) GetPutCertificate() *PutCertificate {
+	if x != nil {
+		if x, ok := x.Op.(*Command_PutCertificate); ok {
+			return x.PutCertificate
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRemoveCertificate() *RemoveCertificate {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RemoveCertificate); ok {
+			return x.RemoveCertificate
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetTakeover() *Takeover {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Takeover); ok {
@@ -834,6 +854,14 @@ type Command_RemoveRoute struct {
 	RemoveRoute *RemoveRoute `protobuf:"bytes,29,opt,name=remove_route,json=removeRoute,proto3,oneof"`
 }
 
+type Command_PutCertificate struct {
+	PutCertificate *PutCertificate `protobuf:"bytes,30,opt,name=put_certificate,json=putCertificate,proto3,oneof"`
+}
+
+type Command_RemoveCertificate struct {
+	RemoveCertificate *RemoveCertificate `protobuf:"bytes,31,opt,name=remove_certificate,json=removeCertificate,proto3,oneof"`
+}
+
 type Command_Takeover struct {
 	Takeover *Takeover `protobuf:"bytes,40,opt,name=takeover,proto3,oneof"`
 }
@@ -909,6 +937,10 @@ func (*Command_RemoveMember) isCommand_Op() {}
 func (*Command_PutRoute) isCommand_Op() {}
 
 func (*Command_RemoveRoute) isCommand_Op() {}
+
+func (*Command_PutCertificate) isCommand_Op() {}
+
+func (*Command_RemoveCertificate) isCommand_Op() {}
 
 func (*Command_Takeover) isCommand_Op() {}
 
@@ -2348,9 +2380,10 @@ type Member struct {
 	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // IP:port or host[:port]
 	Sources       []string               `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"` // CIDRs its requests may come from; empty: its own address
 	Weight        uint32                 `protobuf:"varint,5,opt,name=weight,proto3" json:"weight,omitempty"`
-	MaxCalls      uint32                 `protobuf:"varint,6,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"` // 0 = no limit
-	Transport     string                 `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`                // udp (default), tcp, tls
-	Group         uint32                 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`                       // VIP group it is called through; 0 = the call's home
+	MaxCalls      uint32                 `protobuf:"varint,6,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`               // 0 = no limit
+	Transport     string                 `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`                              // udp (default), tcp, tls
+	Group         uint32                 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`                                     // VIP group it is called through; 0 = the call's home
+	LargeOverTcp  bool                   `protobuf:"varint,9,opt,name=large_over_tcp,json=largeOverTcp,proto3" json:"large_over_tcp,omitempty"` // requests of more than 1300 bytes go over TCP (RFC 3261 §18.1.1); udp only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2439,6 +2472,13 @@ func (x *Member) GetGroup() uint32 {
 		return x.Group
 	}
 	return 0
+}
+
+func (x *Member) GetLargeOverTcp() bool {
+	if x != nil {
+		return x.LargeOverTcp
+	}
+	return false
 }
 
 type PutMember struct {
@@ -2701,6 +2741,155 @@ func (x *RemoveRoute) GetPrefix() string {
 	return ""
 }
 
+// Certificate is what TLS and WSS show for a domain.
+type Certificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	Chain         []byte                 `protobuf:"bytes,2,opt,name=chain,proto3" json:"chain,omitempty"`                          // PEM, the domain's own first
+	SealedKey     []byte                 `protobuf:"bytes,3,opt,name=sealed_key,json=sealedKey,proto3" json:"sealed_key,omitempty"` // private key, PEM, sealed by the key that every member holds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Certificate) Reset() {
+	*x = Certificate{}
+	mi := &file_fsm_fsm_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Certificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Certificate) ProtoMessage() {}
+
+func (x *Certificate) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
+func (*Certificate) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Certificate) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Certificate) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *Certificate) GetSealedKey() []byte {
+	if x != nil {
+		return x.SealedKey
+	}
+	return nil
+}
+
+type PutCertificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Certificate   *Certificate           `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutCertificate) Reset() {
+	*x = PutCertificate{}
+	mi := &file_fsm_fsm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutCertificate) ProtoMessage() {}
+
+func (x *PutCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutCertificate.ProtoReflect.Descriptor instead.
+func (*PutCertificate) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *PutCertificate) GetCertificate() *Certificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+type RemoveCertificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCertificate) Reset() {
+	*x = RemoveCertificate{}
+	mi := &file_fsm_fsm_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCertificate) ProtoMessage() {}
+
+func (x *RemoveCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCertificate.ProtoReflect.Descriptor instead.
+func (*RemoveCertificate) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RemoveCertificate) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
 // Flow is how a peer is reached: through which group's VIP (index into Group.vips) and which remote address.
 type Flow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2716,7 +2905,7 @@ type Flow struct {
 
 func (x *Flow) Reset() {
 	*x = Flow{}
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2917,7 @@ func (x *Flow) String() string {
 func (*Flow) ProtoMessage() {}
 
 func (x *Flow) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2930,7 @@ func (x *Flow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flow.ProtoReflect.Descriptor instead.
 func (*Flow) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Flow) GetGroup() uint32 {
@@ -2797,7 +2986,7 @@ type Takeover struct {
 
 func (x *Takeover) Reset() {
 	*x = Takeover{}
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +2998,7 @@ func (x *Takeover) String() string {
 func (*Takeover) ProtoMessage() {}
 
 func (x *Takeover) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +3011,7 @@ func (x *Takeover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Takeover.ProtoReflect.Descriptor instead.
 func (*Takeover) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Takeover) GetGroup() uint32 {
@@ -2866,7 +3055,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +3067,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +3080,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Binding) GetContact() string {
@@ -2988,7 +3177,7 @@ type BindingChange struct {
 
 func (x *BindingChange) Reset() {
 	*x = BindingChange{}
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3189,7 @@ func (x *BindingChange) String() string {
 func (*BindingChange) ProtoMessage() {}
 
 func (x *BindingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3202,7 @@ func (x *BindingChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindingChange.ProtoReflect.Descriptor instead.
 func (*BindingChange) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BindingChange) GetBinding() *Binding {
@@ -3047,7 +3236,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3248,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3261,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Register) GetAor() string {
@@ -3153,7 +3342,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3354,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3367,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Target) GetUri() string {
@@ -3239,13 +3428,14 @@ type Leg struct {
 	Status        uint32                 `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"`
 	ToTag         string                 `protobuf:"bytes,6,opt,name=to_tag,json=toTag,proto3" json:"to_tag,omitempty"`
 	Contact       string                 `protobuf:"bytes,7,opt,name=contact,proto3" json:"contact,omitempty"` // callee's Contact once answered
+	Routes        string                 `protobuf:"bytes,8,opt,name=routes,proto3" json:"routes,omitempty"`   // its route set beyond us, as a Route header has it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3257,7 +3447,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3270,7 +3460,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Leg) GetIndex() uint32 {
@@ -3322,6 +3512,13 @@ func (x *Leg) GetContact() string {
 	return ""
 }
 
+func (x *Leg) GetRoutes() string {
+	if x != nil {
+		return x.Routes
+	}
+	return ""
+}
+
 type CreateCall struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // hash of the server transaction key (RFC 3261 §17.2.3) and the home group: create if absent
@@ -3347,7 +3544,7 @@ type CreateCall struct {
 
 func (x *CreateCall) Reset() {
 	*x = CreateCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3556,7 @@ func (x *CreateCall) String() string {
 func (*CreateCall) ProtoMessage() {}
 
 func (x *CreateCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3569,7 @@ func (x *CreateCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCall.ProtoReflect.Descriptor instead.
 func (*CreateCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CreateCall) GetKey() []byte {
@@ -3506,7 +3703,7 @@ type AddLegs struct {
 
 func (x *AddLegs) Reset() {
 	*x = AddLegs{}
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3518,7 +3715,7 @@ func (x *AddLegs) String() string {
 func (*AddLegs) ProtoMessage() {}
 
 func (x *AddLegs) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3531,7 +3728,7 @@ func (x *AddLegs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLegs.ProtoReflect.Descriptor instead.
 func (*AddLegs) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AddLegs) GetCall() uint64 {
@@ -3578,7 +3775,7 @@ type LegResult struct {
 
 func (x *LegResult) Reset() {
 	*x = LegResult{}
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3787,7 @@ func (x *LegResult) String() string {
 func (*LegResult) ProtoMessage() {}
 
 func (x *LegResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3800,7 @@ func (x *LegResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LegResult.ProtoReflect.Descriptor instead.
 func (*LegResult) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LegResult) GetCall() uint64 {
@@ -3672,13 +3869,16 @@ type AnswerCall struct {
 	CalleeContact  string                 `protobuf:"bytes,6,opt,name=callee_contact,json=calleeContact,proto3" json:"callee_contact,omitempty"`
 	SessionExpires uint32                 `protobuf:"varint,7,opt,name=session_expires,json=sessionExpires,proto3" json:"session_expires,omitempty"`
 	Final          []byte                 `protobuf:"bytes,8,opt,name=final,proto3" json:"final,omitempty"`
+	CallerContact  string                 `protobuf:"bytes,9,opt,name=caller_contact,json=callerContact,proto3" json:"caller_contact,omitempty"` // where a BYE to either side goes: its Contact, and its route set beyond us as a Route header
+	CallerRoutes   string                 `protobuf:"bytes,10,opt,name=caller_routes,json=callerRoutes,proto3" json:"caller_routes,omitempty"`   // has it. Empty: as known
+	CalleeRoutes   string                 `protobuf:"bytes,11,opt,name=callee_routes,json=calleeRoutes,proto3" json:"callee_routes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AnswerCall) Reset() {
 	*x = AnswerCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3890,7 @@ func (x *AnswerCall) String() string {
 func (*AnswerCall) ProtoMessage() {}
 
 func (x *AnswerCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3903,7 @@ func (x *AnswerCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerCall.ProtoReflect.Descriptor instead.
 func (*AnswerCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AnswerCall) GetCall() uint64 {
@@ -3762,6 +3962,27 @@ func (x *AnswerCall) GetFinal() []byte {
 	return nil
 }
 
+func (x *AnswerCall) GetCallerContact() string {
+	if x != nil {
+		return x.CallerContact
+	}
+	return ""
+}
+
+func (x *AnswerCall) GetCallerRoutes() string {
+	if x != nil {
+		return x.CallerRoutes
+	}
+	return ""
+}
+
+func (x *AnswerCall) GetCalleeRoutes() string {
+	if x != nil {
+		return x.CalleeRoutes
+	}
+	return ""
+}
+
 type CancelCall struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
@@ -3774,7 +3995,7 @@ type CancelCall struct {
 
 func (x *CancelCall) Reset() {
 	*x = CancelCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +4007,7 @@ func (x *CancelCall) String() string {
 func (*CancelCall) ProtoMessage() {}
 
 func (x *CancelCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +4020,7 @@ func (x *CancelCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCall.ProtoReflect.Descriptor instead.
 func (*CancelCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CancelCall) GetCall() uint64 {
@@ -3844,7 +4065,7 @@ type EndCall struct {
 
 func (x *EndCall) Reset() {
 	*x = EndCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[46]
+	mi := &file_fsm_fsm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3856,7 +4077,7 @@ func (x *EndCall) String() string {
 func (*EndCall) ProtoMessage() {}
 
 func (x *EndCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[46]
+	mi := &file_fsm_fsm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3869,7 +4090,7 @@ func (x *EndCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndCall.ProtoReflect.Descriptor instead.
 func (*EndCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *EndCall) GetCall() uint64 {
@@ -3940,13 +4161,16 @@ type Call struct {
 	DeadlineMs     int64                  `protobuf:"varint,21,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"` // FSM time: ring timeout, session timer or maximum duration
 	Dialogs        []string               `protobuf:"bytes,22,rep,name=dialogs,proto3" json:"dialogs,omitempty"`                          // To-tags of confirmed dialogs
 	Pool           string                 `protobuf:"bytes,23,opt,name=pool,proto3" json:"pool,omitempty"`
+	AnsweredMs     int64                  `protobuf:"varint,24,opt,name=answered_ms,json=answeredMs,proto3" json:"answered_ms,omitempty"` // FSM time: the maximum duration counts from here
+	CallerContact  string                 `protobuf:"bytes,25,opt,name=caller_contact,json=callerContact,proto3" json:"caller_contact,omitempty"`
+	CallerRoutes   string                 `protobuf:"bytes,26,opt,name=caller_routes,json=callerRoutes,proto3" json:"caller_routes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_fsm_fsm_proto_msgTypes[47]
+	mi := &file_fsm_fsm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3958,7 +4182,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[47]
+	mi := &file_fsm_fsm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3971,7 +4195,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Call) GetNumber() uint64 {
@@ -4135,6 +4359,27 @@ func (x *Call) GetPool() string {
 	return ""
 }
 
+func (x *Call) GetAnsweredMs() int64 {
+	if x != nil {
+		return x.AnsweredMs
+	}
+	return 0
+}
+
+func (x *Call) GetCallerContact() string {
+	if x != nil {
+		return x.CallerContact
+	}
+	return ""
+}
+
+func (x *Call) GetCallerRoutes() string {
+	if x != nil {
+		return x.CallerRoutes
+	}
+	return ""
+}
+
 type Registration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
@@ -4149,7 +4394,7 @@ type Registration struct {
 
 func (x *Registration) Reset() {
 	*x = Registration{}
-	mi := &file_fsm_fsm_proto_msgTypes[48]
+	mi := &file_fsm_fsm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4161,7 +4406,7 @@ func (x *Registration) String() string {
 func (*Registration) ProtoMessage() {}
 
 func (x *Registration) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[48]
+	mi := &file_fsm_fsm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4174,7 +4419,7 @@ func (x *Registration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registration.ProtoReflect.Descriptor instead.
 func (*Registration) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{48}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Registration) GetAor() string {
@@ -4234,7 +4479,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_fsm_proto_msgTypes[49]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4246,7 +4491,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[49]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4259,7 +4504,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{49}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Session) GetId() uint64 {
@@ -4328,7 +4573,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4340,7 +4585,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4353,7 +4598,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Meta) GetApplied() uint64 {
@@ -4424,7 +4669,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4436,7 +4681,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4449,7 +4694,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Token) GetHash() []byte {
@@ -4491,7 +4736,7 @@ type PoolState struct {
 
 func (x *PoolState) Reset() {
 	*x = PoolState{}
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4503,7 +4748,7 @@ func (x *PoolState) String() string {
 func (*PoolState) ProtoMessage() {}
 
 func (x *PoolState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4516,7 +4761,7 @@ func (x *PoolState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
 func (*PoolState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PoolState) GetPool() string {
@@ -4550,7 +4795,7 @@ type MemberState struct {
 
 func (x *MemberState) Reset() {
 	*x = MemberState{}
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4562,7 +4807,7 @@ func (x *MemberState) String() string {
 func (*MemberState) ProtoMessage() {}
 
 func (x *MemberState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4575,7 +4820,7 @@ func (x *MemberState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberState.ProtoReflect.Descriptor instead.
 func (*MemberState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *MemberState) GetName() string {
@@ -4605,7 +4850,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xd2\x0e\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xf3\x0f\n" +
 	"\aCommand\x12A\n" +
 	"\fopen_session\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.OpenSessionH\x00R\vopenSession\x121\n" +
 	"\x06expire\x18\x02 \x01(\v2\x17.holdline.fsm.v1.ExpireH\x00R\x06expire\x12N\n" +
@@ -4635,7 +4880,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"put_member\x18\x1a \x01(\v2\x1a.holdline.fsm.v1.PutMemberH\x00R\tputMember\x12D\n" +
 	"\rremove_member\x18\x1b \x01(\v2\x1d.holdline.fsm.v1.RemoveMemberH\x00R\fremoveMember\x128\n" +
 	"\tput_route\x18\x1c \x01(\v2\x19.holdline.fsm.v1.PutRouteH\x00R\bputRoute\x12A\n" +
-	"\fremove_route\x18\x1d \x01(\v2\x1c.holdline.fsm.v1.RemoveRouteH\x00R\vremoveRoute\x127\n" +
+	"\fremove_route\x18\x1d \x01(\v2\x1c.holdline.fsm.v1.RemoveRouteH\x00R\vremoveRoute\x12J\n" +
+	"\x0fput_certificate\x18\x1e \x01(\v2\x1f.holdline.fsm.v1.PutCertificateH\x00R\x0eputCertificate\x12S\n" +
+	"\x12remove_certificate\x18\x1f \x01(\v2\".holdline.fsm.v1.RemoveCertificateH\x00R\x11removeCertificate\x127\n" +
 	"\btakeover\x18( \x01(\v2\x19.holdline.fsm.v1.TakeoverH\x00R\btakeover\x127\n" +
 	"\bregister\x18) \x01(\v2\x19.holdline.fsm.v1.RegisterH\x00R\bregister\x12>\n" +
 	"\vcreate_call\x18* \x01(\v2\x1b.holdline.fsm.v1.CreateCallH\x00R\n" +
@@ -4747,7 +4994,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\x15.holdline.fsm.v1.PoolR\x04pool\" \n" +
 	"\n" +
 	"RemovePool\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xcd\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xf3\x01\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -4756,7 +5003,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06weight\x18\x05 \x01(\rR\x06weight\x12\x1b\n" +
 	"\tmax_calls\x18\x06 \x01(\rR\bmaxCalls\x12\x1c\n" +
 	"\ttransport\x18\a \x01(\tR\ttransport\x12\x14\n" +
-	"\x05group\x18\b \x01(\rR\x05group\"<\n" +
+	"\x05group\x18\b \x01(\rR\x05group\x12$\n" +
+	"\x0elarge_over_tcp\x18\t \x01(\bR\flargeOverTcp\"<\n" +
 	"\tPutMember\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.holdline.fsm.v1.MemberR\x06member\"6\n" +
 	"\fRemoveMember\x12\x12\n" +
@@ -4771,7 +5019,16 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05route\x18\x01 \x01(\v2\x16.holdline.fsm.v1.RouteR\x05route\"=\n" +
 	"\vRemoveRoute\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x16\n" +
-	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"\xb3\x01\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"Z\n" +
+	"\vCertificate\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05chain\x18\x02 \x01(\fR\x05chain\x12\x1d\n" +
+	"\n" +
+	"sealed_key\x18\x03 \x01(\fR\tsealedKey\"P\n" +
+	"\x0ePutCertificate\x12>\n" +
+	"\vcertificate\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.CertificateR\vcertificate\"+\n" +
+	"\x11RemoveCertificate\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\"\xb3\x01\n" +
 	"\x04Flow\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x10\n" +
 	"\x03vip\x18\x02 \x01(\rR\x03vip\x128\n" +
@@ -4821,7 +5078,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x04 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06member\x18\x05 \x01(\tR\x06member\x12\x16\n" +
 	"\x06routes\x18\x06 \x03(\tR\x06routes\x12\x10\n" +
-	"\x03aor\x18\a \x01(\tR\x03aor\"\xe0\x01\n" +
+	"\x03aor\x18\a \x01(\tR\x03aor\"\xf8\x01\n" +
 	"\x03Leg\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12/\n" +
@@ -4829,7 +5086,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\x0e2\x19.holdline.fsm.v1.LegStateR\x05state\x12\x16\n" +
 	"\x06status\x18\x05 \x01(\rR\x06status\x12\x15\n" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x18\n" +
-	"\acontact\x18\a \x01(\tR\acontact\"\xdf\x03\n" +
+	"\acontact\x18\a \x01(\tR\acontact\x12\x16\n" +
+	"\x06routes\x18\b \x01(\tR\x06routes\"\xdf\x03\n" +
 	"\n" +
 	"CreateCall\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -4866,7 +5124,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05final\x18\a \x01(\fR\x05final\x12\x1f\n" +
 	"\vcall_failed\x18\b \x01(\bR\n" +
-	"callFailed\"\xd9\x01\n" +
+	"callFailed\"\xca\x02\n" +
 	"\n" +
 	"AnswerCall\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
@@ -4876,7 +5134,11 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06to_tag\x18\x05 \x01(\tR\x05toTag\x12%\n" +
 	"\x0ecallee_contact\x18\x06 \x01(\tR\rcalleeContact\x12'\n" +
 	"\x0fsession_expires\x18\a \x01(\rR\x0esessionExpires\x12\x14\n" +
-	"\x05final\x18\b \x01(\fR\x05final\"b\n" +
+	"\x05final\x18\b \x01(\fR\x05final\x12%\n" +
+	"\x0ecaller_contact\x18\t \x01(\tR\rcallerContact\x12#\n" +
+	"\rcaller_routes\x18\n" +
+	" \x01(\tR\fcallerRoutes\x12#\n" +
+	"\rcallee_routes\x18\v \x01(\tR\fcalleeRoutes\"b\n" +
 	"\n" +
 	"CancelCall\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
@@ -4889,7 +5151,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x15\n" +
 	"\x06to_tag\x18\x04 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\rR\x06status\"\xa9\x05\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\"\x96\x06\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
@@ -4916,7 +5178,11 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vdeadline_ms\x18\x15 \x01(\x03R\n" +
 	"deadlineMs\x12\x18\n" +
 	"\adialogs\x18\x16 \x03(\tR\adialogs\x12\x12\n" +
-	"\x04pool\x18\x17 \x01(\tR\x04pool\"\xae\x01\n" +
+	"\x04pool\x18\x17 \x01(\tR\x04pool\x12\x1f\n" +
+	"\vanswered_ms\x18\x18 \x01(\x03R\n" +
+	"answeredMs\x12%\n" +
+	"\x0ecaller_contact\x18\x19 \x01(\tR\rcallerContact\x12#\n" +
+	"\rcaller_routes\x18\x1a \x01(\tR\fcallerRoutes\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +
@@ -5006,66 +5272,69 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_fsm_fsm_proto_goTypes = []any{
-	(Code)(0),               // 0: holdline.fsm.v1.Code
-	(Transport)(0),          // 1: holdline.fsm.v1.Transport
-	(LegState)(0),           // 2: holdline.fsm.v1.LegState
-	(CallState)(0),          // 3: holdline.fsm.v1.CallState
-	(*Entry)(nil),           // 4: holdline.fsm.v1.Entry
-	(*Batch)(nil),           // 5: holdline.fsm.v1.Batch
-	(*Command)(nil),         // 6: holdline.fsm.v1.Command
-	(*Result)(nil),          // 7: holdline.fsm.v1.Result
-	(*OpenSession)(nil),     // 8: holdline.fsm.v1.OpenSession
-	(*Expire)(nil),          // 9: holdline.fsm.v1.Expire
-	(*SetFeatureLevel)(nil), // 10: holdline.fsm.v1.SetFeatureLevel
-	(*Node)(nil),            // 11: holdline.fsm.v1.Node
-	(*PutNode)(nil),         // 12: holdline.fsm.v1.PutNode
-	(*RemoveNode)(nil),      // 13: holdline.fsm.v1.RemoveNode
-	(*SetNodeState)(nil),    // 14: holdline.fsm.v1.SetNodeState
-	(*Vip)(nil),             // 15: holdline.fsm.v1.Vip
-	(*Group)(nil),           // 16: holdline.fsm.v1.Group
-	(*PutGroup)(nil),        // 17: holdline.fsm.v1.PutGroup
-	(*RemoveGroup)(nil),     // 18: holdline.fsm.v1.RemoveGroup
-	(*PutToken)(nil),        // 19: holdline.fsm.v1.PutToken
-	(*ConsumeToken)(nil),    // 20: holdline.fsm.v1.ConsumeToken
-	(*PutKey)(nil),          // 21: holdline.fsm.v1.PutKey
-	(*PutSetting)(nil),      // 22: holdline.fsm.v1.PutSetting
-	(*Domain)(nil),          // 23: holdline.fsm.v1.Domain
-	(*PutDomain)(nil),       // 24: holdline.fsm.v1.PutDomain
-	(*RemoveDomain)(nil),    // 25: holdline.fsm.v1.RemoveDomain
-	(*User)(nil),            // 26: holdline.fsm.v1.User
-	(*PutUser)(nil),         // 27: holdline.fsm.v1.PutUser
-	(*RemoveUser)(nil),      // 28: holdline.fsm.v1.RemoveUser
-	(*Pool)(nil),            // 29: holdline.fsm.v1.Pool
-	(*PutPool)(nil),         // 30: holdline.fsm.v1.PutPool
-	(*RemovePool)(nil),      // 31: holdline.fsm.v1.RemovePool
-	(*Member)(nil),          // 32: holdline.fsm.v1.Member
-	(*PutMember)(nil),       // 33: holdline.fsm.v1.PutMember
-	(*RemoveMember)(nil),    // 34: holdline.fsm.v1.RemoveMember
-	(*Route)(nil),           // 35: holdline.fsm.v1.Route
-	(*PutRoute)(nil),        // 36: holdline.fsm.v1.PutRoute
-	(*RemoveRoute)(nil),     // 37: holdline.fsm.v1.RemoveRoute
-	(*Flow)(nil),            // 38: holdline.fsm.v1.Flow
-	(*Takeover)(nil),        // 39: holdline.fsm.v1.Takeover
-	(*Binding)(nil),         // 40: holdline.fsm.v1.Binding
-	(*BindingChange)(nil),   // 41: holdline.fsm.v1.BindingChange
-	(*Register)(nil),        // 42: holdline.fsm.v1.Register
-	(*Target)(nil),          // 43: holdline.fsm.v1.Target
-	(*Leg)(nil),             // 44: holdline.fsm.v1.Leg
-	(*CreateCall)(nil),      // 45: holdline.fsm.v1.CreateCall
-	(*AddLegs)(nil),         // 46: holdline.fsm.v1.AddLegs
-	(*LegResult)(nil),       // 47: holdline.fsm.v1.LegResult
-	(*AnswerCall)(nil),      // 48: holdline.fsm.v1.AnswerCall
-	(*CancelCall)(nil),      // 49: holdline.fsm.v1.CancelCall
-	(*EndCall)(nil),         // 50: holdline.fsm.v1.EndCall
-	(*Call)(nil),            // 51: holdline.fsm.v1.Call
-	(*Registration)(nil),    // 52: holdline.fsm.v1.Registration
-	(*Session)(nil),         // 53: holdline.fsm.v1.Session
-	(*Meta)(nil),            // 54: holdline.fsm.v1.Meta
-	(*Token)(nil),           // 55: holdline.fsm.v1.Token
-	(*PoolState)(nil),       // 56: holdline.fsm.v1.PoolState
-	(*MemberState)(nil),     // 57: holdline.fsm.v1.MemberState
+	(Code)(0),                 // 0: holdline.fsm.v1.Code
+	(Transport)(0),            // 1: holdline.fsm.v1.Transport
+	(LegState)(0),             // 2: holdline.fsm.v1.LegState
+	(CallState)(0),            // 3: holdline.fsm.v1.CallState
+	(*Entry)(nil),             // 4: holdline.fsm.v1.Entry
+	(*Batch)(nil),             // 5: holdline.fsm.v1.Batch
+	(*Command)(nil),           // 6: holdline.fsm.v1.Command
+	(*Result)(nil),            // 7: holdline.fsm.v1.Result
+	(*OpenSession)(nil),       // 8: holdline.fsm.v1.OpenSession
+	(*Expire)(nil),            // 9: holdline.fsm.v1.Expire
+	(*SetFeatureLevel)(nil),   // 10: holdline.fsm.v1.SetFeatureLevel
+	(*Node)(nil),              // 11: holdline.fsm.v1.Node
+	(*PutNode)(nil),           // 12: holdline.fsm.v1.PutNode
+	(*RemoveNode)(nil),        // 13: holdline.fsm.v1.RemoveNode
+	(*SetNodeState)(nil),      // 14: holdline.fsm.v1.SetNodeState
+	(*Vip)(nil),               // 15: holdline.fsm.v1.Vip
+	(*Group)(nil),             // 16: holdline.fsm.v1.Group
+	(*PutGroup)(nil),          // 17: holdline.fsm.v1.PutGroup
+	(*RemoveGroup)(nil),       // 18: holdline.fsm.v1.RemoveGroup
+	(*PutToken)(nil),          // 19: holdline.fsm.v1.PutToken
+	(*ConsumeToken)(nil),      // 20: holdline.fsm.v1.ConsumeToken
+	(*PutKey)(nil),            // 21: holdline.fsm.v1.PutKey
+	(*PutSetting)(nil),        // 22: holdline.fsm.v1.PutSetting
+	(*Domain)(nil),            // 23: holdline.fsm.v1.Domain
+	(*PutDomain)(nil),         // 24: holdline.fsm.v1.PutDomain
+	(*RemoveDomain)(nil),      // 25: holdline.fsm.v1.RemoveDomain
+	(*User)(nil),              // 26: holdline.fsm.v1.User
+	(*PutUser)(nil),           // 27: holdline.fsm.v1.PutUser
+	(*RemoveUser)(nil),        // 28: holdline.fsm.v1.RemoveUser
+	(*Pool)(nil),              // 29: holdline.fsm.v1.Pool
+	(*PutPool)(nil),           // 30: holdline.fsm.v1.PutPool
+	(*RemovePool)(nil),        // 31: holdline.fsm.v1.RemovePool
+	(*Member)(nil),            // 32: holdline.fsm.v1.Member
+	(*PutMember)(nil),         // 33: holdline.fsm.v1.PutMember
+	(*RemoveMember)(nil),      // 34: holdline.fsm.v1.RemoveMember
+	(*Route)(nil),             // 35: holdline.fsm.v1.Route
+	(*PutRoute)(nil),          // 36: holdline.fsm.v1.PutRoute
+	(*RemoveRoute)(nil),       // 37: holdline.fsm.v1.RemoveRoute
+	(*Certificate)(nil),       // 38: holdline.fsm.v1.Certificate
+	(*PutCertificate)(nil),    // 39: holdline.fsm.v1.PutCertificate
+	(*RemoveCertificate)(nil), // 40: holdline.fsm.v1.RemoveCertificate
+	(*Flow)(nil),              // 41: holdline.fsm.v1.Flow
+	(*Takeover)(nil),          // 42: holdline.fsm.v1.Takeover
+	(*Binding)(nil),           // 43: holdline.fsm.v1.Binding
+	(*BindingChange)(nil),     // 44: holdline.fsm.v1.BindingChange
+	(*Register)(nil),          // 45: holdline.fsm.v1.Register
+	(*Target)(nil),            // 46: holdline.fsm.v1.Target
+	(*Leg)(nil),               // 47: holdline.fsm.v1.Leg
+	(*CreateCall)(nil),        // 48: holdline.fsm.v1.CreateCall
+	(*AddLegs)(nil),           // 49: holdline.fsm.v1.AddLegs
+	(*LegResult)(nil),         // 50: holdline.fsm.v1.LegResult
+	(*AnswerCall)(nil),        // 51: holdline.fsm.v1.AnswerCall
+	(*CancelCall)(nil),        // 52: holdline.fsm.v1.CancelCall
+	(*EndCall)(nil),           // 53: holdline.fsm.v1.EndCall
+	(*Call)(nil),              // 54: holdline.fsm.v1.Call
+	(*Registration)(nil),      // 55: holdline.fsm.v1.Registration
+	(*Session)(nil),           // 56: holdline.fsm.v1.Session
+	(*Meta)(nil),              // 57: holdline.fsm.v1.Meta
+	(*Token)(nil),             // 58: holdline.fsm.v1.Token
+	(*PoolState)(nil),         // 59: holdline.fsm.v1.PoolState
+	(*MemberState)(nil),       // 60: holdline.fsm.v1.MemberState
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -5092,46 +5361,49 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	34, // 21: holdline.fsm.v1.Command.remove_member:type_name -> holdline.fsm.v1.RemoveMember
 	36, // 22: holdline.fsm.v1.Command.put_route:type_name -> holdline.fsm.v1.PutRoute
 	37, // 23: holdline.fsm.v1.Command.remove_route:type_name -> holdline.fsm.v1.RemoveRoute
-	39, // 24: holdline.fsm.v1.Command.takeover:type_name -> holdline.fsm.v1.Takeover
-	42, // 25: holdline.fsm.v1.Command.register:type_name -> holdline.fsm.v1.Register
-	45, // 26: holdline.fsm.v1.Command.create_call:type_name -> holdline.fsm.v1.CreateCall
-	47, // 27: holdline.fsm.v1.Command.leg_result:type_name -> holdline.fsm.v1.LegResult
-	48, // 28: holdline.fsm.v1.Command.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	49, // 29: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	50, // 30: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
-	46, // 31: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
-	0,  // 32: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
-	44, // 33: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
-	40, // 34: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
-	11, // 35: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
-	15, // 36: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
-	16, // 37: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
-	23, // 38: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
-	26, // 39: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
-	29, // 40: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
-	32, // 41: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
-	35, // 42: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
-	1,  // 43: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
-	38, // 44: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
-	40, // 45: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
-	41, // 46: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
-	38, // 47: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
-	43, // 48: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
-	2,  // 49: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
-	38, // 50: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
-	43, // 51: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
-	43, // 52: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	3,  // 53: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	38, // 54: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	44, // 55: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	40, // 56: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 57: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	57, // 58: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	39, // 24: holdline.fsm.v1.Command.put_certificate:type_name -> holdline.fsm.v1.PutCertificate
+	40, // 25: holdline.fsm.v1.Command.remove_certificate:type_name -> holdline.fsm.v1.RemoveCertificate
+	42, // 26: holdline.fsm.v1.Command.takeover:type_name -> holdline.fsm.v1.Takeover
+	45, // 27: holdline.fsm.v1.Command.register:type_name -> holdline.fsm.v1.Register
+	48, // 28: holdline.fsm.v1.Command.create_call:type_name -> holdline.fsm.v1.CreateCall
+	50, // 29: holdline.fsm.v1.Command.leg_result:type_name -> holdline.fsm.v1.LegResult
+	51, // 30: holdline.fsm.v1.Command.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	52, // 31: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	53, // 32: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
+	49, // 33: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
+	0,  // 34: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
+	47, // 35: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
+	43, // 36: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
+	11, // 37: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
+	15, // 38: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
+	16, // 39: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
+	23, // 40: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
+	26, // 41: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
+	29, // 42: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
+	32, // 43: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
+	35, // 44: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
+	38, // 45: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
+	1,  // 46: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
+	41, // 47: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
+	43, // 48: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
+	44, // 49: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
+	41, // 50: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
+	46, // 51: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
+	2,  // 52: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
+	41, // 53: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
+	46, // 54: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
+	46, // 55: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
+	3,  // 56: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	41, // 57: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	47, // 58: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	43, // 59: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 60: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	60, // 61: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -5162,6 +5434,8 @@ func file_fsm_fsm_proto_init() {
 		(*Command_RemoveMember)(nil),
 		(*Command_PutRoute)(nil),
 		(*Command_RemoveRoute)(nil),
+		(*Command_PutCertificate)(nil),
+		(*Command_RemoveCertificate)(nil),
 		(*Command_Takeover)(nil),
 		(*Command_Register)(nil),
 		(*Command_CreateCall)(nil),
@@ -5178,7 +5452,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   54,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
