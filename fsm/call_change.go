@@ -194,9 +194,10 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	row.ownLegs()
 	l := row.leg(c.Leg)
 	l.State, l.Status, l.ToTag = pb.LegState_ANSWERED, 200, c.ToTag
-	if c.CalleeContact != "" {
-		l.Contact = c.CalleeContact
-	}
+	setIf(&l.Contact, c.CalleeContact)
+	setIf(&l.Routes, c.CalleeRoutes)
+	setIf(&row.CallerContact, c.CallerContact)
+	setIf(&row.CallerRoutes, c.CallerRoutes)
 	known := slices.Contains(row.Dialogs, c.ToTag)
 	if !known {
 		if len(row.Dialogs) >= maxLegs {
@@ -206,25 +207,31 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	}
 	if row.State != pb.CallState_CALL_ANSWERED {
 		row.State = pb.CallState_CALL_ANSWERED
-		row.AnsweredWallMs = x.wall
+		row.AnsweredWallMs, row.AnsweredMs = x.wall, x.now
 		row.FinalStatus, row.Final = 200, nil
 	}
 	row.stopLegs(int(c.Leg))
 	row.settle()
-	row.DeadlineMs = x.now + x.sessionMs(c.SessionExpires)
+	row.DeadlineMs = x.st.conf.MaxEnd(row)
+	if c.SessionExpires != 0 { // RFC 4028: renewed by each refresh
+		row.DeadlineMs = min(row.DeadlineMs, x.now+int64(c.SessionExpires)*1000)
+	}
 	x.st.calls.put(old, row)
 	return &pb.Result{Id: row.Number, Existing: known}
 }
 
-// sessionMs is how long a call may go on: its session interval (RFC 4028), else the maximum duration.
-func (x *exec) sessionMs(expires uint32) int64 {
-	if expires != 0 {
-		return int64(expires) * 1000
+func setIf(to *string, s string) {
+	if s != "" {
+		*to = s
 	}
-	if s := x.st.conf.SettingInt("call.max-duration", 0); s > 0 && s < 1<<31 {
-		return s * 1000
+}
+
+// MaxEnd is when an answered call has gone on for as long as any may, in FSM time.
+func (c *Config) MaxEnd(row *Call) int64 {
+	if s := c.SettingInt("call.max-duration", 0); s > 0 && s < 1<<31 {
+		return row.AnsweredMs + s*1000
 	}
-	return maxDurationMs
+	return row.AnsweredMs + maxDurationMs
 }
 
 // cancelCall records that the caller gave up: open legs are being cancelled. An answered call isn't changed (RFC 3261 §9.2).

@@ -7,7 +7,7 @@ func legsPB(legs []Leg) []*pb.Leg {
 	for i := range legs {
 		l := &legs[i]
 		out[i] = &pb.Leg{
-			Index: l.Index, Attempt: l.Attempt, State: l.State, Status: l.Status, ToTag: l.ToTag, Contact: l.Contact,
+			Index: l.Index, Attempt: l.Attempt, State: l.State, Status: l.Status, ToTag: l.ToTag, Contact: l.Contact, Routes: l.Routes,
 			Target: l.Target.pb(),
 		}
 	}
@@ -18,7 +18,7 @@ func legsFromPB(in []*pb.Leg) []Leg {
 	out := make([]Leg, len(in))
 	for i, l := range in {
 		out[i] = Leg{
-			Index: l.Index, Attempt: l.Attempt, State: l.State, Status: l.Status, ToTag: l.ToTag, Contact: l.Contact,
+			Index: l.Index, Attempt: l.Attempt, State: l.State, Status: l.Status, ToTag: l.ToTag, Contact: l.Contact, Routes: l.Routes,
 			Target: targetFromPB(l.Target),
 		}
 	}
@@ -44,7 +44,7 @@ func (c *Call) pb() *pb.Call {
 		Domain: c.Domain, CallId: c.CallID, FromTag: c.FromTag, FromUri: c.FromURI, ToUri: c.ToURI, Pool: c.Pool,
 		Caller: c.Caller.PB(), Invite: c.Invite, Legs: legsPB(c.Legs), FinalStatus: c.FinalStatus, Final: c.Final,
 		Dialogs: c.Dialogs, CreatedMs: c.CreatedMs, CreatedWallMs: c.CreatedWallMs, AnsweredWallMs: c.AnsweredWallMs,
-		DeadlineMs: c.DeadlineMs,
+		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes,
 	}
 }
 
@@ -54,6 +54,6 @@ func callFromPB(in *pb.Call) *Call {
 		Domain: in.Domain, CallID: in.CallId, FromTag: in.FromTag, FromURI: in.FromUri, ToURI: in.ToUri, Pool: in.Pool,
 		Caller: flowFromPB(in.Caller), Invite: in.Invite, Legs: legsFromPB(in.Legs), FinalStatus: in.FinalStatus, Final: in.Final,
 		Dialogs: in.Dialogs, CreatedMs: in.CreatedMs, CreatedWallMs: in.CreatedWallMs, AnsweredWallMs: in.AnsweredWallMs,
-		DeadlineMs: in.DeadlineMs,
+		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes,
 	}
 }

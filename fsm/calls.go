@@ -14,8 +14,9 @@ type callTable struct {
 
 	byKey    map[string]*Call
 	byHome   tree[uint64, struct{}] // home and number in one
-	due      *btree.BTreeG[callDue]
-	byMember map[memberKey]int // active calls
+	due      *btree.BTreeG[callDue] // those that are over
+	live     *btree.BTreeG[callDue] // active ones
+	byMember map[memberKey]int      // active calls
 	byDomain map[string]int
 	byGroup  map[uint32]int
 	active   int
@@ -36,12 +37,22 @@ func (t *callTable) init() {
 	t.byGroup = map[uint32]int{}
 	t.rows = newTree[uint64, *Call]()
 	t.byHome = newTree[uint64, struct{}]()
-	t.due = btree.NewG(degree, func(a, b callDue) bool {
-		if a.at != b.at {
-			return a.at < b.at
-		}
-		return a.number < b.number
-	})
+	t.due, t.live = btree.NewG(degree, callDue.less), btree.NewG(degree, callDue.less)
+}
+
+func (d callDue) less(o callDue) bool {
+	if d.at != o.at {
+		return d.at < o.at
+	}
+	return d.number < o.number
+}
+
+// dueIndex is the index that a row is in.
+func (t *callTable) dueIndex(c *Call) *btree.BTreeG[callDue] {
+	if c.Active() {
+		return t.live
+	}
+	return t.due
 }
 
 func (t *callTable) get(number uint64) *Call {
@@ -72,11 +83,11 @@ func (t *callTable) put(old, c *Call) {
 		t.count(old, -1)
 	}
 	t.byKey[c.Key] = c
-	if old == nil || old.dueAt() != c.dueAt() {
+	if old == nil || old.dueAt() != c.dueAt() || old.Active() != c.Active() {
 		if old != nil {
-			t.due.Delete(callDue{old.dueAt(), old.Number})
+			t.dueIndex(old).Delete(callDue{old.dueAt(), old.Number})
 		}
-		t.due.ReplaceOrInsert(callDue{c.dueAt(), c.Number})
+		t.dueIndex(c).ReplaceOrInsert(callDue{c.dueAt(), c.Number})
 	}
 	t.count(c, 1)
 }
@@ -85,7 +96,7 @@ func (t *callTable) drop(c *Call) {
 	t.rows.delete(c.Number)
 	t.byHome.delete(homeKey(c.Home, c.Number))
 	delete(t.byKey, c.Key)
-	t.due.Delete(callDue{c.dueAt(), c.Number})
+	t.dueIndex(c).Delete(callDue{c.dueAt(), c.Number})
 	t.count(c, -1)
 }
 

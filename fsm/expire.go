@@ -80,10 +80,12 @@ func (x *exec) expireSessions(upTo int64, left int) {
 	}
 }
 
-// firstDue is the call to expire next. Ended rows go at their deadline, active calls are ended a grace later; both lie
-// in due under that time.
+// firstDue is the call to expire next. Ended rows go at their deadline, active calls are ended a grace later.
 func (t *callTable) firstDue() (*Call, int64) {
 	d, any := t.due.Min()
+	if l, found := t.live.Min(); found && (!any || l.less(d)) {
+		d, any = l, true
+	}
 	if !any {
 		return nil, 0
 	}

@@ -1,5 +1,7 @@
 package fsm
 
+import "holdline/fsm/pb"
+
 // Bindings appends the AoR's bindings to dst, in the order they were first made. What is in the table is registered:
 // only an Expire entry expires.
 func (m *Machine) Bindings(aor string, dst []Binding) []Binding {
@@ -74,6 +76,24 @@ func (m *Machine) DomainCalls(domain string) int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.st.calls.byDomain[domain]
+}
+
+// Overdue returns answered calls whose deadline is at or before upTo, earliest first, at most limit: it is for their homes'
+// owners to end them.
+func (m *Machine) Overdue(upTo int64, limit int) []*Call {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []*Call
+	m.st.calls.live.Ascend(func(d callDue) bool {
+		if d.at-graceMs > upTo || len(out) >= limit {
+			return false
+		}
+		if c := m.st.calls.get(d.number); c != nil && c.State == pb.CallState_CALL_ANSWERED {
+			out = append(out, c)
+		}
+		return true
+	})
+	return out
 }
 
 // Counts returns totals.

@@ -62,6 +62,7 @@ type Leg struct {
 	Status  uint32 // last final status, 0 before
 	ToTag   string
 	Contact string // the callee's, once answered
+	Routes  string // its route set beyond us, as a Route header has it
 	Target  *Target
 }
 
@@ -89,9 +90,13 @@ type Call struct {
 	Final       []byte   // the final ≥ 300 as sent to the caller, until the row goes
 	Dialogs     []string // To-tags of confirmed dialogs
 
+	CallerContact string // once answered
+	CallerRoutes  string // its route set beyond us, as a Route header has it
+
 	CreatedMs      int64 // FSM time
 	CreatedWallMs  int64 // wall clock, for people
 	AnsweredWallMs int64
+	AnsweredMs     int64 // FSM time: the maximum duration counts from here
 	DeadlineMs     int64 // FSM time: ring timeout, session timer, maximum duration, or when an ended row goes
 }
 
