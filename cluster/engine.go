@@ -57,6 +57,7 @@ type engine struct {
 	health health
 
 	configured chan struct{} // the replicated configuration has changed
+	restores   chan *restoration
 	stopOnce   sync.Once
 	stopErr    error
 	undo       []func() error // in order of start
@@ -65,7 +66,7 @@ type engine struct {
 // startEngine starts a member: what it needs to know is in m and in the data directory. prepare populates a new cluster, of
 // which this node is the only voter, before the rest starts.
 func startEngine(ctx context.Context, n *Node, m *membership, prepare func(*engine) error) (*engine, error) {
-	e := &engine{membership: m, node: n, logger: n.logger.With("node", m.Name), configured: make(chan struct{}, 1)}
+	e := &engine{membership: m, node: n, logger: n.logger.With("node", m.Name), configured: make(chan struct{}, 1), restores: make(chan *restoration)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.peers.init()
 	err := e.startLog(prepare != nil)

@@ -46,6 +46,8 @@ func (e *engine) followLeadership(leads <-chan bool) {
 			if on {
 				e.lead.Store(e.startLeadership())
 			}
+		case r := <-e.restores:
+			e.restoreBetweenTerms(r)
 		case <-e.ctx.Done():
 			if old := e.lead.Swap(nil); old != nil {
 				old.stop()

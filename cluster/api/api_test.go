@@ -80,6 +80,10 @@ func TestOperationsArriveWhole(t *testing.T) {
 			_, err := c.ListRegistrations(ctx, RegistrationFilter{AoR: "sip:a@B.c", Limit: 2})
 			return err
 		}},
+		{"Restore", []any{"snapshot", RestoreRequest{Force: true}}, func() error {
+			_, err := c.Restore(ctx, strings.NewReader("snapshot"), RestoreRequest{Force: true})
+			return err
+		}},
 		{"SetSetting", []any{"lease.profile", "standard"}, func() error { return c.SetSetting(ctx, "lease.profile", "standard") }},
 	} {
 		rec.op, rec.args = "", nil

@@ -44,6 +44,10 @@ type Backend interface {
 	AddAlias(ctx context.Context, domain, alias string) error
 	RemoveAlias(ctx context.Context, domain, alias string) error
 
+	ListCertificates(ctx context.Context) ([]Certificate, error)
+	PutCertificate(ctx context.Context, domain string, r CertificateRequest) error
+	RemoveCertificate(ctx context.Context, domain string) error
+
 	ListUsers(ctx context.Context, f UserFilter) ([]User, error)
 	AddUser(ctx context.Context, r UserRequest) error
 	SetPassword(ctx context.Context, r UserRequest) error
@@ -69,6 +73,9 @@ type Backend interface {
 
 	// Backup writes a snapshot of the replicated state. An error after the first byte breaks the answer off.
 	Backup(ctx context.Context, w io.Writer) error
+	// Restore puts the domains, users, pools, routes and settings of a backup in the place of the cluster's own; nodes, VIP groups and
+	// keys stay. Raft leader only.
+	Restore(ctx context.Context, r io.Reader, q RestoreRequest) (RestoreAnswer, error)
 
 	// Live is nil as long as the process can do its work at all, Ready when it can take calls (or, unconfigured, init or join).
 	Live(ctx context.Context) error

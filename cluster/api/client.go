@@ -51,7 +51,7 @@ const maxError = 64 << 10
 type call struct {
 	method, path string
 	query        url.Values
-	in, out      any           // JSON bodies; nil: none
+	in, out      any           // JSON bodies; nil: none; an io.Reader is sent as it is
 	timeout      time.Duration // the server's; 0: quick
 }
 
@@ -83,7 +83,10 @@ func (c *Client) send(ctx context.Context, x call) (*http.Response, error) {
 		}
 	}
 	var in io.Reader
-	if x.in != nil {
+	kind := "application/json"
+	if r, ok := x.in.(io.Reader); ok {
+		in, kind = io.NopCloser(r), "application/octet-stream" // the caller closes it
+	} else if x.in != nil {
 		b, err := json.Marshal(x.in)
 		if err != nil {
 			return nil, Errorf(CodeInvalid, "writing the request: %w", err)
@@ -99,7 +102,7 @@ func (c *Client) send(ctx context.Context, x call) (*http.Response, error) {
 		return nil, Errorf(CodeInvalid, "writing the request: %w", err)
 	}
 	if in != nil {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", kind)
 	}
 	res, err := c.http.Do(r)
 	if err != nil {

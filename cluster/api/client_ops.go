@@ -216,6 +216,16 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+// Restore implements Backend.
+func (c *Client) Restore(ctx context.Context, r io.Reader, q RestoreRequest) (v RestoreAnswer, err error) {
+	x := call{method: http.MethodPost, path: "/v1/restore", in: r, out: &v, timeout: backupTime}
+	if q.Force {
+		x.query = url.Values{"force": {"true"}}
+	}
+	err = c.do(ctx, x)
+	return v, err
+}
+
 // sourceErr tells errors of reading from errors of writing.
 type sourceErr struct {
 	r   io.Reader

@@ -152,6 +152,14 @@ func (r *recorder) Backup(_ context.Context, w io.Writer) error {
 	return r.got("Backup")
 }
 
+func (r *recorder) Restore(_ context.Context, in io.Reader, q RestoreRequest) (RestoreAnswer, error) {
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return RestoreAnswer{}, err
+	}
+	return RestoreAnswer{Users: 7}, r.got("Restore", string(text), q)
+}
+
 // serve puts the backend behind a real socket and returns a client of it and the socket's path.
 func serve(t *testing.T, b Backend) (*Client, string) {
 	t.Helper()

@@ -66,6 +66,7 @@ func (s *server) clusterOps() {
 	})
 	s.nodeOps(tag)
 	s.backupOp(tag)
+	s.restoreOp(tag)
 }
 
 func (s *server) nodeOps(tag string) {
@@ -124,6 +125,49 @@ func (s *server) backupOp(tag string) {
 			case err != nil:
 				s.log.Warn("backup broken off", "err", err)
 				panic(http.ErrAbortHandler)
+			}
+		}}, nil
+	})
+}
+
+// restoreOp takes a backup as the body of the request, of any length.
+func (s *server) restoreOp(tag string) {
+	huma.Register(s.api, huma.Operation{
+		OperationID: "restore", Method: http.MethodPost, Path: "/v1/restore", Tags: []string{tag},
+		Summary:     "Replace domains, users, pools, routes and settings by those of a backup",
+		Description: "Whole or not at all, on the raft leader. Nodes, VIP groups, keys, calls and the registrations of users in both stay.",
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}},
+		}},
+		Responses: map[string]*huma.Response{"200": {
+			Description: "What was restored",
+			Content: map[string]*huma.MediaType{"application/json": {
+				Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[RestoreAnswer](), true, "RestoreAnswer"),
+			}},
+		}},
+	}, func(_ context.Context, r *struct {
+		Force bool `query:"force" doc:"also when the cluster has domains or pools: they are replaced"`
+	},
+	) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			ctx, cancel := context.WithTimeout(hc.Context(), backupTime)
+			defer cancel()
+			start := time.Now()
+			out, err := s.b.Restore(ctx, hc.BodyReader(), RestoreRequest{Force: r.Force})
+			var v any = out
+			hc.SetHeader("Content-Type", "application/json")
+			if err != nil {
+				e := asError(err)
+				hc.SetHeader("Content-Type", e.ContentType(""))
+				hc.SetStatus(e.Status)
+				v = e
+				s.log.Log(ctx, failureLevel(e.Code), "admin operation failed", "op", "restore", "code", e.Code, "err", e.Message, "took", time.Since(start))
+			} else {
+				hc.SetStatus(http.StatusOK)
+				s.log.Info("admin operation", "op", "restore", "took", time.Since(start), "uid", callerUID(ctx))
+			}
+			if err := s.api.Marshal(hc.BodyWriter(), "application/json", v); err != nil {
+				s.log.Warn("admin answer not written", "op", "restore", "err", err)
 			}
 		}}, nil
 	})

@@ -174,6 +174,21 @@ type RemoveNodeRequest struct {
 	Force bool `json:"force,omitempty" doc:"also a node that is alive"`
 }
 
+// RestoreRequest says how.
+type RestoreRequest struct {
+	Force bool `json:"force,omitempty" doc:"also when the cluster has domains or pools: they are replaced"`
+}
+
+// RestoreAnswer is what a restored cluster has got.
+type RestoreAnswer struct {
+	Domains  int      `json:"domains"`
+	Users    int      `json:"users"`
+	Pools    int      `json:"pools"`
+	Routes   int      `json:"routes"`
+	Settings int      `json:"settings" doc:"settings that were changed"`
+	Notes    []string `json:"notes,omitempty" doc:"what could not be taken over as it was"`
+}
+
 // LeaveRequest says how.
 type LeaveRequest struct {
 	Force bool `json:"force,omitempty" doc:"also when the cluster is then no longer highly available"`

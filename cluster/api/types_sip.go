@@ -51,6 +51,8 @@ type Member struct {
 	Transport string   `json:"transport,omitempty" doc:"default udp" enum:"udp,tcp,tls"`
 	Group     string   `json:"group,omitempty" doc:"VIP group it is called through (name, number or address); default: the call's own"`
 	Calls     int      `json:"calls,omitempty" readOnly:"true" doc:"calls it carries now"`
+
+	LargeOverTCP bool `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP; with transport udp only"`
 }
 
 // Route sends a domain's calls to a pool. The longest matching prefix of the dialled user part wins.
