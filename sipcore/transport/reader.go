@@ -3,6 +3,7 @@ package transport
 import (
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,11 +61,13 @@ func (s *socket) run() {
 			s.u.log.Error("reading SIP socket", "local", s.ep.Local.String(), "err", err)
 			return
 		}
+		time.Sleep(gatherTime) // readable comes back without an error only to let more gather
 	}
 }
 
-// readable handles what is waiting on the socket. It returns false to be called again when more comes. Less than a full
-// batch means that the queue was empty: the poller tells of what came since, so no call is spent on finding nothing.
+// readable handles what is waiting on the socket. It returns false to be called again when more comes, and true to be called
+// again in a moment: when datagrams come fast. Less than a full batch means that the queue was empty: the poller tells of
+// what came since, so no call is spent on finding nothing.
 func (s *socket) readable(fd uintptr) bool {
 	b := s.u.batches.take()
 	defer s.u.batches.put(b)
@@ -85,7 +88,7 @@ func (s *socket) readable(fd uintptr) bool {
 		}
 		s.handle(b, n)
 		if n < batchSize {
-			return false
+			return s.pace.fast
 		}
 		if turn%turns == 0 {
 			runtime.Gosched()
@@ -97,6 +100,7 @@ func (s *socket) readable(fd uintptr) bool {
 // handle hands the n datagrams of a batch to the handler and sends what it wants sent.
 func (s *socket) handle(b *rxBatch, n int) {
 	raw, distance := s.u.clock.read()
+	s.pace.count(raw, n)
 	distance = s.u.clock.widest(distance)
 	flow := Flow{Group: s.ep.Group, VIP: s.ep.VIP, Port: s.ep.Local.Port()}
 	batch := b.packets[:0]

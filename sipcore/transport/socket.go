@@ -21,6 +21,7 @@ type socket struct {
 	conn    *net.UDPConn
 	raw     syscall.RawConn
 	drops   uint32 // SO_RXQ_OVFL as last seen; reader only
+	pace    pace   // reader only
 	closing atomic.Bool
 }
 
