@@ -109,6 +109,7 @@ func New(opt Options) (*Core, error) {
 	c.newView(opt.Machine.Config())
 	c.makeShards()
 	opt.Machine.Watch(c.watch)
+	c.wg.Go(c.deadlines)
 	return c, nil
 }
 

@@ -16,6 +16,7 @@ const (
 	kindBye                  // BYE of a call: its final waits for EndCall
 	kindOther                // any other request
 	kindRegister             // REGISTER for the registrar
+	kindHangup               // BYE of our own: no server transaction, its final ends the cell
 )
 
 // phase is how far a command has got.
@@ -67,8 +68,11 @@ type call struct {
 	nAcks    int
 	reg      *regWait
 
-	calleeTag string // BYE: under which the dialog is recorded
-	byCallee  bool   // BYE: who hangs up
+	calleeTag string // in a dialog: the To tag under which it is recorded
+	byCallee  bool   // and who sent the request
+
+	unsaved *pb.AnswerCall // the answer that is being committed
+	hang    *hangup
 }
 
 func (u *call) release() {
@@ -92,13 +96,7 @@ func (s *Shard) newCell(in *Inbound, key txn.Key, k kind) (*txn.Cell, *call) {
 	if c == nil {
 		return nil, nil
 	}
-	var u *call
-	if n := len(s.free); n > 0 {
-		u = s.free[n-1]
-		s.free = s.free[:n-1]
-	} else {
-		u = new(call)
-	}
+	u := s.newCall()
 	c.User = u
 	c.Home, c.Epoch = in.Home, in.Epoch
 	c.Caller = in.Flow
@@ -108,4 +106,14 @@ func (s *Shard) newCell(in *Inbound, key txn.Key, k kind) (*txn.Cell, *call) {
 		u.token, u.hasToken = in.Token, true
 	}
 	return c, u
+}
+
+func (s *Shard) newCall() *call {
+	n := len(s.free)
+	if n == 0 {
+		return new(call)
+	}
+	u := s.free[n-1]
+	s.free = s.free[:n-1]
+	return u
 }

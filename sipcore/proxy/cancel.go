@@ -43,7 +43,7 @@ func (s *Shard) cancel(in *Inbound, key txn.Key) {
 
 // submitCancel commits the cancelling, or goes on without when the call has no record.
 func (s *Shard) submitCancel(c *txn.Cell, u *call) {
-	if u.number == 0 {
+	if u.number == 0 || u.kind != kindCall {
 		s.cancelCommitted(c, u)
 		return
 	}

@@ -11,6 +11,14 @@ import (
 //   - Nothing could be committed (err): the call goes on unreplicated and is counted (DESIGN §4, "Without a leader").
 //   - A newer owner has taken the group over: this node falls silent; the neighbours' retransmissions reach the owner.
 func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
+	switch cm.Kind {
+	case commitAgain:
+		s.savedAgain(cm.Call, err)
+		return
+	case commitHangup:
+		s.hungUp(cm, err)
+		return
+	}
 	c := cm.Cell.Cell()
 	if c == nil {
 		return
@@ -19,6 +27,9 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 	if err != nil {
 		s.opt.Stats.Unreplicated.Add(1)
 		r = nil
+		if u.unsaved != nil && (cm.Kind == commitAnswer || cm.Kind == commitEnd) {
+			s.keepUnsaved(u.unsaved)
+		}
 	}
 	if (r != nil && r.Code == pb.Code_STALE_EPOCH) || !s.held(c) {
 		s.opt.Stats.Stale.Add(1)

@@ -43,6 +43,10 @@ func (s *Shard) legFailed(c *txn.Cell, u *call, l *txn.Leg, status uint16) {
 // the caller gets the best final.
 func (s *Shard) legDone(c *txn.Cell, u *call, l *txn.Leg, toTag []byte) {
 	l.Open = false
+	if u.kind == kindHangup {
+		s.byeGone(c, u)
+		return
+	}
 	if l.Status >= 600 && !u.noMore { // §16.7 step 5: a 6xx ends the search
 		u.noMore = true
 		for _, x := range c.Legs {
@@ -91,6 +95,9 @@ func (s *Shard) submitLeg(c *txn.Cell, u *call, l *txn.Leg, toTag []byte, final 
 	}
 	if u.kind == kindBye && final {
 		s.submitEnd(c, u)
+		return
+	}
+	if final && s.submitRefresh(c, u) {
 		return
 	}
 	if u.kind != kindCall || u.number == 0 {
@@ -286,7 +293,7 @@ func (s *Shard) finish(c *txn.Cell, u *call, status uint16, fields []wire.Field)
 	}
 	u.decided, u.noMore, u.finalCode = true, true, status
 	u.final = s.ownFinal(c, u, status, fields)
-	if u.number == 0 {
+	if u.number == 0 || u.kind != kindCall {
 		s.sendFinal(c, u)
 		return
 	}

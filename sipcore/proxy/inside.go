@@ -26,9 +26,9 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	u.loop = s.loopHash(in)
-	if k == kindBye {
+	if k != kindOther || in.Msg.Method == wire.Update {
 		u.number = in.Token.Call
-		u.byeTag(in)
+		u.dialogTag(in)
 	}
 	hop, ok := s.nextHop(in)
 	if !ok || !s.template(in, c, u, false) {
@@ -131,8 +131,8 @@ func (s *Shard) lastRoute(m *wire.Msg) []byte {
 	return na.URI
 }
 
-// byeTag finds the To tag under which the dialog is recorded: the callee's.
-func (u *call) byeTag(in *Inbound) {
+// dialogTag finds the To tag under which the dialog is recorded: the callee's.
+func (u *call) dialogTag(in *Inbound) {
 	m := in.Msg
 	if in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
 		u.calleeTag = text(m.Bytes(m.To.Tag))
@@ -150,6 +150,7 @@ func (s *Shard) submitEnd(c *txn.Cell, u *call) {
 		s.sendFinal(c, u)
 		return
 	}
+	delete(s.unsaved, u.number)
 	cause := "caller"
 	if u.byCallee {
 		cause = "callee"

@@ -143,10 +143,18 @@ func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	}
 	s.out = out
 	s.send(c.Caller, out)
+	first := !u.answered
+	var cmd *pb.AnswerCall
+	switch {
+	case u.number == 0:
+	case u.kind == kindCall && u.newDialog(m.Bytes(m.To.Tag)):
+		cmd = s.answerCommand(m, c, u, l)
+	case first && u.kind == kindReinvite:
+		cmd = s.refreshCommand(m, c, u)
+	}
 	if !u.decided {
 		s.tab.Accept(c, s.now)
 	}
-	first := !u.answered
 	u.answered, u.noMore = true, true
 	clear(u.targets) // nothing is kept for the rest of the transaction's life that it does not need
 	u.targets = u.targets[:0]
@@ -157,8 +165,8 @@ func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 			}
 		}
 	}
-	if u.kind == kindCall && u.number != 0 && u.newDialog(m.Bytes(m.To.Tag)) {
-		s.submitAnswer(m, c, u, l)
+	if cmd != nil {
+		s.submitAnswer(c, u, cmd)
 	}
 }
 
@@ -175,19 +183,6 @@ func (u *call) newDialog(tag []byte) bool {
 		}
 	}
 	return false // more dialogs than a call may have
-}
-
-func (s *Shard) submitAnswer(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) {
-	cmd := &pb.AnswerCall{
-		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: text(m.Bytes(m.To.Tag)),
-		SessionExpires: sessionExpires(m),
-	}
-	if na, err := wire.ParseNameAddr(m.Value(wire.HdrContact)); err == nil {
-		cmd.CalleeContact = text(na.URI)
-	}
-	u.answers++
-	s.answers[u.number] = c.Ref()
-	s.env.Submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitAnswer, Cell: c.Ref(), Call: u.number})
 }
 
 // sessionExpires reads the Session-Expires header (RFC 4028 §4), 0 when there is none.

@@ -81,6 +81,8 @@ const (
 	commitCancel
 	commitEnd
 	commitRegister
+	commitAgain
+	commitHangup
 )
 
 // Commit tells what to go on with when a command has been applied.
@@ -89,6 +91,8 @@ type Commit struct {
 	Leg  uint8
 	Cell txn.Ref
 	Call uint64
+
+	end *pb.EndCall
 }
 
 // Lookup tells which leg waits for an address.
@@ -106,8 +110,11 @@ type Shard struct {
 	tab  *txn.Table
 	now  int64
 
-	answers map[uint64]txn.Ref // calls whose AnswerCall is not applied yet: their ACKs wait
-	resumed map[uint64]txn.Ref // calls taken up from another owner that are not answered
+	answers map[uint64]txn.Ref        // calls whose AnswerCall is not applied yet: their ACKs wait
+	resumed map[uint64]txn.Ref        // calls taken up from another owner that are not answered
+	unsaved map[uint64]*pb.AnswerCall // by call: answers that could not be committed yet
+	saving  map[uint64]bool           // those of them that have been submitted again
+	hanging map[uint64]*pb.EndCall    // calls that we are ending; not nil: the record's end, to be submitted again
 	free    []*call
 
 	// Scratch, used within one entry.
@@ -125,7 +132,10 @@ type Shard struct {
 
 // NewShard makes a shard.
 func NewShard(opt Options, env Env) *Shard {
-	return &Shard{opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref)}
+	return &Shard{
+		opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref),
+		unsaved: make(map[uint64]*pb.AnswerCall), saving: make(map[uint64]bool), hanging: make(map[uint64]*pb.EndCall),
+	}
 }
 
 // Len is the number of transactions.
@@ -176,6 +186,9 @@ func (s *Shard) freeCell(c *txn.Cell) {
 	}
 	if r, ok := s.resumed[u.number]; ok && r.Cell() == c {
 		delete(s.resumed, u.number)
+	}
+	if u.hang != nil {
+		delete(s.hanging, u.hang.call)
 	}
 	s.tab.Free(c)
 	u.release()

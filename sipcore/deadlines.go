@@ -1,0 +1,67 @@
+package sipcore
+
+import (
+	"time"
+
+	"holdline/sipcore/transport"
+)
+
+const (
+	deadlineTick  = time.Second
+	overdueSeen   = 5000 // overdue calls looked at per tick, other owners' among them
+	overdueAtOnce = 200  // calls ended per tick: what a long silence leaves is spread
+)
+
+// fsmClock tells FSM time between entries: it goes on from the last one by this node's monotonic clock.
+type fsmClock struct {
+	last int64 // FSM time of the last entry seen
+	at   int64 // and when it was first seen, in the core's time
+}
+
+func (f *fsmClock) now(applied, now int64) int64 {
+	if applied != f.last {
+		f.last, f.at = applied, now
+	}
+	return f.last + (now-f.at)/int64(time.Millisecond)
+}
+
+// deadlines ends the answered calls of our groups whose session timer or maximum duration is over.
+func (c *Core) deadlines() {
+	t := time.NewTicker(deadlineTick)
+	defer t.Stop()
+	var clock fsmClock
+	out := c.udp.NewSender()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-t.C:
+		}
+		c.endOverdue(out, clock.now(c.opt.Machine.Now(), c.now()))
+		for _, s := range c.shards {
+			v, now := c.currentView(), c.now()
+			s.lock(out)
+			s.proxy.SaveAgain(v, now)
+			s.unlock(v, now)
+		}
+		out.Flush()
+	}
+}
+
+func (c *Core) endOverdue(out *transport.Sender, fsmNow int64) {
+	n := 0
+	for _, row := range c.opt.Machine.Overdue(fsmNow, overdueSeen) {
+		epoch, _, ok := c.opt.Owners.Lease(row.Home)
+		if !ok || !c.settled(row.Home) {
+			continue
+		}
+		v, now := c.currentView(), c.now()
+		s := c.shardOf([]byte(row.CallID))
+		s.lock(out)
+		s.proxy.Overdue(v, now, row, epoch, fsmNow)
+		s.unlock(v, now)
+		if n++; n == overdueAtOnce {
+			return
+		}
+	}
+}
