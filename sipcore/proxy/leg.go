@@ -11,11 +11,11 @@ import (
 	"holdline/sipcore/wire"
 )
 
-// startTarget makes the leg of target i and sends it, at once or when its host has been looked up.
-func (s *Shard) startTarget(c *txn.Cell, u *call, i int) {
+// startTarget makes the leg of target i, with its share of the Max-Breadth if that is split, and sends it, at once or when its host has been looked up.
+func (s *Shard) startTarget(c *txn.Cell, u *call, i, share int) {
 	t := u.targets[i]
 	l := s.tab.NewLeg(c)
-	l.Index, l.Patience = uint8(i), s.patience(u, t)
+	l.Index, l.Patience, l.Breadth = uint8(i), s.patience(u, t), uint32(share)
 	if !s.legFlow(c, u, l, t) {
 		s.legFailed(c, u, l, 503)
 		return
@@ -147,7 +147,7 @@ func (s *Shard) appendLeg(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []by
 		out = append(out, r...)
 		out = append(out, "\r\n"...)
 	}
-	return append(out, c.Request.B[u.lineEnd:]...), true
+	return appendBody(out, c, u, l), true
 }
 
 func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []byte) ([]byte, bool) {

@@ -157,7 +157,7 @@ func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
 		case pb.LegState_FAILED:
 			s.resumeFailed(c, u, l)
 		case pb.LegState_CANCELLING:
-			s.startTarget(c, u, i)
+			s.startTarget(c, u, i, 0)
 			if x := legOf(c, uint8(i), 0); x != nil && x.State == txn.LegCalling {
 				x.Cancel = txn.CancelWanted
 			}

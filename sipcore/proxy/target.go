@@ -103,20 +103,22 @@ func (s *Shard) startNext(c *txn.Cell, u *call) bool {
 	if u.noMore || c.Request == nil {
 		return false
 	}
-	started := false
-	var q uint32
-	for u.next < len(u.targets) && c.Request != nil { // without a request a leg failed at once and ended it all
-		t := u.targets[u.next]
-		if t == nil {
-			u.next++
+	limit, _ := breadth(c, u)
+	n := u.parallel(limit)
+	for i := 0; i < n && u.next < len(u.targets) && c.Request != nil; { // without a request a leg failed at once and ended it all
+		u.next++
+		if u.targets[u.next-1] == nil {
 			continue
 		}
-		if started && (u.serial || t.Q != q) {
-			break
+		share := 0
+		if n > 1 {
+			share = limit / n
+			if i < limit%n {
+				share++
+			}
 		}
-		started, q = true, t.Q
-		u.next++
-		s.startTarget(c, u, u.next-1)
+		i++
+		s.startTarget(c, u, u.next-1, share)
 	}
-	return started
+	return n > 0
 }

@@ -32,11 +32,17 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool
 	if dropCredentials {
 		e.RemoveAll(wire.HdrProxyAuthorization)
 	}
-	buf := s.opt.Pool.Get(len(m.B) + 64)
+	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {
+		e.RemoveAll(wire.HdrMaxBreadth)
+	}
+	buf := s.opt.Pool.Get(len(m.B) + 96)
 	out, err := e.AppendTo(buf.B)
 	if err != nil {
 		buf.Release()
 		return false
+	}
+	if !in.HasToken { // a request of a dialog has one way to go
+		out = putBreadth(out, m)
 	}
 	buf.B = out
 	c.Request = buf

@@ -21,6 +21,9 @@ func (s *Shard) validate(in *Inbound) (r wire.Response, bad bool) {
 	if m.MaxForwards == 0 {
 		return wire.Response{Status: 483}, true
 	}
+	if refusal := checkBreadth(m); refusal != nil {
+		return *refusal, true
+	}
 	if s.loops(in) {
 		return wire.Response{Status: 482}, true
 	}
