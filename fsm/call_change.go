@@ -73,6 +73,7 @@ func (x *exec) legResult(c *pb.LegResult) *pb.Result {
 	switch l := row.leg(c.Leg); {
 	case c.Status < 200:
 		changed = row.ring(l, c.ToTag)
+		changed = row.renew(x.now) || changed
 	case open(l.State):
 		l.State, l.Status, l.ToTag = pb.LegState_FAILED, c.Status, c.ToTag
 		changed = true
@@ -89,7 +90,7 @@ func (x *exec) legResult(c *pb.LegResult) *pb.Result {
 		return r
 	}
 	row.settle()
-	x.st.calls.put(old, row)
+	x.putCall(old, row, failedBecause(old, row))
 	r := okID(row.Number)
 	if len(row.Legs) > 1 {
 		r.Legs = legsPB(row.Legs)
@@ -105,6 +106,17 @@ func (c *Call) ring(l *Leg, tag string) bool {
 	if c.State == pb.CallState_CALLING {
 		c.State = pb.CallState_EARLY
 	}
+	return true
+}
+
+// renew puts off the end of a call that rings on: its owner says so while provisional responses come, as they restart Timer C
+// (RFC 3261 §16.7 step 2). A no-answer time that was asked for is not put off.
+func (c *Call) renew(now int64) bool {
+	waiting := c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY
+	if !waiting || c.DeadlineMs-c.CreatedMs < timerCMs || now+timerCMs-c.DeadlineMs < renewStepMs {
+		return false
+	}
+	c.DeadlineMs = now + timerCMs
 	return true
 }
 
@@ -187,7 +199,7 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	if old.leg(c.Leg) == nil {
 		return notFound("call %d has no leg %d", old.Number, c.Leg)
 	}
-	if old.State == pb.CallState_CALL_ENDED {
+	if !old.Active() { // its CDR is made; a caller that has had another final takes no 2xx (RFC 3261 §17.1.1.2)
 		return rejected("call %d has ended", old.Number)
 	}
 	row := old.next(c.Epoch)
@@ -277,7 +289,7 @@ func (x *exec) endCall(c *pb.EndCall) *pb.Result {
 			row.FinalStatus = c.Status
 		}
 	}
-	x.st.calls.put(old, row)
+	x.putCall(old, row, endedBecause(c.Cause))
 	return okID(row.Number)
 }
 

@@ -12,6 +12,8 @@ const (
 
 	// timerCMs is the no-answer time when none is given: above 3 minutes (RFC 3261 §16.6 step 11).
 	timerCMs = 185_000
+	// renewStepMs is by how much at least a provisional response puts Timer C off: a change of the row for each would be many.
+	renewStepMs = 30_000
 	// lingerMs is how long a failed, cancelled or ended call is kept for retransmissions: 64·T1.
 	lingerMs = 32_000
 	// maxDurationMs ends a call that has no session timer, unless call.max-duration (seconds) is set.
@@ -45,7 +47,7 @@ func (x *exec) createCall(c *pb.CreateCall) *pb.Result {
 		Number: x.st.meta.lastCall, Key: string(c.Key), Home: c.Home, HomeVIP: c.HomeVip, Epoch: c.Epoch, Version: 1,
 		State:  pb.CallState_CALLING,
 		Domain: x.sharedDomain(c.Domain), CallID: c.CallId, FromTag: c.FromTag, FromURI: c.FromUri, ToURI: c.ToUri,
-		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool),
+		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool), Origin: x.sharedUser(c.Origin),
 		Invite: slices.Clip(c.Invite), Legs: legs,
 		CreatedMs: x.now, CreatedWallMs: x.wall, DeadlineMs: x.now + ring,
 	}
@@ -129,6 +131,13 @@ func (x *exec) sharedDomain(name string) string {
 		return d.Name
 	}
 	return name
+}
+
+func (x *exec) sharedUser(aor string) string {
+	if u := x.st.conf.User(aor); u != nil {
+		return u.AoR
+	}
+	return aor
 }
 
 func (x *exec) sharedPool(name string) string {

@@ -44,7 +44,7 @@ func (c *Call) pb() *pb.Call {
 		Domain: c.Domain, CallId: c.CallID, FromTag: c.FromTag, FromUri: c.FromURI, ToUri: c.ToURI, Pool: c.Pool,
 		Caller: c.Caller.PB(), Invite: c.Invite, Legs: legsPB(c.Legs), FinalStatus: c.FinalStatus, Final: c.Final,
 		Dialogs: c.Dialogs, CreatedMs: c.CreatedMs, CreatedWallMs: c.CreatedWallMs, AnsweredWallMs: c.AnsweredWallMs,
-		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes,
+		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes, Origin: c.Origin,
 	}
 }
 
@@ -54,6 +54,6 @@ func callFromPB(in *pb.Call) *Call {
 		Domain: in.Domain, CallID: in.CallId, FromTag: in.FromTag, FromURI: in.FromUri, ToURI: in.ToUri, Pool: in.Pool,
 		Caller: flowFromPB(in.Caller), Invite: in.Invite, Legs: legsFromPB(in.Legs), FinalStatus: in.FinalStatus, Final: in.Final,
 		Dialogs: in.Dialogs, CreatedMs: in.CreatedMs, CreatedWallMs: in.CreatedWallMs, AnsweredWallMs: in.AnsweredWallMs,
-		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes,
+		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes, Origin: in.Origin,
 	}
 }

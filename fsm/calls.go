@@ -1,6 +1,9 @@
 package fsm
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/google/btree"
 
 	"holdline/fsm/pb"
@@ -18,6 +21,7 @@ type callTable struct {
 	live     *btree.BTreeG[callDue] // active ones
 	byMember map[memberKey]int      // active calls
 	byDomain map[string]int
+	byUser   map[string]int
 	byGroup  map[uint32]int
 	active   int
 }
@@ -34,6 +38,7 @@ func (t *callTable) init() {
 	t.byKey = map[string]*Call{}
 	t.byMember = map[memberKey]int{}
 	t.byDomain = map[string]int{}
+	t.byUser = map[string]int{}
 	t.byGroup = map[uint32]int{}
 	t.rows = newTree[uint64, *Call]()
 	t.byHome = newTree[uint64, struct{}]()
@@ -111,6 +116,32 @@ func (t *callTable) count(c *Call, by int) {
 	for _, k := range occupied(c) {
 		add(t.byMember, k, by)
 	}
+	for _, aor := range users(c) {
+		add(t.byUser, aor, by)
+	}
+}
+
+// users lists the users that take part in an active call, once each: who calls, and whom it rings or reached.
+func users(c *Call) []string {
+	var buf [4]string
+	out := buf[:0]
+	if strings.IndexByte(c.Origin, '@') > 0 {
+		out = append(out, c.Origin)
+	}
+	for i := range c.Legs {
+		l := &c.Legs[i]
+		if l.Target.AoR != "" && occupies(c, l) && !slices.Contains(out, l.Target.AoR) {
+			out = append(out, l.Target.AoR)
+		}
+	}
+	return out
+}
+
+// occupies reports whether an active call takes a place where its leg goes: it was answered there, or is being tried.
+func occupies(c *Call, l *Leg) bool {
+	answered := l.State == pb.LegState_ANSWERED || l.State == pb.LegState_CONFIRMED
+	begun := open(l.State) && l.State != pb.LegState_PENDING
+	return answered || begun && c.State != pb.CallState_CALL_ANSWERED
 }
 
 // add keeps no zeroes, so that what is counted is bounded by what exists.
@@ -131,9 +162,7 @@ func occupied(c *Call) []memberKey {
 		if l.Target.Member == "" {
 			continue
 		}
-		answered := l.State == pb.LegState_ANSWERED || l.State == pb.LegState_CONFIRMED
-		begun := open(l.State) && l.State != pb.LegState_PENDING
-		if answered || begun && c.State != pb.CallState_CALL_ANSWERED {
+		if occupies(c, l) {
 			out = append(out, memberKey{l.Target.Pool, l.Target.Member})
 		}
 	}

@@ -67,6 +67,7 @@ func (x *exec) removeNode(r *pb.RemoveNode) *pb.Result {
 			return rejected("node %s owns VIP group %s: move it with `holdline vip move` first", n.Name, g.Name)
 		}
 	}
+	delete(x.st.cdrs.cursors, NodeCursor(n.Uuid))
 	for _, g := range slices.Clone(c.groups) { // its preferences go with it
 		if g.HomeNode == n.Uuid {
 			g = proto.Clone(g).(*pb.Group)

@@ -36,6 +36,7 @@ func checkDerived(t tester, m *Machine) {
 		}
 	}
 	checkCalls(t, st)
+	checkCDRs(t, m)
 	users := map[string]int{}
 	m.Config().Users(func(u *User) bool { users[domainOf(u.AoR)]++; return true })
 	if !maps.Equal(users, st.conf.usersOf) {
@@ -55,7 +56,7 @@ func checkCalls(t tester, st *state) {
 		return true
 	})
 	got := &st.calls
-	if got.active != want.active || !maps.Equal(got.byMember, want.byMember) || !maps.Equal(got.byDomain, want.byDomain) || !maps.Equal(got.byGroup, want.byGroup) {
+	if got.active != want.active || !maps.Equal(got.byMember, want.byMember) || !maps.Equal(got.byDomain, want.byDomain) || !maps.Equal(got.byGroup, want.byGroup) || !maps.Equal(got.byUser, want.byUser) {
 		t.Errorf("counters %d %v %v %v, from the rows %d %v %v %v", got.active, got.byMember, got.byDomain, got.byGroup, want.active, want.byMember, want.byDomain, want.byGroup)
 	}
 	if !maps.Equal(got.byKey, want.byKey) || !slices.Equal(items(got.byHome.t), items(want.byHome.t)) || !slices.Equal(items(got.due), items(want.due)) || !slices.Equal(items(got.live), items(want.live)) {
@@ -64,6 +65,26 @@ func checkCalls(t tester, st *state) {
 	for k, n := range got.byMember {
 		if n < 0 {
 			t.Errorf("member %v carries %d calls", k, n)
+		}
+	}
+}
+
+// checkCDRs checks that CDRs lie without a hole up to the last, that no call has two, and none that still goes on has one.
+func checkCDRs(t tester, m *Machine) {
+	t.Helper()
+	first, last := m.CDRRange()
+	all := m.CDRs(0, 1<<30)
+	if uint64(len(all)) != last+1-first {
+		t.Errorf("%d CDRs are kept, from %d to %d", len(all), first, last)
+	}
+	calls := map[uint64]bool{}
+	for i, c := range all {
+		if c.Number != first+uint64(i) || calls[c.Call] {
+			t.Errorf("CDR %d of call %d: number %d expected, call seen: %v", c.Number, c.Call, first+uint64(i), calls[c.Call])
+		}
+		calls[c.Call] = true
+		if row := m.Call(c.Call); row != nil && row.Active() {
+			t.Errorf("call %d goes on and has CDR %d", c.Call, c.Number)
 		}
 	}
 }

@@ -36,6 +36,9 @@ type TakenOver struct {
 // CallsExpired names calls that an Expire entry ended or removed because nobody did before their deadline.
 type CallsExpired struct{ Calls []*Call }
 
+// CDRsMade says that calls have ended: CDRs up to Last are there.
+type CDRsMade struct{ Last uint64 }
+
 // Restored says that the whole state was replaced: everything known from before must be read again.
 type Restored struct{ Applied uint64 }
 
@@ -44,4 +47,5 @@ func (SessionOpened) event()  {}
 func (ConfigChanged) event()  {}
 func (TakenOver) event()      {}
 func (CallsExpired) event()   {}
+func (CDRsMade) event()       {}
 func (Restored) event()       {}

@@ -16,6 +16,7 @@ type exec struct {
 
 	events  []Event
 	expired []*Call
+	cdrs    bool // some were made
 }
 
 // run applies one command under the lock.
@@ -93,6 +94,8 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 		return x.endCall(op.EndCall)
 	case *pb.Command_AddLegs:
 		return x.addLegs(op.AddLegs)
+	case *pb.Command_PutCursor:
+		return x.putCursor(op.PutCursor)
 	default:
 		// Generated code knows the command, this switch doesn't: a mistake in this release.
 		panic(FailStop{x.index, fmt.Sprintf("no rule for command %T", op)})
@@ -111,6 +114,9 @@ func (x *exec) publish() {
 	}
 	if len(x.expired) > 0 {
 		x.events = append(x.events, CallsExpired{x.expired})
+	}
+	if x.cdrs {
+		x.events = append(x.events, CDRsMade{x.st.cdrs.last})
 	}
 	x.m.tell(x.events)
 }

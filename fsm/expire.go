@@ -13,7 +13,7 @@ const MaxExpire = 10_000
 // CANCEL. This only catches what no owner did.
 const graceMs = 60_000
 
-// expire removes what is due by FSM time, earliest first, registrations, then calls, then sessions.
+// expire removes what is due by FSM time, earliest first, registrations, then calls, sessions, CDRs.
 func (x *exec) expire(e *pb.Expire) *pb.Result {
 	upTo := min(e.GetUpToMs(), x.now) // never ahead of time
 	left := MaxExpire
@@ -22,7 +22,8 @@ func (x *exec) expire(e *pb.Expire) *pb.Result {
 	}
 	left = x.expireRegistrations(upTo, left)
 	left = x.expireCalls(upTo, left)
-	x.expireSessions(upTo, left)
+	left = x.expireSessions(upTo, left)
+	x.trimCDRs(upTo, left)
 	at, any := x.st.expireDue()
 	return &pb.Result{Existing: any && at <= upTo} // existing: there is more
 }
@@ -57,7 +58,7 @@ func (x *exec) expireCalls(upTo int64, left int) int {
 		if c.Active() {
 			row := c.next(c.Epoch)
 			row.end(x.now)
-			t.put(c, row)
+			x.putCall(c, row, expiredBecause(c))
 			x.expired = append(x.expired, row)
 		} else {
 			t.drop(c)
@@ -67,7 +68,7 @@ func (x *exec) expireCalls(upTo int64, left int) int {
 	return left
 }
 
-func (x *exec) expireSessions(upTo int64, left int) {
+func (x *exec) expireSessions(upTo int64, left int) int {
 	var idle []*session
 	x.st.sessions.scan(func(_ uint64, s *session) bool {
 		if s.last+sessionIdleMs <= upTo && len(idle) < left {
@@ -78,6 +79,7 @@ func (x *exec) expireSessions(upTo int64, left int) {
 	for _, s := range idle {
 		x.st.dropSession(s)
 	}
+	return left - len(idle)
 }
 
 // firstDue is the call to expire next. Ended rows go at their deadline, active calls are ended a grace later.
@@ -116,5 +118,8 @@ func (s *state) expireDue() (at int64, any bool) {
 		earlier(v.last + sessionIdleMs)
 		return true
 	})
+	if t, found := s.cdrDue(); found {
+		earlier(t)
+	}
 	return at, any
 }

@@ -80,6 +80,9 @@ func drawCommand(t *rapid.T) *pb.Command {
 			cmd(&pb.PutKey{Purpose: "nonce", Id: uint32(epoch), Secret: []byte("s")}),
 			cmd(&pb.PutSetting{Name: "call.max-duration", Value: "100"}),
 			cmd(&pb.PutSetting{Name: "call.max-duration"}),
+			cmd(&pb.PutSetting{Name: SettingCDRMaxRows, Value: fmt.Sprint(n(3))}),
+			cmd(&pb.PutSetting{Name: SettingCDRMaxRows}),
+			cmd(&pb.PutCursor{Name: pick("billing", "node/u1", "node/u2"), UpTo: uint64(n(5)), Remove: n(4) == 0}),
 			cmd(&pb.SetFeatureLevel{Level: 1}),
 			cmd(&pb.SetNodeState{Uuid: "u1", Voter: proto.Bool(true)}),
 			cmd(&pb.PutCertificate{Certificate: &pb.Certificate{Domain: "example.com", Chain: []byte("c"), SealedKey: []byte("k")}}),
@@ -123,7 +126,8 @@ func drawCommand(t *rapid.T) *pb.Command {
 	default:
 		return rapid.SampledFrom([]*pb.Command{
 			cmd(&pb.CancelCall{Call: call, Home: home, Epoch: epoch}),
-			cmd(&pb.EndCall{Call: call, Home: home, Epoch: epoch, ToTag: tag()}),
+			cmd(&pb.EndCall{Call: call, Home: home, Epoch: epoch, ToTag: tag(), Cause: pick("caller", "")}),
+			cmd(&pb.PutCursor{Name: pick("billing", "archive", "node/u1", "node/u2"), UpTo: uint64(n(5))}),
 			cmd(&pb.AddLegs{Call: call, Home: home, Epoch: epoch, Targets: []*pb.Target{{Uri: "sip:c"}}}),
 		}).Draw(t, "change")
 	}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -97,9 +98,11 @@ func (in *restorer) finish(sr *snapshotReader, count uint64) error {
 		broken = broken || s.next < s.acked || s.next-s.acked != uint64(len(s.results))
 		return !broken
 	})
-	if broken {
+	cdrs := &in.st.cdrs
+	if broken || cdrs.rows.len() > 0 && cdrs.last != in.meta.LastCdr {
 		return errDamaged
 	}
+	cdrs.last = in.meta.LastCdr
 	return nil
 }
 
@@ -242,6 +245,18 @@ func (in *restorer) row(k kind, b []byte) {
 		if c := decode[pb.Certificate](in, b); in.rises(c.Domain) {
 			in.st.conf.certificates[c.Domain] = c
 		}
+	case kindCursor:
+		if c := decode[pb.Cursor](in, b); in.rises(c.Name) {
+			in.st.cdrs.cursors[c.Name] = c
+		}
+	case kindCDR:
+		c := decode[pb.Cdr](in, b)
+		if last := in.st.cdrs.last; c.Number == 0 || in.st.cdrs.rows.len() > 0 && c.Number != last+1 {
+			in.bad = errDamaged
+			return
+		}
+		in.st.cdrs.last = c.Number
+		in.st.cdrs.rows.set(c.Number, cdrRow{c.EndedMs, bytes.Clone(b)})
 	default:
 		in.bad = fmt.Errorf("record kind %d is not known to this release: install the release the other nodes run", k)
 	}

@@ -25,6 +25,9 @@ func sample(t tester) *replica {
 		cmd(&pb.PutKey{Purpose: "nonce", Id: 2, Secret: []byte("y")}),
 		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "carriers"}}),
 		cmd(&pb.PutPool{Pool: &pb.Pool{Name: "w", Algorithm: Weighted}}),
+		newCall("over"),
+		cmd(&pb.EndCall{Call: 3, Home: 1, Epoch: 5}),
+		cmd(&pb.PutCursor{Name: "billing"}),
 	)
 	return r
 }

@@ -83,6 +83,7 @@ type Call struct {
 	ToURI   string
 	Pool    string
 	Caller  Flow
+	Origin  string // who calls: the AoR that the digest proved, or pool/member of a trusted source
 
 	Invite      []byte // nil once no leg is open
 	Legs        []Leg

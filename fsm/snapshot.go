@@ -38,6 +38,8 @@ const (
 	kindRegistration
 	kindCall
 	kindCertificate
+	kindCursor
+	kindCDR
 	kindEnd kind = 0xff
 )
 
@@ -53,6 +55,8 @@ type Snapshot struct {
 	session []*session
 	regs    tree[string, *regRow]
 	calls   tree[uint64, *Call]
+	cursors map[string]*pb.Cursor
+	cdrs    tree[uint64, cdrRow]
 }
 
 // Snapshot takes a snapshot. What it costs doesn't depend on the number of users, registrations and calls.
@@ -66,6 +70,9 @@ func (m *Machine) Snapshot() *Snapshot {
 		turns:  make(map[string]*rotation, len(st.calls.rotation)),
 		regs:   st.regs.rows.copy(),
 		calls:  st.calls.rows.copy(),
+
+		cursors: maps.Clone(st.cdrs.cursors),
+		cdrs:    st.cdrs.rows.copy(),
 	}
 	for name, r := range st.calls.rotation {
 		s.turns[name] = r.clone()
@@ -77,6 +84,7 @@ func (m *Machine) Snapshot() *Snapshot {
 	s.meta = &pb.Meta{
 		Applied: m.applied.Load(), TimeMs: m.now.Load(), FeatureLevel: s.config.FeatureLevel, ConfigVersion: s.config.Version,
 		LastSession: st.meta.lastSession, LastCall: st.meta.lastCall, LastNode: st.meta.lastNode, LastGroup: st.meta.lastGroup,
+		LastCdr: st.cdrs.last,
 	}
 	return s
 }
@@ -99,6 +107,13 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 		return sw.err == nil
 	})
 	s.config.Certificates(func(c *pb.Certificate) bool { sw.record(kindCertificate, c); return sw.err == nil })
+	for _, name := range sortedKeys(s.cursors) {
+		sw.record(kindCursor, s.cursors[name])
+	}
+	s.cdrs.scan(func(_ uint64, r cdrRow) bool {
+		sw.raw(kindCDR, r.data)
+		return sw.err == nil
+	})
 	sw.end()
 	if sw.err != nil {
 		return sw.n, fmt.Errorf("write snapshot: %w", sw.err)
@@ -180,14 +195,19 @@ func (w *snapshotWriter) record(k kind, m proto.Message) {
 	if w.err != nil {
 		return
 	}
-	const room = 1 + binary.MaxVarintLen64 // the header goes in front once the length is known
-	var head [room]byte
 	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(w.buf[:0], m)
 	if err != nil {
 		w.err = err
 		return
 	}
 	w.buf = b
+	w.raw(k, b)
+}
+
+// raw writes a record that is encoded already.
+func (w *snapshotWriter) raw(k kind, b []byte) {
+	const room = 1 + binary.MaxVarintLen64
+	var head [room]byte
 	head[0] = byte(k)
 	n := 1 + binary.PutUvarint(head[1:], uint64(len(b)))
 	w.write(head[:n])

@@ -14,6 +14,7 @@ type state struct {
 	sessions tree[uint64, *session]
 	regs     regTable
 	calls    callTable
+	cdrs     cdrTable
 }
 
 // meta holds the counters numbers are given from.
@@ -29,6 +30,7 @@ func newState() *state {
 	s.conf.init()
 	s.regs.init()
 	s.calls.init()
+	s.cdrs.init()
 	return s
 }
 

@@ -432,6 +432,7 @@ type Command struct {
 	//	*Command_CancelCall
 	//	*Command_EndCall
 	//	*Command_AddLegs
+	//	*Command_PutCursor
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -762,6 +763,15 @@ func (x *Command) GetAddLegs() *AddLegs {
 	return nil
 }
 
+func (x *Command) GetPutCursor() *PutCursor {
+	if x != nil {
+		if x, ok := x.Op.(*Command_PutCursor); ok {
+			return x.PutCursor
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -894,6 +904,10 @@ type Command_AddLegs struct {
 	AddLegs *AddLegs `protobuf:"bytes,47,opt,name=add_legs,json=addLegs,proto3,oneof"`
 }
 
+type Command_PutCursor struct {
+	PutCursor *PutCursor `protobuf:"bytes,60,opt,name=put_cursor,json=putCursor,proto3,oneof"`
+}
+
 func (*Command_OpenSession) isCommand_Op() {}
 
 func (*Command_Expire) isCommand_Op() {}
@@ -957,6 +971,8 @@ func (*Command_CancelCall) isCommand_Op() {}
 func (*Command_EndCall) isCommand_Op() {}
 
 func (*Command_AddLegs) isCommand_Op() {}
+
+func (*Command_PutCursor) isCommand_Op() {}
 
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3538,6 +3554,7 @@ type CreateCall struct {
 	HomeVip       uint32                 `protobuf:"varint,15,opt,name=home_vip,json=homeVip,proto3" json:"home_vip,omitempty"`
 	RingS         uint32                 `protobuf:"varint,16,opt,name=ring_s,json=ringS,proto3" json:"ring_s,omitempty"` // no-answer time; 0 = Timer C
 	Avoid         []string               `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`               // pool members that the home's owner finds silent: tried after the others
+	Origin        string                 `protobuf:"bytes,30,opt,name=origin,proto3" json:"origin,omitempty"`             // who calls: the AoR that the digest proved, or pool/member of a trusted source
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3689,6 +3706,13 @@ func (x *CreateCall) GetAvoid() []string {
 		return x.Avoid
 	}
 	return nil
+}
+
+func (x *CreateCall) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
 }
 
 type AddLegs struct {
@@ -4164,6 +4188,7 @@ type Call struct {
 	AnsweredMs     int64                  `protobuf:"varint,24,opt,name=answered_ms,json=answeredMs,proto3" json:"answered_ms,omitempty"` // FSM time: the maximum duration counts from here
 	CallerContact  string                 `protobuf:"bytes,25,opt,name=caller_contact,json=callerContact,proto3" json:"caller_contact,omitempty"`
 	CallerRoutes   string                 `protobuf:"bytes,26,opt,name=caller_routes,json=callerRoutes,proto3" json:"caller_routes,omitempty"`
+	Origin         string                 `protobuf:"bytes,40,opt,name=origin,proto3" json:"origin,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -4380,6 +4405,13 @@ func (x *Call) GetCallerRoutes() string {
 	return ""
 }
 
+func (x *Call) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
 type Registration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
@@ -4567,6 +4599,7 @@ type Meta struct {
 	LastNode      uint32                 `protobuf:"varint,6,opt,name=last_node,json=lastNode,proto3" json:"last_node,omitempty"`
 	LastGroup     uint32                 `protobuf:"varint,7,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
 	ConfigVersion uint64                 `protobuf:"varint,8,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
+	LastCdr       uint64                 `protobuf:"varint,20,opt,name=last_cdr,json=lastCdr,proto3" json:"last_cdr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4653,6 +4686,13 @@ func (x *Meta) GetLastGroup() uint32 {
 func (x *Meta) GetConfigVersion() uint64 {
 	if x != nil {
 		return x.ConfigVersion
+	}
+	return 0
+}
+
+func (x *Meta) GetLastCdr() uint64 {
+	if x != nil {
+		return x.LastCdr
 	}
 	return 0
 }
@@ -4837,6 +4877,341 @@ func (x *MemberState) GetCurrent() int64 {
 	return 0
 }
 
+// ---- call detail records
+// Cdr is what remains of a call that is over: one per call, numbered 1, 2, 3… in the order in which calls ended.
+type Cdr struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Number         uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Call           uint64                 `protobuf:"varint,2,opt,name=call,proto3" json:"call,omitempty"`
+	CallId         string                 `protobuf:"bytes,3,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	FromUri        string                 `protobuf:"bytes,4,opt,name=from_uri,json=fromUri,proto3" json:"from_uri,omitempty"`
+	ToUri          string                 `protobuf:"bytes,5,opt,name=to_uri,json=toUri,proto3" json:"to_uri,omitempty"`
+	FromTag        string                 `protobuf:"bytes,6,opt,name=from_tag,json=fromTag,proto3" json:"from_tag,omitempty"`
+	ToTag          string                 `protobuf:"bytes,7,opt,name=to_tag,json=toTag,proto3" json:"to_tag,omitempty"`
+	Domain         string                 `protobuf:"bytes,8,opt,name=domain,proto3" json:"domain,omitempty"`
+	Caller         string                 `protobuf:"bytes,9,opt,name=caller,proto3" json:"caller,omitempty"`                         // AoR, or pool/member
+	Callee         string                 `protobuf:"bytes,10,opt,name=callee,proto3" json:"callee,omitempty"`                        // AoR, or pool/member: of the leg that answered, else of the last one tried
+	CalleeUri      string                 `protobuf:"bytes,11,opt,name=callee_uri,json=calleeUri,proto3" json:"callee_uri,omitempty"` // Request-URI of that leg
+	Home           uint32                 `protobuf:"varint,12,opt,name=home,proto3" json:"home,omitempty"`                           // VIP group
+	HomeName       string                 `protobuf:"bytes,13,opt,name=home_name,json=homeName,proto3" json:"home_name,omitempty"`
+	CreatedWallMs  int64                  `protobuf:"varint,14,opt,name=created_wall_ms,json=createdWallMs,proto3" json:"created_wall_ms,omitempty"` // wall clocks of the leaders of the time
+	AnsweredWallMs int64                  `protobuf:"varint,15,opt,name=answered_wall_ms,json=answeredWallMs,proto3" json:"answered_wall_ms,omitempty"`
+	EndedWallMs    int64                  `protobuf:"varint,16,opt,name=ended_wall_ms,json=endedWallMs,proto3" json:"ended_wall_ms,omitempty"`
+	SetupMs        int64                  `protobuf:"varint,17,opt,name=setup_ms,json=setupMs,proto3" json:"setup_ms,omitempty"`          // to the answer, or to the end without one; measured in FSM time, as duration_ms
+	DurationMs     int64                  `protobuf:"varint,18,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"` // from the answer to the end
+	EndedMs        int64                  `protobuf:"varint,19,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`          // FSM time: the retention counts from here
+	Status         uint32                 `protobuf:"varint,20,opt,name=status,proto3" json:"status,omitempty"`                           // final status that the caller got, 0 = none
+	Cause          string                 `protobuf:"bytes,21,opt,name=cause,proto3" json:"cause,omitempty"`
+	Legs           uint32                 `protobuf:"varint,22,opt,name=legs,proto3" json:"legs,omitempty"` // tried
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Cdr) Reset() {
+	*x = Cdr{}
+	mi := &file_fsm_fsm_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cdr) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cdr) ProtoMessage() {}
+
+func (x *Cdr) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cdr.ProtoReflect.Descriptor instead.
+func (*Cdr) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Cdr) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Cdr) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *Cdr) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *Cdr) GetFromUri() string {
+	if x != nil {
+		return x.FromUri
+	}
+	return ""
+}
+
+func (x *Cdr) GetToUri() string {
+	if x != nil {
+		return x.ToUri
+	}
+	return ""
+}
+
+func (x *Cdr) GetFromTag() string {
+	if x != nil {
+		return x.FromTag
+	}
+	return ""
+}
+
+func (x *Cdr) GetToTag() string {
+	if x != nil {
+		return x.ToTag
+	}
+	return ""
+}
+
+func (x *Cdr) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Cdr) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Cdr) GetCallee() string {
+	if x != nil {
+		return x.Callee
+	}
+	return ""
+}
+
+func (x *Cdr) GetCalleeUri() string {
+	if x != nil {
+		return x.CalleeUri
+	}
+	return ""
+}
+
+func (x *Cdr) GetHome() uint32 {
+	if x != nil {
+		return x.Home
+	}
+	return 0
+}
+
+func (x *Cdr) GetHomeName() string {
+	if x != nil {
+		return x.HomeName
+	}
+	return ""
+}
+
+func (x *Cdr) GetCreatedWallMs() int64 {
+	if x != nil {
+		return x.CreatedWallMs
+	}
+	return 0
+}
+
+func (x *Cdr) GetAnsweredWallMs() int64 {
+	if x != nil {
+		return x.AnsweredWallMs
+	}
+	return 0
+}
+
+func (x *Cdr) GetEndedWallMs() int64 {
+	if x != nil {
+		return x.EndedWallMs
+	}
+	return 0
+}
+
+func (x *Cdr) GetSetupMs() int64 {
+	if x != nil {
+		return x.SetupMs
+	}
+	return 0
+}
+
+func (x *Cdr) GetDurationMs() int64 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+func (x *Cdr) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Cdr) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Cdr) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Cdr) GetLegs() uint32 {
+	if x != nil {
+		return x.Legs
+	}
+	return 0
+}
+
+// PutCursor says that a consumer has taken the records up to up_to for good. Nodes are consumers named node/UUID.
+type PutCursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	UpTo          uint64                 `protobuf:"varint,2,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	Remove        bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutCursor) Reset() {
+	*x = PutCursor{}
+	mi := &file_fsm_fsm_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutCursor) ProtoMessage() {}
+
+func (x *PutCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutCursor.ProtoReflect.Descriptor instead.
+func (*PutCursor) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *PutCursor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutCursor) GetUpTo() uint64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+func (x *PutCursor) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+type Cursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	UpTo          uint64                 `protobuf:"varint,2,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	MovedWallMs   int64                  `protobuf:"varint,3,opt,name=moved_wall_ms,json=movedWallMs,proto3" json:"moved_wall_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cursor) Reset() {
+	*x = Cursor{}
+	mi := &file_fsm_fsm_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cursor) ProtoMessage() {}
+
+func (x *Cursor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
+func (*Cursor) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *Cursor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Cursor) GetUpTo() uint64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+func (x *Cursor) GetMovedWallMs() int64 {
+	if x != nil {
+		return x.MovedWallMs
+	}
+	return 0
+}
+
 var File_fsm_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsm_proto_rawDesc = "" +
@@ -4850,7 +5225,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xf3\x0f\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xb0\x10\n" +
 	"\aCommand\x12A\n" +
 	"\fopen_session\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.OpenSessionH\x00R\vopenSession\x121\n" +
 	"\x06expire\x18\x02 \x01(\v2\x17.holdline.fsm.v1.ExpireH\x00R\x06expire\x12N\n" +
@@ -4894,7 +5269,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vcancel_call\x18- \x01(\v2\x1b.holdline.fsm.v1.CancelCallH\x00R\n" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18. \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCall\x125\n" +
-	"\badd_legs\x18/ \x01(\v2\x18.holdline.fsm.v1.AddLegsH\x00R\aaddLegsB\x04\n" +
+	"\badd_legs\x18/ \x01(\v2\x18.holdline.fsm.v1.AddLegsH\x00R\aaddLegs\x12;\n" +
+	"\n" +
+	"put_cursor\x18< \x01(\v2\x1a.holdline.fsm.v1.PutCursorH\x00R\tputCursorB\x04\n" +
 	"\x02op\"\x9c\x02\n" +
 	"\x06Result\x12)\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x15.holdline.fsm.v1.CodeR\x04code\x12\x14\n" +
@@ -5087,7 +5464,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\rR\x06status\x12\x15\n" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x18\n" +
 	"\acontact\x18\a \x01(\tR\acontact\x12\x16\n" +
-	"\x06routes\x18\b \x01(\tR\x06routes\"\xdf\x03\n" +
+	"\x06routes\x18\b \x01(\tR\x06routes\"\xf7\x03\n" +
 	"\n" +
 	"CreateCall\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -5109,7 +5486,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"alternates\x12\x19\n" +
 	"\bhome_vip\x18\x0f \x01(\rR\ahomeVip\x12\x15\n" +
 	"\x06ring_s\x18\x10 \x01(\rR\x05ringS\x12\x14\n" +
-	"\x05avoid\x18\x11 \x03(\tR\x05avoid\"z\n" +
+	"\x05avoid\x18\x11 \x03(\tR\x05avoid\x12\x16\n" +
+	"\x06origin\x18\x1e \x01(\tR\x06origin\"z\n" +
 	"\aAddLegs\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
@@ -5151,7 +5529,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x15\n" +
 	"\x06to_tag\x18\x04 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\rR\x06status\"\x96\x06\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\"\xae\x06\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
@@ -5182,7 +5560,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vanswered_ms\x18\x18 \x01(\x03R\n" +
 	"answeredMs\x12%\n" +
 	"\x0ecaller_contact\x18\x19 \x01(\tR\rcallerContact\x12#\n" +
-	"\rcaller_routes\x18\x1a \x01(\tR\fcallerRoutes\"\xae\x01\n" +
+	"\rcaller_routes\x18\x1a \x01(\tR\fcallerRoutes\x12\x16\n" +
+	"\x06origin\x18( \x01(\tR\x06origin\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +
@@ -5197,7 +5576,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bnext_seq\x18\x04 \x01(\x04R\anextSeq\x12\x14\n" +
 	"\x05acked\x18\x05 \x01(\x04R\x05acked\x121\n" +
 	"\aresults\x18\x06 \x03(\v2\x17.holdline.fsm.v1.ResultR\aresults\x12\x17\n" +
-	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\x81\x02\n" +
+	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\x9c\x02\n" +
 	"\x04Meta\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x17\n" +
 	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12#\n" +
@@ -5207,7 +5586,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\tlast_node\x18\x06 \x01(\rR\blastNode\x12\x1d\n" +
 	"\n" +
 	"last_group\x18\a \x01(\rR\tlastGroup\x12%\n" +
-	"\x0econfig_version\x18\b \x01(\x04R\rconfigVersion\"v\n" +
+	"\x0econfig_version\x18\b \x01(\x04R\rconfigVersion\x12\x19\n" +
+	"\blast_cdr\x18\x14 \x01(\x04R\alastCdr\"v\n" +
 	"\x05Token\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12&\n" +
 	"\x0fexpires_wall_ms\x18\x02 \x01(\x03R\rexpiresWallMs\x12\x12\n" +
@@ -5220,7 +5600,41 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\amembers\x18\x03 \x03(\v2\x1c.holdline.fsm.v1.MemberStateR\amembers\";\n" +
 	"\vMemberState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\acurrent\x18\x02 \x01(\x12R\acurrent*}\n" +
+	"\acurrent\x18\x02 \x01(\x12R\acurrent\"\xd5\x04\n" +
+	"\x03Cdr\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04call\x18\x02 \x01(\x04R\x04call\x12\x17\n" +
+	"\acall_id\x18\x03 \x01(\tR\x06callId\x12\x19\n" +
+	"\bfrom_uri\x18\x04 \x01(\tR\afromUri\x12\x15\n" +
+	"\x06to_uri\x18\x05 \x01(\tR\x05toUri\x12\x19\n" +
+	"\bfrom_tag\x18\x06 \x01(\tR\afromTag\x12\x15\n" +
+	"\x06to_tag\x18\a \x01(\tR\x05toTag\x12\x16\n" +
+	"\x06domain\x18\b \x01(\tR\x06domain\x12\x16\n" +
+	"\x06caller\x18\t \x01(\tR\x06caller\x12\x16\n" +
+	"\x06callee\x18\n" +
+	" \x01(\tR\x06callee\x12\x1d\n" +
+	"\n" +
+	"callee_uri\x18\v \x01(\tR\tcalleeUri\x12\x12\n" +
+	"\x04home\x18\f \x01(\rR\x04home\x12\x1b\n" +
+	"\thome_name\x18\r \x01(\tR\bhomeName\x12&\n" +
+	"\x0fcreated_wall_ms\x18\x0e \x01(\x03R\rcreatedWallMs\x12(\n" +
+	"\x10answered_wall_ms\x18\x0f \x01(\x03R\x0eansweredWallMs\x12\"\n" +
+	"\rended_wall_ms\x18\x10 \x01(\x03R\vendedWallMs\x12\x19\n" +
+	"\bsetup_ms\x18\x11 \x01(\x03R\asetupMs\x12\x1f\n" +
+	"\vduration_ms\x18\x12 \x01(\x03R\n" +
+	"durationMs\x12\x19\n" +
+	"\bended_ms\x18\x13 \x01(\x03R\aendedMs\x12\x16\n" +
+	"\x06status\x18\x14 \x01(\rR\x06status\x12\x14\n" +
+	"\x05cause\x18\x15 \x01(\tR\x05cause\x12\x12\n" +
+	"\x04legs\x18\x16 \x01(\rR\x04legs\"L\n" +
+	"\tPutCursor\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x13\n" +
+	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\x12\x16\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\"U\n" +
+	"\x06Cursor\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x13\n" +
+	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\x12\"\n" +
+	"\rmoved_wall_ms\x18\x03 \x01(\x03R\vmovedWallMs*}\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\a\n" +
 	"\x03GAP\x10\x01\x12\f\n" +
@@ -5272,7 +5686,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Code)(0),                 // 0: holdline.fsm.v1.Code
 	(Transport)(0),            // 1: holdline.fsm.v1.Transport
@@ -5335,6 +5749,9 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*Token)(nil),             // 58: holdline.fsm.v1.Token
 	(*PoolState)(nil),         // 59: holdline.fsm.v1.PoolState
 	(*MemberState)(nil),       // 60: holdline.fsm.v1.MemberState
+	(*Cdr)(nil),               // 61: holdline.fsm.v1.Cdr
+	(*PutCursor)(nil),         // 62: holdline.fsm.v1.PutCursor
+	(*Cursor)(nil),            // 63: holdline.fsm.v1.Cursor
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -5371,39 +5788,40 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	52, // 31: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
 	53, // 32: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
 	49, // 33: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
-	0,  // 34: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
-	47, // 35: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
-	43, // 36: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
-	11, // 37: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
-	15, // 38: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
-	16, // 39: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
-	23, // 40: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
-	26, // 41: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
-	29, // 42: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
-	32, // 43: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
-	35, // 44: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
-	38, // 45: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
-	1,  // 46: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
-	41, // 47: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
-	43, // 48: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
-	44, // 49: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
-	41, // 50: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
-	46, // 51: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
-	2,  // 52: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
-	41, // 53: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
-	46, // 54: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
-	46, // 55: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	3,  // 56: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	41, // 57: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	47, // 58: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	43, // 59: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 60: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	60, // 61: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	62, // 34: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
+	0,  // 35: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
+	47, // 36: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
+	43, // 37: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
+	11, // 38: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
+	15, // 39: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
+	16, // 40: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
+	23, // 41: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
+	26, // 42: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
+	29, // 43: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
+	32, // 44: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
+	35, // 45: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
+	38, // 46: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
+	1,  // 47: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
+	41, // 48: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
+	43, // 49: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
+	44, // 50: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
+	41, // 51: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
+	46, // 52: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
+	2,  // 53: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
+	41, // 54: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
+	46, // 55: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
+	46, // 56: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
+	3,  // 57: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	41, // 58: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	47, // 59: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	43, // 60: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 61: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	60, // 62: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -5444,6 +5862,7 @@ func file_fsm_fsm_proto_init() {
 		(*Command_CancelCall)(nil),
 		(*Command_EndCall)(nil),
 		(*Command_AddLegs)(nil),
+		(*Command_PutCursor)(nil),
 	}
 	file_fsm_fsm_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
@@ -5452,7 +5871,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   57,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
