@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdline/cluster/api"
+	"holdline/sipcore"
 	"holdline/vip"
 )
 
@@ -15,7 +16,17 @@ type knownSetting struct {
 	api.Setting
 	values    []string
 	low, high int64
+	hosts     bool // patterns of host names instead
 }
+
+// Ports of WebSockets: those next to SIP and SIP over TLS, unless set otherwise.
+const (
+	settingWSPort   = "sip.ws-port"
+	settingWSSPort  = "sip.wss-port"
+	defaultWSPort   = 5062
+	defaultWSSPort  = 5063
+	hostPatternText = "abcdefghijklmnopqrstuvwxyz0123456789.-*:[] "
+)
 
 func choice(name, def, meaning string, values ...string) knownSetting {
 	return knownSetting{Setting: api.Setting{Name: name, Default: def, Meaning: meaning}, values: values}
@@ -41,6 +52,10 @@ func knownSettings() []knownSetting {
 		number("register.max-bindings", 10, 1, 100, "contacts a user may have registered at a time"),
 		number("register.max-expires", 7200, 1, 86400*365, "seconds granted at most"),
 		number("register.min-expires", 60, 0, 86400, "a REGISTER for less is answered 423"),
+		choice(sipcore.SettingVerifyTLS, "yes", "whether gateways that are called over TLS must show a certificate for their name that a known authority has signed", "yes", "no"),
+		{Setting: api.Setting{Name: sipcore.SettingOrigins, Meaning: "hosts of the web pages that WebSockets may come from, such as *.example.com, with spaces between them; empty: any"}, hosts: true},
+		number(settingWSPort, defaultWSPort, 0, 65535, "port of SIP over WebSockets on every VIP; 0: none"),
+		number(settingWSSPort, defaultWSSPort, 0, 65535, "port of SIP over secure WebSockets on every VIP; 0: none"),
 	}
 }
 
@@ -49,6 +64,12 @@ func (s *knownSetting) check(value string) error {
 	if len(s.values) > 0 {
 		if !slices.Contains(s.values, value) {
 			return api.Errorf(api.CodeInvalid, "setting %s takes %s", s.Name, strings.Join(s.values, " or "))
+		}
+		return nil
+	}
+	if s.hosts {
+		if strings.Trim(value, hostPatternText) != "" {
+			return api.Errorf(api.CodeInvalid, "setting %s takes host names in lower case, with * for any part, such as *.example.com", s.Name)
 		}
 		return nil
 	}

@@ -160,7 +160,8 @@ func (n *Node) ListPools(context.Context) ([]api.Pool, error) {
 		for _, m := range p.Members {
 			member := api.Member{
 				Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
-				Calls: e.machine.MemberCalls(p.Name, m.Name),
+				LargeOverTCP: m.LargeOverTcp,
+				Calls:        e.machine.MemberCalls(p.Name, m.Name),
 			}
 			if g := cfg.Group(m.Group); g != nil {
 				member.Group = g.Name
@@ -200,7 +201,7 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 	if p := cfg.Pool(pool); p != nil && slices.ContainsFunc(p.Members, func(o *pb.Member) bool { return o.Name == m.Name }) {
 		return api.Errorf(api.CodeExists, "pool %s has a member %s already: remove it first to change it", pool, m.Name)
 	}
-	row := &pb.Member{Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport}
+	row := &pb.Member{Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport, LargeOverTcp: m.LargeOverTCP}
 	if m.Group != "" {
 		g, err := findGroup(cfg, m.Group)
 		if err != nil {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore"
+	"holdline/sipcore/transport"
 	"holdline/vip"
 )
 
@@ -20,7 +22,10 @@ import (
 type vips struct {
 	client atomic.Pointer[vip.Client]
 	core   atomic.Pointer[sipcore.Core]
-	guard  *vip.Supervisor
+
+	certificates transport.Certificates // that TLS and WSS show
+	shown        [sha256.Size]byte      // what they were made from; of followVIPs
+	guard        *vip.Supervisor
 
 	mu        sync.Mutex
 	held      map[uint32]heldGroup
@@ -60,6 +65,7 @@ const (
 	alarmShown        = time.Minute
 	guardStartTimeout = 10 * time.Second
 	beatInterval      = 50 * time.Millisecond
+	ticketInterval    = time.Minute
 	takeoverRetry     = 200 * time.Millisecond
 	flushLimit        = 500 * time.Millisecond
 )
@@ -134,12 +140,15 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	e.undo = append(e.undo, client.Close)
 	core, err := sipcore.New(sipcore.Options{
 		Machine: e.machine, Node: e.number.Load(), Log: e.submitter, Owners: v, Link: e.link.Load(), Logger: e.logger,
+		Certificates: &v.certificates,
 	})
 	if err != nil {
 		return fmt.Errorf("start SIP core: %w", err)
 	}
 	v.core.Store(core)
 	e.undo = append(e.undo, func() error { core.Close(); return nil })
+	e.rotateTickets()
+	e.wg.Go(func() { e.every(ticketInterval, e.rotateTickets) })
 	e.wg.Go(e.followGuard)
 	e.wg.Go(func() { e.every(beatInterval, client.Beat) })
 	return nil
@@ -248,6 +257,7 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 			e.logger.Error("guard refused the configuration", "err", err)
 		}
 	}
+	e.showCertificates(cfg)
 	if err := e.vips.core.Load().SetGroups(coreGroups(cfg)); err != nil {
 		e.logger.Error("SIP sockets", "err", err)
 	}
@@ -276,12 +286,22 @@ func coreGroups(cfg *fsm.Config) []sipcore.Group {
 		group := sipcore.Group{Number: g.Number}
 		for _, v := range g.Vips {
 			if p, err := netip.ParsePrefix(v.Prefix); err == nil {
-				group.VIPs = append(group.VIPs, sipcore.VIP{Addr: p.Addr(), Advertise: v.Advertise})
+				group.VIPs = append(group.VIPs, sipcore.VIP{
+					Addr: p.Addr(), Advertise: v.Advertise, WSPort: webPort(cfg, settingWSPort, defaultWSPort), WSSPort: webPort(cfg, settingWSSPort, defaultWSSPort),
+				})
 			}
 		}
 		out = append(out, group)
 	}
 	return out
+}
+
+// webPort is the port of WebSockets as the SIP core wants it: -1 for none.
+func webPort(cfg *fsm.Config, setting string, def int64) int {
+	if port := cfg.SettingInt(setting, def); port > 0 {
+		return int(port)
+	}
+	return -1
 }
 
 // moveHome releases groups that this node holds and whose home has just become another node's: the planned move of a join.

@@ -50,6 +50,7 @@ func newServer(mux *http.ServeMux, o ServerOptions) *server {
 	s.clusterOps()
 	s.vipOps()
 	s.domainOps()
+	s.certificateOps()
 	s.gatewayOps()
 	s.liveOps()
 	s.describeErrors()

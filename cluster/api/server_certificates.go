@@ -7,8 +7,8 @@ import (
 )
 
 type certificateRequest struct {
-	domainPath
-	Body CertificateRequest
+	Domain string `path:"domain" doc:"name of the domain" maxLength:"253"`
+	Body   CertificateRequest
 }
 
 // certificateOps are about the certificates of domains.
@@ -20,7 +20,8 @@ func (s *server) certificateOps() {
 		})
 	register(s, op{id: "put-certificate", method: http.MethodPut, path: "/certificates/{domain}", summary: "Set the certificate of a domain"}, tag,
 		func(r *certificateRequest) error {
-			if err := r.canonical(); err != nil {
+			var err error
+			if r.Domain, err = domainName("domain", r.Domain); err != nil {
 				return err
 			}
 			return r.Body.Validate(r.Domain, time.Now())
