@@ -25,7 +25,8 @@ namespace.
 
 Exit code 0 when the verdict is pass, 1 otherwise.`,
 		Example: `  holdline drill
-  holdline drill --fault freeze --repeat 20 --json drill.json`,
+  holdline drill --fault freeze --repeat 20 --json drill.json
+  holdline drill --suite short`,
 		Args: needs(),
 	}
 	fs := c.Flags()
@@ -36,6 +37,7 @@ Exit code 0 when the verdict is pass, 1 otherwise.`,
 	fault := fs.String("fault", string(lab.FaultCable), "what happens: "+strings.Join(names, ", "))
 	fs.Uint64Var(&o.Seed, "seed", 1, "fixes which node and which phones")
 	fs.IntVar(&o.Repeat, "repeat", 1, "fault rounds on the same cluster")
+	fs.StringVar(&o.Suite, "suite", "", `run the fault suite instead: "all", "short", or a pattern of transcript/fault such as '7*/kill'`)
 	fs.BoolVar(&o.Keep, "keep", false, "keep logs and data directories also when the drill passed")
 	fs.StringVar(&file, "json", "", "also write the report to this file")
 	c.RunE = func(c *cobra.Command, _ []string) error {

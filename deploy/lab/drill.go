@@ -85,6 +85,9 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, d.cluster.close()) }()
+	if d.o.Suite != "" {
+		return d.runSuite(ctx, rep)
+	}
 	d.say("%d boxes on a switch; starting serve on each, then init and join", d.o.Nodes)
 	if err := d.cluster.form(ctx); err != nil {
 		return err

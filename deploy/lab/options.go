@@ -25,6 +25,12 @@ const (
 // Faults lists every fault that Options.Fault may name.
 func Faults() []Fault { return []Fault{FaultCable, FaultKill, FaultFreeze, FaultLeaderCable} }
 
+// The two cuts of the fault suite.
+const (
+	SuiteAll   = "all"   // every transcript with each of its faults: up to an hour
+	SuiteShort = "short" // every transcript with one of them: about five minutes
+)
+
 // Options says what a drill does. The zero value of each field means its default.
 type Options struct {
 	Nodes  int    // boxes in the cluster, 3 to 7; default 3
@@ -34,6 +40,9 @@ type Options struct {
 	Fault  Fault  // default FaultCable
 	Seed   uint64 // fixes which node, which phones and in which order; default 1
 	Repeat int    // fault rounds on the same cluster, each with fresh calls; default 1
+	// Suite runs the fault suite instead of rounds: SuiteAll, SuiteShort, or a pattern (path.Match) for the names of cases, which are
+	// transcript/fault.
+	Suite string
 
 	Binary   string        // the holdline binary under test; default: the running executable
 	TempDir  string        // data directories and logs go to a new directory below it; default os.TempDir()

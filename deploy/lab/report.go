@@ -122,6 +122,7 @@ type Report struct {
 	LogDir    string   `json:"log_dir,omitempty"` // kept on failure
 	Rounds    []Round  `json:"runs"`
 	PatienceS float64  `json:"patience_s"`
+	Cases     []Case   `json:"cases,omitempty"` // of the fault suite
 }
 
 // Passed tells whether the verdict is pass.

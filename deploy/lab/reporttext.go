@@ -12,6 +12,9 @@ const shownLosses = 12
 
 // WriteText writes the report for a person. Its last line is the verdict.
 func (r Report) WriteText(w io.Writer) error {
+	if r.Cases != nil {
+		return r.writeSuite(w)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nDrill: %s, %d nodes, %d round(s), seed %d, %.1f s\n", r.Fault, r.Nodes, len(r.Rounds), r.Seed, r.Seconds)
 	r.Machine.text(&b)

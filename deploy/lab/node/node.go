@@ -164,6 +164,56 @@ func (n *Node) Kill() error {
 // Freeze stops every process of the box where it stands (SIGSTOP).
 func (n *Node) Freeze() error { return n.signal(unix.SIGSTOP) }
 
+// Part is which of the product's processes on a box a signal is for.
+type Part string
+
+// Parts of the product on a box.
+const (
+	Both  Part = "both"
+	Serve Part = "serve"
+	Guard Part = "guard"
+)
+
+// Shot is a signal to processes that have been looked up already: it takes microseconds, so it hits the moment it is meant for.
+type Shot struct {
+	node *Node
+	part Part
+	pids []int
+}
+
+// Aim looks the processes up, the guard first.
+func (n *Node) Aim(part Part) (Shot, error) {
+	procs, err := n.Box.Processes()
+	if err != nil {
+		return Shot{}, err
+	}
+	s := Shot{node: n, part: part}
+	for _, guards := range []bool{true, false} {
+		for _, p := range procs {
+			if isGuard(p) == guards && (part == Both || (part == Guard) == guards) {
+				s.pids = append(s.pids, p.PID)
+			}
+		}
+	}
+	if len(s.pids) == 0 {
+		return s, fmt.Errorf("%s: nothing of %s runs", n.Name, part)
+	}
+	return s, nil
+}
+
+// Fire sends the signal.
+func (s Shot) Fire(sig unix.Signal) error {
+	if sig == unix.SIGKILL && s.part != Guard {
+		s.node.expectEnd()
+	}
+	for _, pid := range s.pids {
+		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("signal %v to process %d on %s: %w", sig, pid, s.node.Name, err)
+		}
+	}
+	return nil
+}
+
 // signal reaches the guard first: one that lives a moment longer than serve sees it end and gives the VIPs away, which a box that
 // dies does not.
 func (n *Node) signal(sig unix.Signal) error {

@@ -26,6 +26,16 @@ type Status struct {
 		} `json:"vips"`
 		Owner string `json:"owner"`
 	} `json:"vips"`
+	Raft struct {
+		LastIndex    uint64 `json:"last_index"`
+		AppliedIndex uint64 `json:"applied_index"`
+	} `json:"raft"`
+	Counts struct {
+		Domains       int `json:"domains"`
+		Users         int `json:"users"`
+		Registrations int `json:"registrations"`
+		Calls         int `json:"calls"`
+	} `json:"counts"`
 }
 
 // Status asks the node.
