@@ -28,11 +28,7 @@ func (s *Shard) startTarget(c *txn.Cell, u *call, i, share int) {
 		s.sendLeg(c, u, l)
 		return
 	}
-	hop := []byte(t.Uri)
-	if len(t.Routes) > 0 {
-		hop = []byte(t.Routes[0])
-	}
-	s.resolveLeg(c, u, l, hop)
+	s.resolveLeg(c, u, l, s.nextHopOf(c, t))
 }
 
 // legFlow gives a leg the flow of its target.

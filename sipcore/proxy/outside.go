@@ -18,7 +18,10 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 		s.reply(in, key, answer)
 		return
 	}
-	d, answer := s.route(in, &w)
+	d, answer, onward := s.onward(in, &w)
+	if !onward {
+		d, answer = s.route(in, &w)
+	}
 	if answer != nil {
 		s.refuse(in, key, answer)
 		return
@@ -97,7 +100,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 	u.targets = append(u.targets[:0], d.targets...)
 	u.pool, u.user = d.pool, d.user
 	cmd := &pb.CreateCall{
-		Key: recordKey(c), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.Name,
+		Key: recordKey(c), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.GetName(),
 		CallId:  text(m.Bytes(m.CallID)),
 		FromTag: text(m.Bytes(m.From.Tag)), FromUri: text(m.Bytes(m.From.URI)), ToUri: text(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
