@@ -15,7 +15,6 @@ type benchCase struct {
 	rate       int
 	hold       time.Duration
 	register   bool
-	settings   map[string]string
 }
 
 func (c benchCase) String() string { return fmt.Sprintf("%s@%d", c.name, c.rate) }
@@ -31,11 +30,7 @@ func cases(rates string) []benchCase {
 		for _, hold := range []time.Duration{0, 3 * time.Second} {
 			suffix := map[bool]string{true: "-0s", false: "-3s"}[hold == 0]
 			list = append(list,
-				benchCase{
-					name: "one" + suffix, ours: "holdline", peer: "kamailio", rate: rate, hold: hold,
-					settings: map[string]string{"calls.replicate": "off"},
-				},
-				benchCase{name: "one-logged" + suffix, ours: "holdline", peer: "kamailio", rate: rate, hold: hold},
+				benchCase{name: "one" + suffix, ours: "holdline", peer: "kamailio", rate: rate, hold: hold},
 				benchCase{name: "three" + suffix, ours: "holdline-3", peer: "kamailio-dmq", rate: rate, hold: hold},
 			)
 		}

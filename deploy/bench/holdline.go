@@ -21,8 +21,6 @@ type holdline struct {
 	vips   []string // one group for each node
 	dir    string
 	users  int
-	// settings are set before the load, as by `holdline setting set`.
-	settings map[string]string
 
 	clients []*api.Client
 }
@@ -97,9 +95,6 @@ func (h *holdline) configure(ctx context.Context, c *api.Client) error {
 			return c.AddMember(ctx, "callers", api.Member{Name: "c1", Address: callerAddr + ":6000", Sources: []string{callerAddr + "/32"}})
 		},
 		func() error { return c.AddRoute(ctx, api.Route{Domain: benchDomain, Pool: "gateways"}) },
-	}
-	for name, value := range h.settings {
-		steps = append(steps, func() error { return c.SetSetting(ctx, name, value) })
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -297,7 +297,7 @@ func (b *bench) system(kind, dir string, host func(string, byte) (*netlab.Box, e
 	case "holdline", "holdline-3":
 		n := map[string]int{"holdline": 1, "holdline-3": 3}[kind]
 		bs, as, err := boxes("n", 11, n)
-		h := &holdline{name: kind, binary: b.binary, boxes: bs, addrs: as, dir: dir, settings: c.settings}
+		h := &holdline{name: kind, binary: b.binary, boxes: bs, addrs: as, dir: dir}
 		for i := range n {
 			h.vips = append(h.vips, fmt.Sprintf("10.77.0.%d", 101+i))
 		}
