@@ -79,6 +79,7 @@ func (e *engine) guardConfig(cfg *fsm.Config) (vip.Config, bool) {
 	c := vip.Config{
 		Cluster: e.Cluster, Epoch: lease.epoch, Self: e.number.Load(), Port: e.Listen.Port() + guardPortOffset,
 		Profile: vip.Profile(cfg.Setting(settingLeaseProfile, string(vip.Fast))),
+		Forced:  cfg.Setting(settingLeaseForced, "") == strconv.FormatUint(lease.epoch, 10),
 	}
 	for _, n := range cfg.Nodes() {
 		addr, err := netip.ParseAddrPort(n.Listen)

@@ -80,6 +80,7 @@ func TestOperationsArriveWhole(t *testing.T) {
 			_, err := c.ListRegistrations(ctx, RegistrationFilter{AoR: "sip:a@B.c", Limit: 2})
 			return err
 		}},
+		{"Recover", []any{RecoverRequest{Off: []string{"n2", "n3"}}}, func() error { return c.Recover(ctx, RecoverRequest{Off: []string{"n2", "n3"}}) }},
 		{"Restore", []any{"snapshot", RestoreRequest{Force: true}}, func() error {
 			_, err := c.Restore(ctx, strings.NewReader("snapshot"), RestoreRequest{Force: true})
 			return err

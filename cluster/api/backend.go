@@ -27,6 +27,9 @@ type Backend interface {
 	ListNodes(ctx context.Context) ([]Node, error)
 	// RemoveNode removes a dead member for good. node is its name or UUID.
 	RemoveNode(ctx context.Context, node string, r RemoveNodeRequest) error
+	// Recover makes this node the only one of its cluster when the majority is lost for good. It refuses while anything is heard of
+	// the others, or when r does not name them all.
+	Recover(ctx context.Context, r RecoverRequest) error
 	// SetDraining moves every group away from the node (name, UUID, or "" for this one) and keeps it from owning, or ends that.
 	SetDraining(ctx context.Context, node string, draining bool) error
 	// Leave drains this node, removes it from the cluster and forgets its identity.

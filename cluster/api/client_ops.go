@@ -55,6 +55,11 @@ func (c *Client) RemoveNode(ctx context.Context, node string, r RemoveNodeReques
 	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/nodes/" + seg(node), query: q, timeout: moveTime})
 }
 
+// Recover implements Backend.
+func (c *Client) Recover(ctx context.Context, r RecoverRequest) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "/v1/recover", in: r, timeout: initTime})
+}
+
 // SetDraining implements Backend.
 func (c *Client) SetDraining(ctx context.Context, node string, draining bool) error {
 	if node == "" {

@@ -152,6 +152,8 @@ func (r *recorder) Backup(_ context.Context, w io.Writer) error {
 	return r.got("Backup")
 }
 
+func (r *recorder) Recover(_ context.Context, q RecoverRequest) error { return r.got("Recover", q) }
+
 func (r *recorder) Restore(_ context.Context, in io.Reader, q RestoreRequest) (RestoreAnswer, error) {
 	text, err := io.ReadAll(in)
 	if err != nil {

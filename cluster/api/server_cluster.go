@@ -64,6 +64,12 @@ func (s *server) clusterOps() {
 	}, tag, nil, func(ctx context.Context, r *request[LeaveRequest]) (*none, error) {
 		return done(s.b.Leave(ctx, r.Body))
 	})
+	register(s, op{
+		id: "recover", method: http.MethodPost, path: "/recover", summary: "Make this node the only one: the majority is lost for good", timeout: initTime,
+		details: "Refused while anything is heard of the other nodes. They are taken out of the cluster; new ones join afterwards.",
+	}, tag, nil, func(ctx context.Context, r *request[RecoverRequest]) (*none, error) {
+		return done(s.b.Recover(ctx, r.Body))
+	})
 	s.nodeOps(tag)
 	s.backupOp(tag)
 	s.restoreOp(tag)

@@ -174,6 +174,11 @@ type RemoveNodeRequest struct {
 	Force bool `json:"force,omitempty" doc:"also a node that is alive"`
 }
 
+// RecoverRequest confirms that the majority is lost for good.
+type RecoverRequest struct {
+	Off []string `json:"off" doc:"names of all other nodes: each is confirmed to be off, and leaves the cluster" minItems:"1" maxItems:"255"`
+}
+
 // RestoreRequest says how.
 type RestoreRequest struct {
 	Force bool `json:"force,omitempty" doc:"also when the cluster has domains or pools: they are replaced"`
