@@ -330,3 +330,59 @@ func TestGatewayOverTCP(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeRequest: a gateway that is marked for it gets long requests over TCP, and short ones over UDP (RFC 3261 §18.1.1).
+func TestLargeRequest(t *testing.T) {
+	l := newLab(t, 1)
+	ctx := within(t)
+	ln, err := net.Listen("tcp4", "127.0.0.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	pc, err := net.ListenPacket("udp4", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	l.ok(&pb.Command{Op: &pb.Command_PutPool{PutPool: &pb.PutPool{Pool: &pb.Pool{Name: "p", Algorithm: "round-robin"}}}})
+	l.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: &pb.Member{
+		Pool: "p", Name: "m", Address: ln.Addr().String(), LargeOverTcp: true,
+	}}}})
+	l.ok(&pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "p"}}}})
+	got := make(chan string, 2)
+	go func() {
+		b := make([]byte, 65536)
+		if n, _, err := pc.ReadFrom(b); err == nil {
+			got <- string(b[:n])
+		}
+	}()
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		b := make([]byte, 65536)
+		n, _ := c.Read(b)
+		got <- string(b[:n])
+		<-ctx.Done()
+	}()
+	alice := l.softphone(t, "alice", "tcp", 0)
+	alice.register(ctx)
+	for _, c := range []struct {
+		body int
+		via  string
+	}{{100, "SIP/2.0/UDP"}, {3000, "SIP/2.0/TCP"}} {
+		req := alice.request(sip.INVITE, "0049123")
+		req.SetBody([]byte(strings.Repeat("x", c.body)))
+		d, err := alice.ua.WriteInvite(ctx, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = d.WaitAnswer(ctx, sipgo.AnswerOptions{Username: "alice", Password: "secret-alice"}) }()
+		if msg := receive(t, ctx, got); !strings.Contains(msg, "\r\nVia: "+c.via) {
+			t.Errorf("%d bytes of body:\n%s", c.body, msg)
+		}
+	}
+}

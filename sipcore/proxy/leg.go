@@ -118,6 +118,10 @@ func (s *Shard) sendLeg(c *txn.Cell, u *call, l *txn.Leg) {
 	}
 	buf := s.opt.Pool.Get(len(c.Request.B) + 512)
 	out, ok := s.appendLeg(buf.B, c, u, l, uri, routes)
+	if ok && len(out) > largeRequest && s.largeOverTCP(u, l) {
+		l.Flow.Proto = pb.Transport_TCP
+		out, ok = s.appendLeg(out[:0], c, u, l, uri, routes)
+	}
 	if !ok {
 		buf.Release()
 		s.legFailed(c, u, l, 503)

@@ -6,6 +6,7 @@ import (
 	"holdline/fsm/pb"
 	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
 
@@ -130,4 +131,25 @@ func memberURI(m *pb.Member, user string) string {
 		uri += ";transport=" + m.Transport
 	}
 	return uri
+}
+
+// largeRequest is how long a request over UDP may be, in bytes, before RFC 3261 §18.1.1 wants it sent over TCP. Phones are
+// spoken to over their flows whatever the length; gateways that take TCP are marked.
+const largeRequest = 1300
+
+func (s *Shard) largeOverTCP(u *call, l *txn.Leg) bool {
+	if l.Flow.Proto != pb.Transport_UDP || int(l.Index) >= len(u.targets) || u.targets[l.Index] == nil {
+		return false
+	}
+	t := u.targets[l.Index]
+	p := s.view.Config.Pool(t.Pool)
+	if t.Pool == "" || p == nil {
+		return false
+	}
+	for _, m := range p.Members {
+		if m.Name == t.Member {
+			return m.LargeOverTcp
+		}
+	}
+	return false
 }
