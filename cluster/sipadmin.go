@@ -99,6 +99,13 @@ func (n *Node) ListUsers(_ context.Context, f api.UserFilter) ([]api.User, error
 	var out []api.User
 	var bindings []fsm.Binding
 	suffix := "@" + fsm.CanonicalHost(f.Domain)
+	if f.Domain != "" {
+		d := e.machine.Config().Domain(fsm.CanonicalHost(f.Domain))
+		if d == nil {
+			return nil, api.Errorf(api.CodeNotFound, "domain %s does not exist: see `holdline domain list`", f.Domain)
+		}
+		suffix = "@" + d.Name // f.Domain may be an alias
+	}
 	e.machine.Config().Users(func(u *fsm.User) bool {
 		if f.Domain == "" || strings.HasSuffix(u.AoR, suffix) {
 			bindings = e.machine.Bindings(u.AoR, bindings[:0])

@@ -45,6 +45,7 @@ func (e *engine) raftRow() api.Raft {
 	r := api.Raft{
 		State: strings.ToLower(e.raft.State().String()), Leader: e.name(e.leader()), Term: e.raft.CurrentTerm(),
 		LastIndex: e.raft.LastIndex(), CommitIndex: e.raft.CommitIndex(), AppliedIndex: e.raft.AppliedIndex(), LastContactMS: -1,
+		FsyncP99US: e.store.FsyncP99().Microseconds(),
 	}
 	if e.raft.State() == raft.Leader {
 		r.LastContactMS = 0
@@ -76,6 +77,7 @@ func (e *engine) nodeRow(n *pb.Node) api.Node {
 	}
 	if !self {
 		row.LastHeard = heard
+		row.WorstGapUS = e.vips.worstGap(n.Number).Microseconds()
 	}
 	if i, ok := e.infoOf(n.Number); ok && alive {
 		row.Guard = i.Guard

@@ -57,6 +57,9 @@ func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
 	if err != nil {
 		return api.Group{}, err
 	}
+	if err := taken(e.machine.Config(), r); err != nil {
+		return api.Group{}, err
+	}
 	groups, err := n.checkGroups(ctx, []api.GroupSpec{r})
 	if err != nil {
 		return api.Group{}, err
@@ -75,7 +78,50 @@ func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
 	if err != nil {
 		return api.Group{}, err
 	}
+	e.waitOwned(ctx, uint32(result.Id))
 	return e.groupRow(e.machine.Config().Group(uint32(result.Id))), nil
+}
+
+// taken tells what an address is used for here already: the network would only say by whom.
+func taken(cfg *fsm.Config, r api.GroupSpec) error {
+	for _, v := range r.VIPs {
+		p, err := netip.ParsePrefix(v.Prefix)
+		if err != nil {
+			continue // checkGroups says so
+		}
+		if g, _, ok := cfg.GroupByVIP(p.Addr()); ok {
+			return api.Errorf(api.CodeExists, "VIP %s belongs to VIP group %s already: see `holdline vip list`", p.Addr(), g.Name)
+		}
+		for _, m := range membersOf(cfg.Nodes()) {
+			if m.Listen.Addr() == p.Addr() {
+				return api.Errorf(api.CodeInvalid, "%s is the address of node %s itself: a VIP must be one that nobody has", p.Addr(), m.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// waitOwned waits a moment until a node has taken a new group. It is recorded in any case; status tells when nobody can.
+func (e *engine) waitOwned(ctx context.Context, group uint32) {
+	if e.node.opt.WithoutGuard {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	for {
+		g := e.machine.Config().Group(group)
+		if g == nil {
+			return
+		}
+		if owner, _, _ := e.ownerOf(g); owner != 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // leastLoaded is the UUID of the node that is home of the fewest groups.

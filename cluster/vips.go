@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type vips struct {
 	epochs    map[uint32]uint64 // config epoch in force, by node
 	connected bool
 	alarms    []alarm
+	gaps      map[uint32]time.Duration // worst silence of each peer, as the guard told last
 	last      vip.Config
 	homes     map[uint32]string // home node of each group, as last seen
 }
@@ -60,7 +62,33 @@ func (v *vips) recentAlarms() []string {
 	return out
 }
 
+// followGaps asks the guard now and then how long the peers' heartbeats have been silent at worst: status itself asks nobody.
+func (e *engine) followGaps() {
+	e.every(gapsInterval, func() {
+		ctx, cancel := context.WithTimeout(e.ctx, gapsInterval)
+		defer cancel()
+		s, err := e.vips.client.Load().Status(ctx)
+		if err != nil {
+			return // status and doctor tell of a guard that does not answer
+		}
+		gaps := map[uint32]time.Duration{}
+		for _, p := range s.Peers {
+			gaps[p.Node] = p.WorstGap
+		}
+		e.vips.mu.Lock()
+		e.vips.gaps = gaps
+		e.vips.mu.Unlock()
+	})
+}
+
+func (v *vips) worstGap(node uint32) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.gaps[node]
+}
+
 const (
+	gapsInterval      = 2 * time.Second
 	alarmsKept        = 16
 	alarmShown        = time.Minute
 	guardStartTimeout = 10 * time.Second
@@ -150,6 +178,7 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	e.rotateTickets()
 	e.wg.Go(func() { e.every(ticketInterval, e.rotateTickets) })
 	e.wg.Go(e.followGuard)
+	e.wg.Go(e.followGaps)
 	e.wg.Go(func() { e.every(beatInterval, client.Beat) })
 	return nil
 }
@@ -253,6 +282,8 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 		switch err := client.Configure(config); {
 		case err == nil: // in force on this node
 			e.epochReported(config.Self, config.Epoch)
+		case strings.Contains(err.Error(), "shutting down"): // the box goes down: the guard was told before us, or its unit is being restarted
+			e.logger.Info("the guard is stopping and takes no configuration", "err", err)
 		case !errors.Is(err, vip.ErrNotConnected): // else the client hands it over when it has connected
 			e.logger.Error("guard refused the configuration", "err", err)
 		}

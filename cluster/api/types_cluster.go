@@ -85,6 +85,7 @@ type Node struct {
 	FeatureLevel uint32    `json:"feature_level,omitempty"`
 	LastHeard    time.Time `json:"last_heard,omitzero" doc:"when this node last heard of it"`
 	Groups       []string  `json:"groups,omitempty" doc:"names of the VIP groups it owns"`
+	WorstGapUS   int64     `json:"worst_gap_us,omitempty" doc:"longest silence between its lease heartbeats that this node's guard has seen, in microseconds"`
 }
 
 // Group is a VIP group and who owns it.
@@ -132,6 +133,7 @@ type Raft struct {
 	LastContactMS int64  `json:"last_contact_ms" doc:"milliseconds since the leader was heard; 0 on the leader, -1 never"`
 	Voters        int    `json:"voters"`
 	FeatureLevel  uint32 `json:"feature_level" doc:"the cluster's"`
+	FsyncP99US    int64  `json:"fsync_p99_us" doc:"99th percentile of this node's recent synced log writes, in microseconds; 0: none yet"`
 }
 
 // Counts are rows of the replicated tables.

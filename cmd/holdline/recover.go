@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ lost. Of the survivors, recover the one with the highest LAST in holdline status
 	c.Flags().StringSliceVar(&r.Off, flag, nil, "names of all other nodes, each of them switched off for good")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if len(r.Off) == 0 {
-			return &usageError{"holdline recover needs --" + flag + " with the names of all other nodes: see `holdline recover --help`"}
+			return &usageError{fmt.Sprintf("%s needs --%s with the names of all other nodes: see `%[1]s --help`", c.CommandPath(), flag)}
 		}
 		return a.with(c, func(ctx context.Context, cl *api.Client) error {
 			if err := cl.Recover(ctx, r); err != nil {

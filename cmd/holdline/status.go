@@ -66,6 +66,7 @@ func (a *app) writeStatus(st api.Status) error {
 		if err := raftTable(st.Raft).write(&b); err != nil {
 			return err
 		}
+		b.WriteString(worstGap(st.Nodes))
 		fmt.Fprintf(&b, "\n%d domains, %d users, %d registrations, %d calls\n",
 			st.Counts.Domains, st.Counts.Users, st.Counts.Registrations, st.Counts.Calls)
 	}
@@ -99,6 +100,28 @@ func role(n api.Node) string {
 	return r
 }
 
+// micros shows a measured time of us microseconds, "-" when there is none.
+func micros(us int64) string {
+	if us == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", float64(us)/1000)
+}
+
+// worstGap is the line about the heartbeats of the peers, "" when nothing was measured.
+func worstGap(nodes []api.Node) string {
+	worst := api.Node{}
+	for _, n := range nodes {
+		if n.WorstGapUS > worst.WorstGapUS {
+			worst = n
+		}
+	}
+	if worst.WorstGapUS == 0 {
+		return ""
+	}
+	return fmt.Sprintf("worst gap between lease heartbeats: %s, of %s\n", micros(worst.WorstGapUS), worst.Name)
+}
+
 func groupTable(groups []api.Group, now time.Time) *table {
 	t := newTable("VIP", "ADDRESS", "OWNER", "SINCE", "HOME", "EPOCH", "CALLS")
 	for _, g := range groups {
@@ -112,7 +135,7 @@ func groupTable(groups []api.Group, now time.Time) *table {
 }
 
 func raftTable(r api.Raft) *table {
-	t := newTable("RAFT", "LEADER", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTERS", "LEVEL", "CONTACT")
+	t := newTable("RAFT", "LEADER", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTERS", "LEVEL", "CONTACT", "FSYNC P99")
 	contact := "-"
 	switch {
 	case r.LastContactMS >= 0 && r.State == "leader":
@@ -125,6 +148,6 @@ func raftTable(r api.Raft) *table {
 		leader = "none"
 	}
 	t.row(r.State, leader, fmt.Sprint(r.Term), fmt.Sprint(r.LastIndex), fmt.Sprint(r.CommitIndex), fmt.Sprint(r.AppliedIndex),
-		fmt.Sprint(r.Voters), fmt.Sprint(r.FeatureLevel), contact)
+		fmt.Sprint(r.Voters), fmt.Sprint(r.FeatureLevel), contact, micros(r.FsyncP99US))
 	return t
 }
