@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -67,7 +66,6 @@ type Core struct {
 	stats    proxy.Stats
 	drops    drops
 	resolver *resolve.Resolver
-	names    nameCache
 
 	shards  []*shard
 	workers []*worker
@@ -93,7 +91,7 @@ func New(opt Options) (*Core, error) {
 		return nil, fmt.Errorf("start SIP core: no random numbers from the kernel: %w", err)
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.resolver = resolve.New(net.DefaultResolver, maxLookups)
+	c.resolver = resolve.New(resolve.Options{Limit: maxLookups})
 	c.acquired.Store(&map[uint32]acquisition{})
 	udp, err := transport.NewUDP(transport.Options{Readers: opt.Readers, Handler: c.handle, Logger: c.log})
 	if err != nil {

@@ -1,11 +1,11 @@
 package sipcore
 
 import (
-	"net/netip"
 	"sync"
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/proxy"
+	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
 )
 
@@ -32,7 +32,7 @@ type posted struct {
 	err    error
 
 	lookup   proxy.Lookup
-	addr     netip.Addr
+	targets  []resolve.Target
 	isLookup bool
 
 	undelivered *proxy.Undelivered
@@ -66,7 +66,7 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 			case p.undelivered != nil:
 				s.proxy.Undeliverable(v, now, *p.undelivered)
 			case p.isLookup:
-				s.proxy.Resolved(v, now, p.lookup, p.addr)
+				s.proxy.Resolved(v, now, p.lookup, p.targets)
 			default:
 				s.proxy.Committed(v, now, p.commit, p.result, p.err)
 			}
@@ -104,25 +104,17 @@ func (s *shard) Submit(cmd *pb.Command, c proxy.Commit) {
 }
 
 // Lookup implements proxy.Env.
-func (s *shard) Lookup(host string, r proxy.Lookup) {
-	if a, ok := s.core.names.get(host, s.core.now()); ok {
-		s.post(posted{lookup: r, addr: a, isLookup: true})
-		return
-	}
-	s.core.resolver.Lookup(s.core.ctx, host, func(a netip.Addr, err error) {
-		if err == nil {
-			s.core.names.put(host, a, s.core.now())
-		} else {
+func (s *shard) Lookup(q resolve.Query, r proxy.Lookup) {
+	s.core.resolver.Resolve(s.core.ctx, q, func(t []resolve.Target, err error) {
+		if err != nil {
 			s.core.log.Debug("cannot resolve a next hop", "err", err)
 		}
-		s.post(posted{lookup: r, addr: a, isLookup: true})
+		s.post(posted{lookup: r, targets: t, isLookup: true})
 	})
 }
 
 // Known implements proxy.Env.
-func (s *shard) Known(host []byte) (netip.Addr, bool) {
-	return s.core.names.get(string(host), s.core.now())
-}
+func (s *shard) Known(q resolve.Query) ([]resolve.Target, bool) { return s.core.resolver.Known(q) }
 
 // Lease implements proxy.Env.
 func (s *shard) Lease(group uint32) (uint64, bool) {

@@ -10,6 +10,7 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -28,12 +29,12 @@ func (e *benchEnv) Send(_ transport.Flow, data []byte) {
 	e.sent++
 	e.last = append(e.last[:0], data...)
 }
-func (e *benchEnv) Submit(_ *pb.Command, c Commit)       { e.pending = append(e.pending, c) }
-func (e *benchEnv) Lookup(string, Lookup)                {}
-func (e *benchEnv) Known([]byte) (netip.Addr, bool)      { return netip.Addr{}, false }
-func (e *benchEnv) Lease(uint32) (epoch uint64, ok bool) { return 1, true }
-func (e *benchEnv) Settled(uint32) bool                  { return true }
-func (e *benchEnv) AcquiredAt(uint32) int64              { return 0 }
+func (e *benchEnv) Submit(_ *pb.Command, c Commit)               { e.pending = append(e.pending, c) }
+func (e *benchEnv) Lookup(resolve.Query, Lookup)                 {}
+func (e *benchEnv) Known(resolve.Query) ([]resolve.Target, bool) { return nil, false }
+func (e *benchEnv) Lease(uint32) (epoch uint64, ok bool)         { return 1, true }
+func (e *benchEnv) Settled(uint32) bool                          { return true }
+func (e *benchEnv) AcquiredAt(uint32) int64                      { return 0 }
 
 const benchSDP = "v=0\r\no=u 1 1 IN IP4 10.0.0.31\r\ns=-\r\nc=IN IP4 10.0.0.31\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
 

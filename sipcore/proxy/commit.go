@@ -83,11 +83,14 @@ func (s *Shard) timer(ev txn.Event, u *call) {
 	case txn.Resend:
 		s.send(ev.Flow, ev.Buf.B)
 	case txn.LegTimeout:
-		if ev.Leg.State == txn.LegCalling {
+		if ev.Leg.State == txn.LegCalling && len(ev.Leg.Others) == 0 {
 			s.silent(u, ev.Leg.Index)
 		}
 		if ev.Leg.Patience != 0 && ev.Cell.Invite() {
 			s.tab.Abandon(ev.Leg, 408)
+			if s.tryOther(ev.Cell, u, ev.Leg) {
+				return
+			}
 			s.legDone(ev.Cell, u, ev.Leg, nil)
 			return
 		}

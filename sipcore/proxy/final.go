@@ -13,6 +13,13 @@ func (s *Shard) legFinal(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	if c.Invite() {
 		l.Ack = s.buildAck(m, l)
 	}
+	if m.Status == 503 && s.tryOther(c, u, l) {
+		if l.Ack != nil {
+			l.Acked = true
+			s.send(l.Flow, l.Ack.B)
+		}
+		return
+	}
 	s.legDone(c, u, l, m.Bytes(m.To.Tag))
 }
 
@@ -36,6 +43,9 @@ func (s *Shard) buildAck(final *wire.Msg, l *txn.Leg) *txn.Buf {
 // legFailed ends a leg that got no final: timeout, no address, transport error.
 func (s *Shard) legFailed(c *txn.Cell, u *call, l *txn.Leg, status uint16) {
 	s.tab.GiveUp(l, status)
+	if status != 487 && s.tryOther(c, u, l) {
+		return
+	}
 	s.legDone(c, u, l, nil)
 }
 

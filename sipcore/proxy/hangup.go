@@ -116,7 +116,7 @@ func (s *Shard) byeTo(h *hangup, e *end, reason string) {
 	}
 	u := s.newCall()
 	u.kind, u.hang, u.hasToken = kindHangup, h, true
-	u.token = dialog.Token{Home: h.home, Call: h.call}
+	u.token = dialog.Token{Home: h.home, Call: h.call, TagHash: s.view.route[0].TagHash([]byte(e.row.FromTag))}
 	c.User, c.Home, c.Epoch, c.Caller = u, h.home, h.epoch, e.flow
 	c.Request = s.opt.Pool.Get(1024)
 	text, ok := appendBye(c.Request.B, e, target, routes, reason)

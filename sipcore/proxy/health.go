@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdline/fsm/pb"
+	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
 
@@ -130,7 +131,8 @@ func (s *Shard) silent(u *call, index uint8) {
 }
 
 // heard takes the member behind a leg that responded for up; for down if it asks for time (RFC 3261 §21.5.4).
-func (s *Shard) heard(u *call, index uint8, m *wire.Msg) {
+func (s *Shard) heard(u *call, l *txn.Leg, m *wire.Msg) {
+	index := l.Index
 	if m.Status == 503 && m.Has(wire.HdrRetryAfter) {
 		if t := memberOf(u, index); t != nil {
 			wait := int64(min(leadingNumber(m.Value(wire.HdrRetryAfter)), maxRetryAfter))
@@ -144,4 +146,5 @@ func (s *Shard) heard(u *call, index uint8, m *wire.Msg) {
 	if t := memberOf(u, index); t != nil {
 		s.opt.Health.clear(t.Pool, t.Member)
 	}
+	s.opt.Health.clear(addrPool, addrText(l.Flow.Remote))
 }

@@ -221,12 +221,18 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 		if err != nil {
 			return
 		}
-		a, known := s.env.Known(u.Host)
+		q := s.query(in.Token.TagHash, &u, h.flow, false)
+		t, known := s.env.Known(q)
 		if !known { // the 200 comes again, and the ACK with it; by then the name is known
-			s.env.Lookup(string(u.Host), Lookup{})
+			s.env.Lookup(q, Lookup{})
 			return
 		}
-		h.flow.Remote = addrPort(a, portOf(&u, h.flow.Proto))
+		flows := s.targetFlows(h.flow, t)
+		if len(flows) == 0 {
+			s.opt.Stats.Unroutable.Add(1)
+			return
+		}
+		h.flow = flows[0]
 	}
 	c, u, l := &s.ackCell, &s.ackCall, &s.ackLeg
 	c.Key, c.Home, c.Method = key, in.Home, wire.Ack

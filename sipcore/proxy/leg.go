@@ -57,36 +57,12 @@ func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
 		s.legFailed(c, u, l, 503)
 		return
 	}
-	port := portOf(&uri, l.Flow.Proto)
 	if addr, ok := resolve.Literal(uri.Host); ok {
-		l.Flow.Remote = addrPort(addr, port)
+		l.Flow.Remote = addrPort(addr, portOf(&uri, l.Flow.Proto))
 		s.sendLeg(c, u, l)
 		return
 	}
-	s.env.Lookup(string(uri.Host), Lookup{Cell: c.Ref(), Leg: legPos(c, l), Port: port})
-}
-
-// Resolved goes on with a leg whose host has been looked up; an invalid address means that it has none.
-func (s *Shard) Resolved(v *View, now int64, r Lookup, addr netip.Addr) {
-	s.view, s.now = v, now
-	c := r.Cell.Cell()
-	if c == nil || int(r.Leg) >= len(c.Legs) || !s.held(c) {
-		return
-	}
-	u, l := callOf(c), c.Legs[r.Leg]
-	if l.State != txn.LegIdle || !l.Open {
-		return
-	}
-	if u.cancel != phaseNone {
-		s.legFailed(c, u, l, 487)
-		return
-	}
-	if !addr.IsValid() {
-		s.legFailed(c, u, l, 503)
-		return
-	}
-	l.Flow.Remote = addrPort(addr, r.Port)
-	s.sendLeg(c, u, l)
+	s.env.Lookup(s.query(max(u.tagHash, u.token.TagHash), &uri, l.Flow, s.free3263(u, l, &uri)), Lookup{Cell: c.Ref(), Leg: legPos(c, l)})
 }
 
 // legPos is the leg's position in its cell; Leg.Index numbers targets, which may differ after a takeover.

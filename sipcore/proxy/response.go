@@ -31,7 +31,7 @@ func (s *Shard) response(in *Inbound) {
 		return
 	}
 	u := callOf(c)
-	s.heard(u, l.Index, m)
+	s.heard(u, l, m)
 	switch s.tab.Response(c, l, s.now, m.Status, txn.TimerC) {
 	case txn.Pass:
 		s.passed(in, c, u, l)

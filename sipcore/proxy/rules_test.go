@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/sipcore/resolve"
 
 	"holdline/fsm/pb"
 )
@@ -228,9 +229,9 @@ func TestNamedContact(t *testing.T) {
 	if len(w.lookups) != 2 {
 		t.Fatalf("%d lookups", len(w.lookups))
 	}
-	w.s.Resolved(w.v, w.now, w.lookups[1], netip.MustParseAddr("10.0.0.77"))
+	w.resolved(target("10.0.0.77:5070"))
 	w.want("10.0.0.77:5070 BYE sip:bob@phone.example.net:5070")
-	w.known["phone.example.net"] = netip.MustParseAddr("10.0.0.77")
+	w.known["phone.example.net"] = []resolve.Target{target("10.0.0.77:5070")}
 	w.in(1, alice.addr, ack)
 	w.want("10.0.0.77:5070 ACK sip:bob@phone.example.net:5070")
 }

@@ -9,6 +9,7 @@ import (
 	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore/dialog"
+	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -21,9 +22,9 @@ type Env interface {
 	// Submit commits cmd; the result comes back through Shard.Committed with c.
 	Submit(cmd *pb.Command, c Commit)
 	// Lookup resolves a host name; the result comes back through Shard.Resolved with r.
-	Lookup(host string, r Lookup)
-	// Known is the address of a host looked up lately.
-	Known(host []byte) (netip.Addr, bool)
+	Lookup(q resolve.Query, r Lookup)
+	// Known is the targets of a host looked up lately.
+	Known(q resolve.Query) ([]resolve.Target, bool)
 	// Lease reports whether this node holds the group's lease now, and under which epoch.
 	Lease(group uint32) (epoch uint64, ok bool)
 	// Settled reports that the calls of a group that this node acquired have been taken up from their records.
@@ -99,7 +100,6 @@ type Commit struct {
 type Lookup struct {
 	Cell txn.Ref
 	Leg  uint8
-	Port uint16
 }
 
 // Shard is a part of the proxy's transactions: those of the Call-IDs that hash to it.

@@ -69,6 +69,7 @@ type faceKey struct {
 type face struct {
 	group uint32
 	vip   uint8
+	six   bool      // an IPv6 address
 	ports [5]uint16 // by transport; 0: not served
 	via   [5]string // "Via: SIP/2.0/UDP host:port;branch="
 	rr    [5]string // "Record-Route: <sip:host:port;lr;hl="
@@ -119,7 +120,7 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 			host = uriHost(a)
 		}
 	}
-	f := &face{group: group, vip: index}
+	f := &face{group: group, vip: index, six: vip.Addr.Is6() && !vip.Addr.Is4In6()}
 	for p, name := range protoNames {
 		f.ports[p] = vip.PortOf(pb.Transport(p))
 		hostPort := host + ":" + strconv.Itoa(int(f.ports[p]))

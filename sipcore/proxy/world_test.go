@@ -11,6 +11,7 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -87,6 +88,26 @@ type sent struct {
 	data string
 }
 
+type looked struct {
+	q resolve.Query
+	r Lookup
+}
+
+// target is an address as the resolver gives it.
+func target(addr string) resolve.Target { return resolve.Target{Addr: netip.MustParseAddrPort(addr)} }
+
+// resolved answers the lookup that was asked for last.
+func (w *world) resolved(targets ...resolve.Target) {
+	w.t.Helper()
+	if len(w.lookups) == 0 {
+		w.t.Fatal("nothing is looked up")
+	}
+	w.s.Resolved(w.v, w.now, w.lookups[len(w.lookups)-1].r, targets)
+	if !w.hold {
+		w.commit()
+	}
+}
+
 type submitted struct {
 	cmd *pb.Command
 	c   Commit
@@ -108,8 +129,8 @@ type world struct {
 	acquired int64
 	settling bool
 	stats    Stats
-	known    map[string]netip.Addr
-	lookups  []Lookup
+	known    map[string][]resolve.Target
+	lookups  []looked
 }
 
 // trustAll takes every user for who the From says.
@@ -124,7 +145,7 @@ func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Fie
 }
 
 func newWorld(t testing.TB, cl *cluster) *world {
-	w := &world{t: t, cl: cl, now: int64(time.Hour), epochs: map[uint32]uint64{1: 1, 2: 1}, known: map[string]netip.Addr{}}
+	w := &world{t: t, cl: cl, now: int64(time.Hour), epochs: map[uint32]uint64{1: 1, 2: 1}, known: map[string][]resolve.Target{}}
 	w.s = NewShard(Options{State: cl.m, Auth: trustAll{}, Pool: &txn.Pool{}, Stats: &w.stats, Health: &Health{}, MaxCells: 1000, MaxLegs: 8}, w)
 	v, ok := NewView(cl.m.Config(), []Group{
 		{1, []VIP{{Addr: netip.MustParseAddr("10.0.0.101")}}},
@@ -139,8 +160,13 @@ func newWorld(t testing.TB, cl *cluster) *world {
 
 func (w *world) Send(to transport.Flow, data []byte) { w.sent = append(w.sent, sent{to, string(data)}) }
 
-func (w *world) Known(host []byte) (netip.Addr, bool)       { a, ok := w.known[string(host)]; return a, ok }
-func (w *world) Lookup(host string, r Lookup)               { w.lookups = append(w.lookups, r) }
+func (w *world) Known(q resolve.Query) ([]resolve.Target, bool) {
+	t, ok := w.known[q.Host]
+	return t, ok
+}
+
+func (w *world) Lookup(q resolve.Query, r Lookup) { w.lookups = append(w.lookups, looked{q, r}) }
+
 func (w *world) Lease(group uint32) (epoch uint64, ok bool) { e, ok := w.epochs[group]; return e, ok }
 func (w *world) Settled(uint32) bool                        { return !w.settling }
 func (w *world) AcquiredAt(uint32) int64                    { return w.acquired }

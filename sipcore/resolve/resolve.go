@@ -1,99 +1,186 @@
-// Package resolve turns the host of a next hop into an address: literals at once, names off the shard.
 package resolve
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"strings"
+	"sync"
 	"time"
+
+	"holdline/fsm/pb"
 )
 
-// Literal reads an IP literal as it stands in a SIP URI: IPv4 dotted, IPv6 with or without brackets. IPv4
-// does not allocate.
-func Literal(host []byte) (netip.Addr, bool) {
-	if a, ok := ipv4(host); ok {
-		return a, true
-	}
-	if len(host) < 2 || (host[0] != '[' && !hasColon(host)) {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(strings.Trim(string(host), "[]"))
-	return a.Unmap(), err == nil && a.Zone() == ""
+const (
+	lookupTime = 4 * time.Second // a caller retransmits meanwhile; longer waits help nobody
+	maxTargets = 8               // of one name
+	maxWaiting = 10_000          // for one lookup
+)
+
+// Query is what a URI says of the next hop.
+type Query struct {
+	Host  string
+	Port  uint16       // 0: the URI names none, so SRV is asked
+	Proto pb.Transport // to use; with Fixed false only what to use when the DNS names none
+	Fixed bool         // the transport is given: by the URI, the dialog or the configuration
+	SIPS  bool         // TLS or nothing
+	Six   bool         // the VIP speaks IPv6, else IPv4
+	Seed  uint64       // of the choice by weight: the same on every node, so that a new owner goes to the same target
 }
 
-func hasColon(b []byte) bool {
-	for _, c := range b {
-		if c == ':' {
-			return true
-		}
-	}
-	return false
+// Target is one address to try.
+type Target struct {
+	Addr  netip.AddrPort
+	Proto pb.Transport
 }
 
-func ipv4(b []byte) (netip.Addr, bool) {
-	var a [4]byte
-	part, digits, v := 0, 0, 0
-	for i := 0; i <= len(b); i++ {
-		if i == len(b) || b[i] == '.' {
-			if digits == 0 || part > 3 {
-				return netip.Addr{}, false
-			}
-			a[part] = byte(v)
-			part, digits, v = part+1, 0, 0
-			continue
-		}
-		c := b[i]
-		if c < '0' || c > '9' {
-			return netip.Addr{}, false
-		}
-		v, digits = v*10+int(c-'0'), digits+1
-		if v > 255 || digits > 3 {
-			return netip.Addr{}, false
-		}
-	}
-	return netip.AddrFrom4(a), part == 4
+var (
+	// ErrNone says that a name has no address that we could use.
+	ErrNone = errors.New("it has no address that this VIP can reach")
+	errMiss = errors.New("not in the cache")
+)
+
+// Options of a resolver. The zero Options are right for a node.
+type Options struct {
+	ResolvConf string           // "" = /etc/resolv.conf; read again when it has changed
+	Hosts      string           // "" = /etc/hosts; likewise
+	Limit      int              // lookups under way at once; 0 = 64
+	Port       string           // of the servers; "" = 53
+	Now        func() time.Time // nil: time.Now
 }
 
-// lookupTime bounds one lookup; a caller retransmits meanwhile, so longer waits help nobody.
-const lookupTime = 3 * time.Second
-
-// Resolver looks names up, each in a goroutine of its own, at most Limit at a time.
+// Resolver looks names up, each in a goroutine of its own. Safe for concurrent use.
 type Resolver struct {
-	dns   *net.Resolver
-	slots chan struct{}
+	client client
+	hosts  hostsFile
+	cache  cache
+	limit  int
+
+	mu      sync.Mutex
+	waiting map[Query][]waiter // by query without its seed: one lookup serves all
 }
 
-// New makes a resolver that runs at most limit lookups at once.
-func New(dns *net.Resolver, limit int) *Resolver {
-	return &Resolver{dns: dns, slots: make(chan struct{}, limit)}
+type waiter struct {
+	q    Query
+	done func([]Target, error)
 }
 
-// Lookup finds an address of host and calls done with it, from another goroutine. When too many lookups
-// are under way, done gets an error at once, from the caller's goroutine.
-func (r *Resolver) Lookup(ctx context.Context, host string, done func(netip.Addr, error)) {
-	select {
-	case r.slots <- struct{}{}:
-	default:
-		done(netip.Addr{}, fmt.Errorf("look up %s: %d lookups are under way already; check this node's name servers", host, cap(r.slots)))
+// New makes a resolver.
+func New(o Options) *Resolver {
+	orElse(&o.ResolvConf, "/etc/resolv.conf")
+	orElse(&o.Hosts, "/etc/hosts")
+	orElse(&o.Port, "53")
+	if o.Limit == 0 {
+		o.Limit = 64
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Resolver{
+		client: client{conf: watched{path: o.ResolvConf, now: o.Now}, port: o.Port},
+		hosts:  hostsFile{file: watched{path: o.Hosts, now: o.Now}},
+		cache:  cache{now: o.Now, m: make(map[question]*answer)},
+		limit:  o.Limit, waiting: make(map[Query][]waiter),
+	}
+}
+
+func orElse(s *string, def string) {
+	if *s == "" {
+		*s = def
+	}
+}
+
+// Known returns the targets of q as far as they are in the cache; ok is false when a server would have to be asked.
+func (r *Resolver) Known(q Query) (targets []Target, ok bool) {
+	targets, err := r.find(q, r.cached)
+	return targets, err == nil
+}
+
+// Resolve finds the targets of q, best first, and calls done with them: from another goroutine when a server has to be
+// asked, else at once. Too many lookups under way are an error.
+func (r *Resolver) Resolve(ctx context.Context, q Query, done func([]Target, error)) {
+	targets, err := r.find(q, r.cached)
+	if !errors.Is(err, errMiss) {
+		done(targets, explain(q, err))
 		return
 	}
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, lookupTime)
-		defer cancel()
-		addrs, err := r.dns.LookupNetIP(ctx, "ip", host)
-		<-r.slots
-		if err != nil {
-			done(netip.Addr{}, fmt.Errorf("look up %s: %w", host, err))
-			return
-		}
-		for _, a := range addrs {
-			if a.Unmap().Is4() {
-				done(a.Unmap(), nil)
-				return
+	key := q
+	key.Seed = 0
+	r.mu.Lock()
+	waiting, under := r.waiting[key]
+	if !under && len(r.waiting) >= r.limit || len(waiting) >= maxWaiting {
+		r.mu.Unlock()
+		done(nil, fmt.Errorf("look up %s: too many lookups are under way already; check this node's name servers", q.Host))
+		return
+	}
+	r.waiting[key] = append(waiting, waiter{q, done})
+	r.mu.Unlock()
+	if !under {
+		go r.run(ctx, key)
+	}
+}
+
+// run looks a query up for all who wait for it.
+func (r *Resolver) run(ctx context.Context, key Query) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	_, failure := r.find(key, func(name string, kind uint16) (*answer, error) { return r.ask(ctx, name, kind) })
+	r.mu.Lock()
+	waiting := r.waiting[key]
+	delete(r.waiting, key)
+	r.mu.Unlock()
+	for _, w := range waiting {
+		targets, err := r.find(w.q, r.cached)
+		if errors.Is(err, errMiss) {
+			err = failure
+			if err == nil { // its TTL is over already
+				targets, err = r.find(w.q, r.outdated)
 			}
 		}
-		done(addrs[0], nil)
-	}()
+		w.done(targets, explain(w.q, err))
+	}
+}
+
+// outdated answers from the cache however old it is.
+func (r *Resolver) outdated(name string, kind uint16) (*answer, error) {
+	if a := r.hosts.find(name, kind); a != nil {
+		return a, nil
+	}
+	if a := r.cache.any(question{name, kind}); a != nil {
+		return a, nil
+	}
+	return nil, errMiss
+}
+
+func explain(q Query, err error) error {
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", q.Host, err)
+	}
+	return nil
+}
+
+// cached answers from what is known.
+func (r *Resolver) cached(name string, kind uint16) (*answer, error) {
+	if a := r.hosts.find(name, kind); a != nil {
+		return a, nil
+	}
+	if a := r.cache.get(question{name, kind}); a != nil {
+		return a, nil
+	}
+	return nil, errMiss
+}
+
+// ask answers from what is known, else from the servers. When they are all silent an answer that is out of date
+// is better than none.
+func (r *Resolver) ask(ctx context.Context, name string, kind uint16) (*answer, error) {
+	if a, err := r.cached(name, kind); err == nil {
+		return a, nil
+	}
+	key := question{name, kind}
+	a, err := r.client.exchange(ctx, name, kind)
+	if err != nil {
+		return r.cache.failed(key, err)
+	}
+	r.cache.put(key, a)
+	return a, nil
 }

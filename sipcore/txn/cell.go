@@ -55,6 +55,7 @@ type Leg struct {
 	Status   uint16         // its final response, 0 while there is none
 	Flow     transport.Flow // where it goes
 	Breadth  uint32         // its share of the request's Max-Breadth when that is split, else 0
+	Others   []transport.Flow // further targets of its host
 	Patience int64          // how long it may stay silent; 0: Timer B or F
 	Request  *Buf           // as sent; kept till the final for retransmission, CANCEL and ACK
 	CancelRq *Buf           // the CANCEL, while it may have to be sent again

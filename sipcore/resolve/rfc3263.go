@@ -1,0 +1,188 @@
+package resolve
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"holdline/fsm/pb"
+)
+
+// asker answers one question.
+type asker func(name string, kind uint16) (*answer, error)
+
+// service is a transport as NAPTR and SRV name it (RFC 3263 §4.1, RFC 7118 §7).
+type service struct {
+	proto  pb.Transport
+	naptr  string
+	prefix string
+}
+
+func services() [3]service {
+	return [...]service{
+		{pb.Transport_UDP, "SIP+D2U", "_sip._udp."},
+		{pb.Transport_TCP, "SIP+D2T", "_sip._tcp."},
+		{pb.Transport_TLS, "SIPS+D2T", "_sips._tcp."},
+	}
+}
+
+// find goes the way of RFC 3263 §4: the transport from NAPTR, the port from SRV, unless the URI has them.
+func (r *Resolver) find(q Query, ask asker) ([]Target, error) {
+	name := dns.Fqdn(strings.ToLower(q.Host))
+	if q.SIPS {
+		q.Proto, q.Fixed = pb.Transport_TLS, true
+	}
+	if q.Port != 0 {
+		return addresses(q, name, q.Port, q.Proto, ask)
+	}
+	if !q.Fixed {
+		if t, err := byNAPTR(q, name, ask); err != nil || len(t) > 0 {
+			return t, err
+		}
+	}
+	for _, s := range services() {
+		if q.Fixed && s.proto != q.Proto {
+			continue
+		}
+		if t, found, err := bySRV(q, s.prefix+name, s.proto, ask); err != nil || found {
+			return t, err
+		}
+	}
+	return addresses(q, name, defaultPort(q.Proto), q.Proto, ask)
+}
+
+func defaultPort(p pb.Transport) uint16 {
+	switch p {
+	case pb.Transport_TLS:
+		return 5061
+	case pb.Transport_WS:
+		return 80
+	case pb.Transport_WSS:
+		return 443
+	}
+	return 5060
+}
+
+// byNAPTR follows the domain's own order of transports.
+func byNAPTR(q Query, name string, ask asker) ([]Target, error) {
+	a, err := ask(name, dns.TypeNAPTR)
+	if err != nil {
+		return nil, err
+	}
+	var rules []*dns.NAPTR
+	for _, rr := range a.rrs {
+		if n, ok := rr.(*dns.NAPTR); ok && strings.EqualFold(n.Flags, "s") {
+			rules = append(rules, n)
+		}
+	}
+	slices.SortStableFunc(rules, func(a, b *dns.NAPTR) int {
+		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Preference, b.Preference))
+	})
+	var out []Target
+	for _, n := range rules {
+		for _, s := range services() {
+			if !strings.EqualFold(n.Service, s.naptr) {
+				continue
+			}
+			t, _, err := bySRV(q, dns.Fqdn(strings.ToLower(n.Replacement)), s.proto, ask)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, t...)
+		}
+	}
+	return out[:min(len(out), maxTargets)], nil
+}
+
+// bySRV finds the addresses of a service, by priority and weight. found is false without SRV records.
+func bySRV(q Query, name string, proto pb.Transport, ask asker) (out []Target, found bool, err error) {
+	a, err := ask(name, dns.TypeSRV)
+	if err != nil {
+		return nil, false, err
+	}
+	var list []*dns.SRV
+	for _, rr := range a.rrs {
+		if s, ok := rr.(*dns.SRV); ok {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return nil, false, nil
+	}
+	if len(list) == 1 && list[0].Target == "." {
+		return nil, true, ErrNone // RFC 2782: the service is decidedly not available
+	}
+	for _, s := range weighted(list, q.Seed) {
+		t, err := addresses(q, dns.Fqdn(strings.ToLower(s.Target)), s.Port, proto, ask)
+		if err != nil && err != ErrNone {
+			return nil, true, err
+		}
+		out = append(out, t...)
+		if len(out) >= maxTargets {
+			return out[:maxTargets], true, nil
+		}
+	}
+	if len(out) == 0 {
+		return nil, true, ErrNone
+	}
+	return out, true, nil
+}
+
+// weighted orders SRV records as RFC 2782 says: by priority, within one by chance in proportion to the weights. The chance
+// follows from seed.
+func weighted(list []*dns.SRV, seed uint64) []*dns.SRV {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b *dns.SRV) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port))
+	})
+	chance := rand.New(rand.NewPCG(seed, 0))
+	for i := range list {
+		sum, end := 0, i
+		for end < len(list) && list[end].Priority == list[i].Priority {
+			sum += int(list[end].Weight)
+			end++
+		}
+		pick, n := i, chance.IntN(sum+1)
+		for n -= int(list[pick].Weight); n > 0 && pick+1 < end; n -= int(list[pick].Weight) {
+			pick++
+		}
+		chosen := list[pick]
+		copy(list[i+1:pick+1], list[i:pick])
+		list[i] = chosen
+	}
+	return list
+}
+
+// addresses finds a host's addresses of the VIP's family.
+func addresses(q Query, name string, port uint16, proto pb.Transport, ask asker) ([]Target, error) {
+	kind := dns.TypeA
+	if q.Six {
+		kind = dns.TypeAAAA
+	}
+	a, err := ask(name, kind)
+	if err != nil {
+		return nil, err
+	}
+	var out []Target
+	for _, rr := range a.rrs {
+		var addr netip.Addr
+		switch rr := rr.(type) {
+		case *dns.A:
+			addr, _ = netip.AddrFromSlice(rr.A)
+		case *dns.AAAA:
+			addr, _ = netip.AddrFromSlice(rr.AAAA)
+		}
+		if addr.IsValid() && len(out) < maxTargets {
+			out = append(out, Target{netip.AddrPortFrom(addr.Unmap(), port), proto})
+		}
+	}
+	if len(out) == 0 {
+		return nil, ErrNone
+	}
+	slices.SortFunc(out, func(a, b Target) int { return a.Addr.Compare(b.Addr) }) // servers rotate them; every node must begin with the same
+	return out, nil
+}
