@@ -29,6 +29,7 @@ func (e *benchEnv) Send(_ transport.Flow, data []byte) {
 	e.sent++
 	e.last = append(e.last[:0], data...)
 }
+
 func (e *benchEnv) Submit(_ *pb.Command, c Commit)               { e.pending = append(e.pending, c) }
 func (e *benchEnv) Lookup(resolve.Query, Lookup)                 {}
 func (e *benchEnv) Known(resolve.Query) ([]resolve.Target, bool) { return nil, false }

@@ -35,6 +35,7 @@ const maxHeldAcks = 4
 // call is what the proxy keeps with a cell.
 type call struct {
 	kind     kind
+	gen      uint8  // id of the branch key that the transaction was made with
 	number   uint64 // of the call's record; 0: none, nothing is committed for it
 	lineEnd  int    // end of the request line in Cell.Request
 	loop     uint32 // loop hash of the request
@@ -101,6 +102,7 @@ func (s *Shard) newCell(in *Inbound, key txn.Key, k kind) (*txn.Cell, *call) {
 	c.Home, c.Epoch = in.Home, in.Epoch
 	c.Caller = in.Flow
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
+	u.gen = in.gen
 	u.kind, u.source, u.respTag = k, in.Flow, uint32(key.Hi)
 	if in.HasToken {
 		u.token, u.hasToken = in.Token, true

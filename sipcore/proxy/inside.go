@@ -238,7 +238,7 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	c.Key, c.Home, c.Method = key, in.Home, wire.Ack
 	c.Caller = in.Flow
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
-	u.hasToken, u.loop = true, s.loopHash(in)
+	u.hasToken, u.loop, u.gen = true, s.loopHash(in), in.gen
 	l.Flow = h.flow
 	if !s.template(in, c, u, false) {
 		return
@@ -261,7 +261,5 @@ func (s *Shard) heldAck(c *txn.Cell, raw []byte, flow transport.Flow) {
 	if !s.view.Classify(&in) || !in.HasToken {
 		return
 	}
-	var key txn.Key
-	key, s.key = s.view.branch[0].secret.Hash(in.Msg, s.key)
-	s.relayAck(&in, key)
+	s.relayAck(&in, s.keyOf(&in))
 }

@@ -140,11 +140,11 @@ func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []b
 	}
 	out = append(out, uri...)
 	out = append(out, " SIP/2.0\r\n"...)
-	return s.appendVia(out, f, c, u.loop, l, uri), true
+	return s.appendVia(out, f, c, u.gen, u.loop, l, uri), true
 }
 
-func (s *Shard) appendVia(out []byte, f *face, c *txn.Cell, loop uint32, l *txn.Leg, uri []byte) []byte {
-	k := s.view.branch[0]
+func (s *Shard) appendVia(out []byte, f *face, c *txn.Cell, gen uint8, loop uint32, l *txn.Leg, uri []byte) []byte {
+	k := s.view.branchKey(gen)
 	b := Branch{
 		Key: k.id, Home: c.Home, Caller: c.Caller, Leg: l.Index, Attempt: l.Attempt,
 		Target: uint16(hash32(k.secret, uri)), Txn: c.Key.Lo, Loop: loop,
@@ -200,13 +200,17 @@ func (f *face) recordRoute(p pb.Transport, sips bool) string {
 // pinCallee reports whether requests to the callee must take the flow of its registration: it is a phone on a stream,
 // or its contact names another address than it registers from.
 func (s *Shard) pinCallee(u *call, l *txn.Leg) bool {
-	if int(l.Index) >= len(u.targets) || u.targets[l.Index].Aor == "" || len(u.targets[l.Index].Routes) > 0 {
+	if int(l.Index) >= len(u.targets) {
+		return false
+	}
+	t := u.targets[l.Index]
+	if t == nil || t.Aor == "" || len(t.Routes) > 0 { // none: a leg that had failed before the call was taken over
 		return false
 	}
 	if l.Flow.Proto != pb.Transport_UDP {
 		return true
 	}
-	return !s.uriNames([]byte(u.targets[l.Index].Uri), l.Flow)
+	return !s.uriNames([]byte(t.Uri), l.Flow)
 }
 
 // uriNames reports whether a URI's host and port are literally those of flow's peer.

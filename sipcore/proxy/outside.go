@@ -100,7 +100,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 	u.targets = append(u.targets[:0], d.targets...)
 	u.pool, u.user = d.pool, d.user
 	cmd := &pb.CreateCall{
-		Key: recordKey(c), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.GetName(),
+		Key: recordKey(c.Key, c.Home), Home: c.Home, Epoch: c.Epoch, Domain: d.domain.GetName(),
 		CallId:  text(m.Bytes(m.CallID)),
 		FromTag: text(m.Bytes(m.From.Tag)), FromUri: text(m.Bytes(m.From.URI)), ToUri: text(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
@@ -116,14 +116,14 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 }
 
 // recordKey is what the call's record is created under: the same for a retransmission on any node.
-func recordKey(c *txn.Cell) []byte {
+func recordKey(k txn.Key, home uint32) []byte {
 	b := make([]byte, 0, 20)
-	for _, v := range [...]uint64{c.Key.Hi, c.Key.Lo} {
+	for _, v := range [...]uint64{k.Hi, k.Lo} {
 		for shift := 56; shift >= 0; shift -= 8 {
 			b = append(b, byte(v>>uint(shift)))
 		}
 	}
-	return append(b, byte(c.Home>>24), byte(c.Home>>16), byte(c.Home>>8), byte(c.Home))
+	return append(b, byte(home>>24), byte(home>>16), byte(home>>8), byte(home))
 }
 
 // created goes on with a new call when its record has been applied: 100 to the caller and an INVITE to the first

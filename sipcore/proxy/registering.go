@@ -51,4 +51,4 @@ func (s *Shard) registered(c *txn.Cell, u *call, r *pb.Result, err error) {
 	s.freeCell(c)
 }
 
-func recordKeyOf(key txn.Key) []byte { return recordKey(&txn.Cell{Key: key}) }
+func recordKeyOf(key txn.Key) []byte { return recordKey(key, 0) }

@@ -19,8 +19,7 @@ const quiet = int64(time.Second)
 func (s *Shard) request(in *Inbound) {
 	s.opt.Stats.Requests.Add(1)
 	m := in.Msg
-	var key txn.Key
-	key, s.key = s.view.branch[0].secret.Hash(m, s.key)
+	key := s.keyOf(in)
 	if m.Method == wire.Ack {
 		s.ack(in, key)
 		return

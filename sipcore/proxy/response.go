@@ -222,6 +222,10 @@ func (s *Shard) answerCommitted(c *txn.Cell, u *call) {
 // which makes a transaction here. While the calls of a group just acquired are being taken up, the same goes for INVITE.
 func (s *Shard) statelessResponse(in *Inbound) {
 	m := in.Msg
+	if m.Method != wire.Invite && !s.recent(in.Home) {
+		s.opt.Stats.StrayResponses.Add(1) // RFC 4320 §4.3: it comes too late
+		return
+	}
 	if m.Method == wire.Bye || m.Method == wire.Invite && !s.env.Settled(in.Home) {
 		s.opt.Stats.StrayResponses.Add(1)
 		return
@@ -248,6 +252,12 @@ func (s *Shard) statelessResponse(in *Inbound) {
 	s.out = out
 	s.opt.Stats.StatelessResponses.Add(1)
 	s.send(to, out)
+}
+
+// recent reports whether this node has owned a group for no longer than a transaction of the last owner's may live.
+func (s *Shard) recent(group uint32) bool {
+	at := s.env.AcquiredAt(group)
+	return at != 0 && s.now-at < txn.TimerB
 }
 
 // viaResponseAddr is responseAddr read back from the Via below ours, as we wrote it into the request.

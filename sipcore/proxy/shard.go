@@ -37,6 +37,7 @@ type Env interface {
 type State interface {
 	Bindings(aor string, dst []fsm.Binding) []fsm.Binding
 	Call(number uint64) *fsm.Call
+	CallByKey(key []byte) *fsm.Call
 	CallsOf(group uint32, fn func(*fsm.Call) bool)
 	Now() int64
 }
@@ -68,6 +69,8 @@ type Inbound struct {
 	Strict   bool // a strict router put our Route into the Request-URI (§16.4)
 
 	Branch Branch // of a response
+
+	gen uint8 // id of the branch key that its transaction was made with
 }
 
 // CommitKind says which command a Commit is about.

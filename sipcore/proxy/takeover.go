@@ -29,8 +29,7 @@ func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 		return
 	}
 	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
-	var key txn.Key
-	key, s.key = s.view.branch[0].secret.Hash(m, s.key)
+	key := s.keyOf(&in)
 	if s.tab.Find(key) != nil {
 		return // a retransmission came first
 	}
@@ -55,12 +54,11 @@ func (s *Shard) rearmFinal(row *fsm.Call, epoch uint64) {
 	if m.Scan(row.Final) != nil {
 		return
 	}
-	var key txn.Key
-	key, s.key = s.view.branch[0].secret.Hash(m, s.key)
+	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
+	key := s.keyOf(&in)
 	if s.tab.Find(key) != nil {
 		return
 	}
-	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
 	c, u := s.newCell(&in, key, kindCall)
 	if c == nil {
 		return

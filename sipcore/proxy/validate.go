@@ -62,7 +62,12 @@ func (s *Shard) isOurVia(m *wire.Msg, v *wire.Via) bool { return s.view.isOwn(m.
 
 func (s *Shard) viaLoops(in *Inbound, branch []byte) bool {
 	b, ok := parseBranch(branch)
-	return ok && b.Loop == s.loopHash(in)
+	if !ok {
+		return false
+	}
+	probe := *in
+	probe.gen = b.Key
+	return b.Loop == s.loopHash(&probe)
 }
 
 // loopHash is a keyed hash over all that routing depends on (RFC 5393 §4.2.2). What we take off ourselves, our Routes
@@ -93,5 +98,5 @@ func (s *Shard) loopHash(in *Inbound) uint32 {
 		b = append(b, m.Value(wire.HdrProxyRequire)...)
 	}
 	s.key = b
-	return hash32(s.view.branch[0].secret, b)
+	return hash32(s.view.branchKey(in.gen).secret, b)
 }
