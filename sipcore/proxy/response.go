@@ -243,6 +243,9 @@ func (s *Shard) statelessResponse(in *Inbound) {
 		s.opt.Stats.StrayResponses.Add(1)
 		return
 	}
+	if s.ackDecided(in) {
+		return
+	}
 	s.edit.Begin(m)
 	s.edit.PopVia()
 	out, err := s.edit.AppendTo(s.out[:0])

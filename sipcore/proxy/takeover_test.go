@@ -157,6 +157,13 @@ func TestTakeoverUnacknowledgedFinal(t *testing.T) {
 	if again := n.want(alice.addr + " 486 X")[0]; again != final {
 		t.Errorf("final after the takeover:\n%s\nbefore:\n%s", again, final)
 	}
+	// The last owner may have died before its ACK: whoever owns the call now acknowledges the callee's repetition, and does not
+	// relay it: the caller has its own.
+	n.in(1, bob.addr, bob.answer(inv, 486))
+	ack := n.want(bob.addr + " ACK sip:bob@example.com")[0]
+	if header(ack, "Via")[0] != header(inv, "Via")[0] || header(ack, "To")[0] != header(bob.answer(inv, 486), "To")[0] || header(ack, "CSeq")[0] != "1 ACK" {
+		t.Errorf("ACK:\n%s", ack)
+	}
 }
 
 // TestStatelessResponse: a response to a request that another node forwarded is relayed by its branch, but not one
@@ -246,4 +253,32 @@ func TestTakeoverByeInFlight(t *testing.T) {
 	if c := n.cl.m.Call(1); c.State != pb.CallState_CALL_ENDED {
 		t.Errorf("call: %v", c.State)
 	}
+}
+
+// TestTakeoverAfterAFailedGateway: the first gateway's 503 is on record and the second one has its INVITE when the node dies. Its
+// successor asks the second again, under its branch, and acknowledges the 503 that the first repeats.
+func TestTakeoverAfterAFailedGateway(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0555@example.com", "c1", 1, "c1", ""))
+	first := w.take()[1]
+	asked := first.to.Remote.String()
+	gw := phone{"gw", asked}
+	w.in(1, asked, gw.answer(first.data, 503))
+	var second sent
+	for _, x := range w.take() {
+		if strings.HasPrefix(x.data, "INVITE ") {
+			second = x
+		}
+	}
+	if second.data == "" || second.to.Remote == first.to.Remote {
+		t.Fatalf("the second gateway was not asked: %+v", second)
+	}
+	n := w.moved()
+	n.rearm()
+	again := n.want(alice.addr+" 100 Trying", second.to.Remote.String()+" INVITE sip:555@"+second.to.Remote.String())[1]
+	if again != second.data {
+		t.Error("another INVITE")
+	}
+	n.in(1, asked, gw.answer(first.data, 503))
+	n.want(asked + " ACK sip:555@" + asked)
 }

@@ -13,6 +13,28 @@ func AppendACK(dst []byte, invite, final *Msg) ([]byte, error) {
 	return appendRequest(dst, invite, final, "ACK", nil)
 }
 
+// AppendACKTo appends the ACK to a non-2xx final of which no more is left than itself. The Request-URI of the INVITE is not
+// known: the To URI stands for it. The server transaction is found by branch, sent-by and method alone (RFC 3261 §17.2.3).
+func AppendACKTo(dst []byte, final *Msg) ([]byte, error) {
+	to, err := ParseNameAddr(final.Value(HdrTo))
+	if err != nil || final.Request || final.Via1.Value.Empty() || !final.Has(HdrFrom) || !final.Has(HdrCallID) || !final.Has(HdrCSeq) {
+		return dst, fmt.Errorf("build ACK: %w", ErrNoField)
+	}
+	start := len(dst)
+	dst = append(dst, "ACK "...)
+	dst = append(dst, to.URI...)
+	dst = append(dst, " SIP/2.0\r\n"...)
+	dst = appendLine(dst, "Via", final.Bytes(final.Via1.Value))
+	dst = append(dst, "Max-Forwards: 70\r\n"...)
+	dst = appendFirst(dst, final, HdrFrom)
+	dst = appendFirst(dst, final, HdrTo)
+	dst = appendFirst(dst, final, HdrCallID)
+	dst = append(dst, "CSeq: "...)
+	dst = strconv.AppendUint(dst, uint64(final.CSeq), 10)
+	dst = append(dst, " ACK\r\n"...)
+	return appendEnd(dst, start, nil, "", nil)
+}
+
 // AppendCANCEL appends the CANCEL for invite, which is the INVITE as sent (RFC 3261 §9.1). Fields are added: Reason.
 func AppendCANCEL(dst []byte, invite *Msg, fields ...Field) ([]byte, error) {
 	return appendRequest(dst, invite, invite, "CANCEL", fields)
