@@ -55,6 +55,7 @@ type engine struct {
 	gossip gossip
 	vips   vips
 	health health
+	cdrs   cdrs
 
 	configured chan struct{} // the replicated configuration has changed
 	restores   chan *restoration
@@ -149,6 +150,9 @@ func (e *engine) startServices(ctx context.Context) error {
 		}
 	})
 	e.port.Handle(pki.ProtoJoin, e.serveJoin)
+	if err := e.startCDRs(); err != nil {
+		return err
+	}
 	if err := e.startVIPs(ctx); err != nil {
 		return err
 	}
@@ -195,7 +199,10 @@ func (e *engine) event(ev fsm.Event) {
 		e.submitter.Opened(ev)
 	case fsm.ConfigChanged, fsm.TakenOver:
 		e.changed()
+	case fsm.CDRsMade:
+		e.cdrs.wake()
 	case fsm.Restored:
+		e.cdrs.wake()
 		e.submitter.Resend()
 		e.changed()
 	}

@@ -24,6 +24,13 @@ var (
 	descBindings = prometheus.NewDesc("holdline_registrations", "Contact bindings, in the whole cluster.", nil, nil)
 	descPeer     = prometheus.NewDesc("holdline_peer_alive", "1 when the peer has been heard lately.", []string{"peer"}, nil)
 	descHeld     = prometheus.NewDesc("holdline_vip_groups_held", "VIP groups this node owns.", nil, nil)
+	descOfDomain = prometheus.NewDesc("holdline_domain_calls", "Calls of the domain, in the whole cluster.", []string{"domain"}, nil)
+	descOfMember = prometheus.NewDesc("holdline_member_calls", "Calls on the pool member, in the whole cluster.", []string{"pool", "member"}, nil)
+	descCDRs     = prometheus.NewDesc("holdline_cdrs_total", "Call detail records made, in the whole cluster: calls that have ended.", nil, nil)
+	descCDRKept  = prometheus.NewDesc("holdline_cdrs_kept", "Call detail records kept in the replicated state.", nil, nil)
+	descCDRFile  = prometheus.NewDesc("holdline_cdr_written", "Number of the last call detail record in this node's files.", nil, nil)
+	descCDRGone  = prometheus.NewDesc("holdline_cdrs_missed_total", "Call detail records that had gone before this node could write them.", nil, nil)
+	descCDRFails = prometheus.NewDesc("holdline_cdr_write_failures_total", "Writes of call detail records that the disk refused.", nil, nil)
 	descFrames   = prometheus.NewDesc("holdline_link_frames_total", "SIP frames on the node link that were not simply delivered.", []string{"what"}, nil)
 )
 
@@ -56,6 +63,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descCalls, float64(counts.Calls))
 	gauge(descBindings, float64(counts.Bindings))
 	gauge(descHeld, float64(len(e.heldGroups())))
+	c.collectCalls(e, ch)
 	l := e.link.Load()
 	for _, p := range l.Peers() {
 		alive, _ := e.alive(p.Node)

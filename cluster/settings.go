@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdline/cluster/api"
+	"holdline/fsm"
 	"holdline/sipcore"
 	"holdline/vip"
 )
@@ -46,6 +47,10 @@ func knownSettings() []knownSetting {
 			string(vip.Fast), string(vip.Standard)),
 		choice(settingTiming, "fast", "raft timeouts: fast (80/120 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause", "fast", "standard"),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
+		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),
+		number(settingCDRFiles, cdrFiles, 0, 100_000, "files of call detail records a node keeps; 0: all"),
+		number(fsm.SettingCDRMaxRows, fsm.CDRMaxRows, 1000, 1<<24, "call detail records the cluster keeps in memory for consumers and nodes that are behind"),
+		number(fsm.SettingCDRRetention, fsm.CDRRetentionDays, 1, 3650, "days for which the cluster keeps call detail records that not all have taken"),
 		number("proxy.gateway-timeout", 4, 1, 32, "seconds a pool member may leave an INVITE without any response before the next one is tried"),
 		number("proxy.gateway-down", 30, 0, 3600, "seconds for which a silent pool member is tried after all others"),
 		number("register.default-expires", 3600, 1, 86400*365, "seconds granted to a REGISTER that asks for none"),

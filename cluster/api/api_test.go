@@ -76,6 +76,13 @@ func TestOperationsArriveWhole(t *testing.T) {
 		{"RemoveRoute", []any{"example.com", ""}, func() error { return c.RemoveRoute(ctx, "example.com", "") }},
 		{"RemoveRoute", []any{"example.com", "+49"}, func() error { return c.RemoveRoute(ctx, "example.com", "+49") }},
 		{"ListCalls", []any{CallFilter{Limit: 1}}, func() error { _, err := c.ListCalls(ctx, CallFilter{Limit: 1}); return err }},
+		{"CountCalls", nil, func() error { _, err := c.CountCalls(ctx); return err }},
+		{"ListCDRs", []any{CDRFilter{Since: 7, Consumer: "billing", Latest: true, Limit: 3, WaitS: 2}}, func() error {
+			_, err := c.ListCDRs(ctx, CDRFilter{Since: 7, Consumer: "billing", Latest: true, Limit: 3, WaitS: 2})
+			return err
+		}},
+		{"AcknowledgeCDRs", []any{"billing", uint64(9)}, func() error { return c.AcknowledgeCDRs(ctx, "billing", 9) }},
+		{"RemoveCDRConsumer", []any{"billing"}, func() error { return c.RemoveCDRConsumer(ctx, "billing") }},
 		{"ListRegistrations", []any{RegistrationFilter{AoR: "a@b.c", Limit: 2}}, func() error {
 			_, err := c.ListRegistrations(ctx, RegistrationFilter{AoR: "sip:a@B.c", Limit: 2})
 			return err

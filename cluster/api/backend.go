@@ -70,6 +70,12 @@ type Backend interface {
 	ListCalls(ctx context.Context, f CallFilter) (Calls, error)
 	ListRegistrations(ctx context.Context, f RegistrationFilter) (Registrations, error)
 
+	CountCalls(ctx context.Context) (CallCounts, error)
+	ListCDRs(ctx context.Context, f CDRFilter) (CDRs, error)
+	// AcknowledgeCDRs moves a consumer's cursor forward, and makes the consumer if there is none of this name.
+	AcknowledgeCDRs(ctx context.Context, consumer string, upTo uint64) error
+	RemoveCDRConsumer(ctx context.Context, consumer string) error
+
 	// ListSettings returns every known setting with its value, default and meaning.
 	ListSettings(ctx context.Context) ([]Setting, error)
 	SetSetting(ctx context.Context, name, value string) error

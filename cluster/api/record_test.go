@@ -131,6 +131,22 @@ func (r *recorder) RemoveMember(_ context.Context, p, m string) error {
 	return r.got("RemoveMember", p, m)
 }
 
+func (r *recorder) CountCalls(context.Context) (CallCounts, error) {
+	return CallCounts{Total: 1}, r.got("CountCalls")
+}
+
+func (r *recorder) ListCDRs(_ context.Context, f CDRFilter) (CDRs, error) {
+	return CDRs{Last: 1, Next: 1, CDRs: []CDR{{Number: 1, Created: r.at}}}, r.got("ListCDRs", f)
+}
+
+func (r *recorder) AcknowledgeCDRs(_ context.Context, consumer string, upTo uint64) error {
+	return r.got("AcknowledgeCDRs", consumer, upTo)
+}
+
+func (r *recorder) RemoveCDRConsumer(_ context.Context, consumer string) error {
+	return r.got("RemoveCDRConsumer", consumer)
+}
+
 func (r *recorder) ListCalls(_ context.Context, f CallFilter) (Calls, error) {
 	return Calls{Total: 5}, r.got("ListCalls", f)
 }

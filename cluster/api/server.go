@@ -53,6 +53,7 @@ func newServer(mux *http.ServeMux, o ServerOptions) *server {
 	s.certificateOps()
 	s.gatewayOps()
 	s.liveOps()
+	s.cdrOps()
 	s.describeErrors()
 	return s
 }

@@ -21,8 +21,12 @@ func (a *app) callsCmd() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.Domain, "domain", "", "only those of this domain")
 	c.Flags().IntVar(&f.Limit, "limit", screenful, "at most so many; 0: all, which is the default with --json")
+	count := c.Flags().Bool("count", false, "numbers only: in all, and by domain, pool member and user")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *count {
+			return a.with(c, func(ctx context.Context, cl *api.Client) error { return a.countCalls(ctx, cl, *asJSON, f.Limit) })
+		}
 		if *asJSON && !c.Flags().Changed("limit") {
 			f.Limit = 0 // a program wants the truth, not a screenful
 		}
@@ -58,4 +62,30 @@ func (a *app) rest(shown, total int, what string) error {
 		return a.say("%d of %d %s shown: --limit 0 shows all", shown, total, what)
 	}
 	return a.say("%d %s", total, what)
+}
+
+// countCalls shows how many calls there are of what.
+func (a *app) countCalls(ctx context.Context, cl *api.Client, asJSON bool, limit int) error {
+	n, err := cl.CountCalls(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(asJSON, n, func() error {
+		t := newTable("WHAT", "NAME", "CALLS")
+		for _, part := range []struct {
+			what string
+			rows []api.CallCount
+		}{{"domain", n.Domains}, {"member", n.Members}, {"user", n.Users}} {
+			for i, r := range part.rows {
+				if limit > 0 && i >= limit {
+					break
+				}
+				t.row(part.what, r.Name, fmt.Sprint(r.Calls))
+			}
+		}
+		if err := t.write(a.out); err != nil {
+			return err
+		}
+		return a.say("%d calls", n.Total)
+	})
 }

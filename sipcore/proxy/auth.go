@@ -30,6 +30,14 @@ type sender struct {
 	digest  bool         // credentials were checked: they are taken off the request
 }
 
+// origin is who calls, as records of calls name it: the user, or pool/member.
+func (w *sender) origin() string {
+	if w.aor == "" && len(w.members) > 0 {
+		return w.members[0].Pool + "/" + w.members[0].Name
+	}
+	return w.aor
+}
+
 // may reports whether the sender may use gateways.
 func (w *sender) mayDialOut() bool { return w.aor != "" || len(w.members) > 0 }
 

@@ -45,7 +45,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	if k == kindCall {
-		s.createCall(in, c, u, &d)
+		s.createCall(in, c, u, &d, w.origin())
 		return
 	}
 	if d.pool != "" {
@@ -85,7 +85,7 @@ func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
 
 // createCall submits the call's record. Nothing is sent until it has been applied: the caller's own
 // retransmissions bridge the time.
-func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
+func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, origin string) {
 	m := in.Msg
 	s.opt.Stats.Calls.Add(1)
 	trying := s.opt.Pool.Get(512)
@@ -96,7 +96,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 		return
 	}
 	trying.B = out
-	u.trying, u.creating = trying, true
+	u.trying, u.creating, u.renewed = trying, true, s.now
 	u.targets = append(u.targets[:0], d.targets...)
 	u.pool, u.user = d.pool, d.user
 	cmd := &pb.CreateCall{
@@ -105,7 +105,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination) {
 		FromTag: text(m.Bytes(m.From.Tag)), FromUri: text(m.Bytes(m.From.URI)), ToUri: text(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
 		Invite: append([]byte(nil), c.Request.B...),
-		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool),
+		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool), Origin: origin,
 	}
 	if d.pool == "" {
 		cmd.Targets = append([]*pb.Target(nil), u.targets...)

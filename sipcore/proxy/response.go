@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/dchest/siphash"
 
@@ -91,6 +92,7 @@ func (s *Shard) passed(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 		if l.Cancel == txn.CancelWanted {
 			s.sendCancel(c, l)
 		}
+		s.renew(in, c, u, l)
 		s.provisional(in, c, u)
 	case c.Invite() && m.Status < 300:
 		l.Open = false
@@ -98,6 +100,21 @@ func (s *Shard) passed(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	default:
 		s.legFinal(in, c, u, l)
 	}
+}
+
+// renewEvery is how often a call that rings on puts its record's deadline off. A callee repeats its 180 each minute
+// (RFC 3261 §13.3.1.1), and each restarts Timer C; the record must not be given up for lost before that fires.
+const renewEvery = int64(40 * time.Second)
+
+// renew tells the record of a call that rings for long that this node sees to it.
+func (s *Shard) renew(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
+	if u.kind != kindCall || u.number == 0 || in.Msg.Status == 100 || u.answered || u.decided || u.cancel != phaseNone || s.now-u.renewed < renewEvery {
+		return
+	}
+	u.renewed = s.now
+	s.env.Submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: &pb.LegResult{
+		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(in.Msg.Status), ToTag: text(in.Msg.Bytes(in.Msg.To.Tag)),
+	}}}, Commit{Kind: commitRenew, Cell: c.Ref()})
 }
 
 // provisional relays a 1xx. Our own 100 was sent when the call's record was committed; a 100 from a leg of a re-INVITE

@@ -85,6 +85,7 @@ const (
 	commitCancel
 	commitEnd
 	commitRegister
+	commitRenew // nothing waits for it
 	commitAgain
 	commitHangup
 )
