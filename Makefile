@@ -3,8 +3,9 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SCHEDULES ?= 1000000
+SEED    ?= 1
 
-.PHONY: all build test race lint drill faults sim bench bench-peers deb docs proto clean
+.PHONY: all build test race lint drill faults faults-short sim bench bench-peers deb docs proto clean
 
 all: build
 
@@ -34,11 +35,13 @@ fmt:
 drill: build
 	bin/holdline drill --json build/drill.json
 
-## faults: the drill with every fault, twenty rounds each (about half an hour)
+## faults: every message boundary with every fault, on one cluster in namespaces (SEED repeats a run; about half an hour)
 faults: build
-	mkdir -p build
-	set -e; for f in cable leader-cable kill freeze; do \
-		bin/holdline drill --fault $$f --repeat 20 --json build/drill-$$f.json; done
+	bin/holdline drill --suite all --seed $(SEED) --json build/faults.json
+
+## faults-short: every message boundary with one fault each, for CI (two to five minutes)
+faults-short: build
+	bin/holdline drill --suite short --seed $(SEED) --json build/faults-short.json
 
 ## sim: SCHEDULES random schedules of the lease simulator (1 million: about ten minutes of one core)
 sim:

@@ -86,7 +86,7 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 	}
 	defer func() { err = errors.Join(err, d.cluster.close()) }()
 	if d.o.Suite != "" {
-		return d.runSuite(ctx, rep)
+		return d.runSuite(ctx, dir, rep)
 	}
 	d.say("%d boxes on a switch; starting serve on each, then init and join", d.o.Nodes)
 	if err := d.cluster.form(ctx); err != nil {
