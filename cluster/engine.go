@@ -57,6 +57,8 @@ type engine struct {
 	health health
 	cdrs   cdrs
 
+	checksums checksums
+
 	configured chan struct{} // the replicated configuration has changed
 	restores   chan *restoration
 	stopOnce   sync.Once
@@ -70,6 +72,7 @@ func startEngine(ctx context.Context, n *Node, m *membership, prepare func(*engi
 	e := &engine{membership: m, node: n, logger: n.logger.With("node", m.Name), configured: make(chan struct{}, 1), restores: make(chan *restoration)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.peers.init()
+	e.checksums.init()
 	err := e.startLog(prepare != nil)
 	if err == nil && prepare != nil {
 		err = prepare(e)
@@ -107,7 +110,7 @@ func (e *engine) startLog(bootstrap bool) error {
 	}
 	e.undo = append(e.undo, e.store.Close)
 	e.machine = fsm.New()
-	e.replica = &replica{machine: e.machine}
+	e.replica = &replica{machine: e.machine, ask: e.checksums.put}
 	var nonce [8]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("make session nonce: %w", err)
@@ -161,6 +164,7 @@ func (e *engine) startServices(ctx context.Context) error {
 	e.wg.Go(e.tellPeers)
 	e.wg.Go(e.keepBounds)
 	e.wg.Go(e.watchHealth)
+	e.wg.Go(e.answerChecksums)
 	e.changed()
 	return nil
 }

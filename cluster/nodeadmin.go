@@ -260,5 +260,6 @@ func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
 		return append(checks, api.Check{Name: "cluster", Result: api.CheckWarn, Detail: "not configured", Advice: "run holdline init or holdline join"}), nil
 	}
 	checks = append(checks, e.doctorPeers()...)
+	checks = append(checks, e.doctorState(ctx)...)
 	return append(checks, n.doctorGuard(ctx)...), nil
 }

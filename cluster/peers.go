@@ -14,8 +14,9 @@ const (
 
 // Gossip over the link is a byte that says what follows, and JSON.
 const (
-	gossipInfo    = 'i'
-	gossipMembers = 'm'
+	gossipInfo     = 'i'
+	gossipMembers  = 'm'
+	gossipChecksum = 'c'
 )
 
 // peerInfo is what a node tells the others of itself over the link, ten times a second.
@@ -152,6 +153,13 @@ func (h linkHandler) Gossip(from uint32, message []byte) {
 			return
 		}
 		h.e.peers.set(from, i)
+	case gossipChecksum:
+		var s stateSum
+		if err := json.Unmarshal(message[1:], &s); err != nil {
+			h.e.logger.Warn("unreadable checksum", "peer", from, "err", err)
+			return
+		}
+		h.e.checksums.set(from, s)
 	case gossipMembers:
 		if err := h.e.members.adopt(message[1:], true); err == nil {
 			h.e.logger.Info("member table learned from peer", "peer", from)

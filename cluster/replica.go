@@ -16,6 +16,11 @@ type replica struct {
 	machine *fsm.Machine
 	bytes   atomic.Int64 // of entries applied since the last snapshot
 	entries atomic.Int64
+
+	// Used by raft's state machine goroutine alone.
+	config *fsm.Config
+	asked  string
+	ask    func(ask string, state *fsm.Snapshot) // called between two entries when a checksum is asked for; nil: by nobody
 }
 
 var _ raft.BatchingFSM = (*replica)(nil)
@@ -25,7 +30,23 @@ func (r *replica) Apply(log *raft.Log) any {
 	r.machine.Apply(log.Index, log.Data)
 	r.bytes.Add(int64(len(log.Data)))
 	r.entries.Add(1)
+	r.checkAsked()
 	return nil
+}
+
+// checkAsked looks whether the entry just applied asks for a checksum.
+func (r *replica) checkAsked() {
+	cfg := r.machine.Config()
+	if cfg == r.config {
+		return
+	}
+	r.config = cfg
+	if ask := cfg.Setting(settingChecksum, ""); ask != r.asked {
+		r.asked = ask
+		if r.ask != nil && ask != "" {
+			r.ask(ask, r.machine.Snapshot())
+		}
+	}
 }
 
 // ApplyBatch implements raft.BatchingFSM.
@@ -54,6 +75,8 @@ func (r *replica) Restore(from io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
+	r.config = r.machine.Config()
+	r.asked = r.config.Setting(settingChecksum, "")
 	return nil
 }
 
