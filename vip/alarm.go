@@ -41,6 +41,14 @@ func (g *guard) alarm(text string) {
 	}
 }
 
+// note tells the operator by log and status alone: what is wrong with the core is over when the core reads of it, and it would then
+// go on calling the node less than well.
+func (g *guard) note(text string) {
+	if g.alarms.add(text, time.Now()) {
+		g.log.Warn("alarm", "text", text)
+	}
+}
+
 // tell sends an event to the core, if one is connected.
 func (g *guard) tell(e Event) {
 	if g.peer != nil {

@@ -74,7 +74,7 @@ func (g *guard) watchCore() {
 		}
 	} else if c.configured && !c.stalled && now-c.beatAt > beatTimeout {
 		c.stalled = true
-		g.alarm(fmt.Sprintf("the core (process %d) makes no progress: every group is given up", c.pid))
+		g.note(fmt.Sprintf("the core (process %d) makes no progress: every group is given up", c.pid))
 		g.serving(false, "core stalled")
 	}
 	if health := uint32(g.shm.health.Load()); g.core != nil && health != g.health {
