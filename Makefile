@@ -35,11 +35,11 @@ fmt:
 drill: build
 	bin/holdline drill --json build/drill.json
 
-## faults: every message boundary with every fault, on one cluster in namespaces (SEED repeats a run; about half an hour)
+## faults: every message boundary with every fault, on one cluster in namespaces (SEED repeats a run; about ten minutes)
 faults: build
 	bin/holdline drill --suite all --seed $(SEED) --json build/faults.json
 
-## faults-short: every message boundary with one fault each, for CI (two to five minutes)
+## faults-short: every message boundary with one fault each, for CI (about a minute)
 faults-short: build
 	bin/holdline drill --suite short --seed $(SEED) --json build/faults-short.json
 

@@ -56,6 +56,16 @@ func New(box *netlab.Box, name string, addr netip.Addr, binary, dir string) (*No
 
 // Start starts serve and waits until its local socket answers.
 func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	before := n.ended
+	n.mu.Unlock()
+	if before != nil { // how the last one ended must be known before this one begins
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return fmt.Errorf("start serve on %s: the last one still runs: %w", n.Name, ctx.Err())
+		}
+	}
 	log, err := os.OpenFile(n.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", n.Name, err)
