@@ -593,3 +593,44 @@ func TestStreamsMany(t *testing.T) {
 		t.Fatal("see above")
 	}
 }
+
+// TestStreamsIPv6: connections over IPv6, accepted and opened from the VIP.
+func TestStreamsIPv6(t *testing.T) {
+	gw, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	defer gw.Close()
+	l := newStreamLab(t, StreamOptions{})
+	port := l.ports[pb.Transport_TCP]
+	ep := StreamEndpoint{Endpoint{Group: 1, Local: netip.AddrPortFrom(netip.IPv6Loopback(), port)}, pb.Transport_TCP}
+	if err := l.SetEndpoints([]StreamEndpoint{ep}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp6", ep.Local.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l.put(c, invite)
+	if f := l.got().Flow; f.Remote != c.LocalAddr().(*net.TCPAddr).AddrPort() {
+		t.Errorf("%+v", f)
+	}
+	to := Flow{Group: 1, Proto: pb.Transport_TCP, Port: port, Remote: gw.Addr().(*net.TCPAddr).AddrPort()}
+	l.u.NewSender().Send(to, []byte(invite))
+	in := make(chan net.Conn, 1)
+	go func() {
+		if c, err := gw.Accept(); err == nil {
+			in <- c
+		}
+	}()
+	select {
+	case c := <-in:
+		defer c.Close()
+		if got := read(t, c, len(invite)); got != invite {
+			t.Errorf("%q", got)
+		}
+	case lost := <-l.lost:
+		t.Fatalf("not sent: %q", lost)
+	}
+}
