@@ -89,6 +89,12 @@ func (n *Node) checkSegment(ctx context.Context, vips []joinVIP) ([]api.Check, e
 
 func (n *Node) checkDisk() (api.Check, error) {
 	p99, err := store.Probe(n.dir.path, fsyncWrites)
+	// One hiccup of a disk that others use too says nothing: a disk is refused when it is slow every time.
+	for again := 0; err == nil && p99 > fsyncRefuse && again < 2; again++ {
+		var once time.Duration
+		once, err = store.Probe(n.dir.path, fsyncWrites)
+		p99 = min(p99, once)
+	}
 	if err != nil {
 		return api.Check{Name: "fsync", Result: api.CheckFail, Detail: err.Error()}, err
 	}
