@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 SCHEDULES ?= 1000000
 SEED    ?= 1
 
-.PHONY: all build test race lint drill faults faults-short sim bench bench-peers deb docs proto clean
+.PHONY: all build fmt test race lint drill faults faults-short sim bench bench-peers deb docs proto clean
 
 all: build
 

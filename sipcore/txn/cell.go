@@ -52,15 +52,15 @@ type Leg struct {
 	Taken   bool // its final was committed under an earlier owner of the call
 	Open    bool // the user of the table counts it as not yet finally answered
 
-	Status   uint16         // its final response, 0 while there is none
-	Flow     transport.Flow // where it goes
-	Breadth  uint32         // its share of the request's Max-Breadth when that is split, else 0
+	Status   uint16           // its final response, 0 while there is none
+	Flow     transport.Flow   // where it goes
+	Breadth  uint32           // its share of the request's Max-Breadth when that is split, else 0
 	Others   []transport.Flow // further targets of its host
-	Patience int64          // how long it may stay silent; 0: Timer B or F
-	Request  *Buf           // as sent; kept till the final for retransmission, CANCEL and ACK
-	CancelRq *Buf           // the CANCEL, while it may have to be sent again
-	Ack      *Buf           // the ACK to a non-2xx final, sent again when the final comes again
-	Response *Buf           // the final, our Via removed, while it may be chosen as the best
+	Patience int64            // how long it may stay silent; 0: Timer B or F
+	Request  *Buf             // as sent; kept till the final for retransmission, CANCEL and ACK
+	CancelRq *Buf             // the CANCEL, while it may have to be sent again
+	Ack      *Buf             // the ACK to a non-2xx final, sent again when the final comes again
+	Response *Buf             // the final, our Via removed, while it may be chosen as the best
 
 	interval            int64
 	retransmit, expires timer
