@@ -102,8 +102,8 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 	}
 }
 
-// publish makes the configuration visible and tells the watchers, with no lock held.
-func (x *exec) publish() {
+// publish makes the configuration visible, then the index that promises it, then tells the watchers, with no lock held.
+func (x *exec) publish(index uint64) {
 	if x.st.conf.dirty {
 		c := x.st.view()
 		x.m.config.Store(c)
@@ -112,6 +112,7 @@ func (x *exec) publish() {
 		}
 		x.st.conf.announce = false
 	}
+	x.m.applied.Store(index)
 	if len(x.expired) > 0 {
 		x.events = append(x.events, CallsExpired{x.expired})
 	}

@@ -61,7 +61,8 @@ func (m *Machine) Config() *Config { return m.config.Load() }
 // Now is FSM time in ms: that of the last entry applied.
 func (m *Machine) Now() int64 { return m.now.Load() }
 
-// Applied is the raft index of the last entry applied or restored.
+// Applied is the raft index of the last entry applied or restored. Whoever has seen it reads what that entry changed: a read index waits
+// for it.
 func (m *Machine) Applied() uint64 { return m.applied.Load() }
 
 // Apply applies one committed entry and returns the result of each command in order, batches after one another. A
@@ -86,8 +87,7 @@ func (m *Machine) Apply(index uint64, entry []byte) []*pb.Result {
 	for _, b := range e.Batches {
 		out = append(out, x.batch(b)...)
 	}
-	m.applied.Store(index)
-	x.publish()
+	x.publish(index)
 	return out
 }
 
