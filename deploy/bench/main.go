@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdline/deploy/lab/netlab"
 )
 
@@ -230,6 +232,13 @@ func (b *bench) round(ctx context.Context, c benchCase, kind string) (round, err
 	if err != nil {
 		return round{}, err
 	}
+	defer func() { // Kamailio forks: its children outlive a parent that is killed with its box
+		for _, box := range sys.Boxes() {
+			if err := box.Signal(unix.SIGKILL); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+			}
+		}
+	}()
 	gen, err := newSipp(dir, uac, uas)
 	if err != nil {
 		return round{}, err
