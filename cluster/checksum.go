@@ -71,8 +71,13 @@ func (c *checksums) get(node uint32, ask string) (stateSum, bool) {
 	return s, ok && s.Ask == ask
 }
 
-// answerChecksums adds up what is asked for until the engine stops.
+// answerChecksums adds up what is asked for until the engine stops. An answer is told again each second for as long as it may be
+// awaited: gossip goes to whom the link reaches at that moment, and the link to a node that has just come back may not.
 func (e *engine) answerChecksums() {
+	var answer []byte
+	var until time.Time
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
 	for {
 		select {
 		case job := <-e.checksums.jobs:
@@ -81,17 +86,22 @@ func (e *engine) answerChecksums() {
 				e.logger.Debug("checksum given up", "err", err)
 				continue
 			}
-			answer := stateSum{Ask: job.ask, Index: job.state.Applied(), Sum: sum}
-			text, err := json.Marshal(answer)
+			own := stateSum{Ask: job.ask, Index: job.state.Applied(), Sum: sum}
+			text, err := json.Marshal(own)
 			if err != nil {
 				e.logger.Error("encode checksum", "err", err)
 				continue
 			}
-			e.checksums.set(e.number.Load(), answer)
-			e.link.Load().Gossip(append([]byte{gossipChecksum}, text...))
+			e.checksums.set(e.number.Load(), own)
+			answer, until = append([]byte{gossipChecksum}, text...), time.Now().Add(checksumLimit)
+		case <-again.C:
+			if time.Now().After(until) {
+				continue
+			}
 		case <-e.ctx.Done():
 			return
 		}
+		e.link.Load().Gossip(answer)
 	}
 }
 
