@@ -93,6 +93,9 @@ func (s *shard) Send(to transport.Flow, data []byte) {
 		s.out.Send(to, data)
 		return
 	}
+	// What was sent before must be on the wire before: a callee answers an INVITE over the link sooner than a batch ends, and
+	// its 200 would overtake the 100 to the caller.
+	s.out.Flush()
 	s.core.sendToOwner(to.Group, frameOutbound, to, data)
 }
 
