@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -66,6 +67,7 @@ type links struct {
 	*owners
 	mu    sync.Mutex
 	nodes map[uint32]chan linked
+	tap   atomic.Pointer[func(frame []byte)] // sees each frame as it is handed over
 }
 
 type linked struct {
@@ -80,6 +82,9 @@ type linkOf struct {
 }
 
 func (l linkOf) Send(group uint32, _ uint64, frame []byte) {
+	if tap := l.links.tap.Load(); tap != nil {
+		(*tap)(frame)
+	}
 	node, epoch := ownersOf{owners: l.owners}.Owner(group)
 	l.links.mu.Lock()
 	defer l.links.mu.Unlock()
