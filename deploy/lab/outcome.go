@@ -33,7 +33,7 @@ func (r *round) calls() {
 			"p50": percentile(answers, 50).Microseconds(), "p99": percentile(answers, 99).Microseconds(), "max": answers[len(answers)-1].Microseconds(),
 		}
 	}
-	if n := r.world.Duplicates.Load(); n > 0 {
+	if n := r.world.Arrivals.Duplicates(); n > 0 {
 		r.warn("%d INVITEs reached a callee twice, as two transactions", n)
 	}
 	for _, n := range r.cluster.nodes {

@@ -33,7 +33,7 @@ var pairAddrs = []netip.AddrPort{netip.AddrPortFrom(hostAddr(22), 5081), netip.A
 // suite is the fault suite under way: one cluster for all its cases, a new one only when a case leaves none to go on with.
 type suite struct {
 	*drill
-	arrivals faults.Arrivals
+	arrivals phone.Arrivals
 	taps     map[*phone.Phone]*faults.Tap
 	phones   []*phone.Phone // by number; phone i is registered through VIP i mod 3
 	gateway  *phone.Phone

@@ -6,72 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"holdline/deploy/lab/phone"
 )
-
-// callHeader carries the lab's name of a call from caller to callee: a header that no proxy knows and every proxy relays
-// (RFC 3261 §16.6 step 1).
-const callHeader = "X-Lab-Call"
-
-// Arrivals hands each new INVITE to the call that it belongs to. Safe for concurrent use.
-type Arrivals struct {
-	mu    sync.Mutex
-	calls map[string]chan arrival
-}
-
-type arrival struct {
-	at     *phone.Phone
-	server *phone.Server
-}
-
-// Watch takes a phone's requests outside dialogs.
-func (a *Arrivals) Watch(p *phone.Phone) {
-	p.Handle(func(s *phone.Server) {
-		switch s.Request.Method {
-		case sip.OPTIONS:
-			s.Respond(200, "OK")
-			return
-		case sip.INVITE:
-		default:
-			s.Respond(405, "Method Not Allowed")
-			return
-		}
-		a.mu.Lock()
-		ch := a.calls[s.Header(callHeader)]
-		a.mu.Unlock()
-		if ch == nil {
-			s.Respond(480, "Temporarily Unavailable")
-			return
-		}
-		select {
-		case ch <- arrival{p, s}:
-		default:
-			s.Respond(482, "Loop Detected")
-		}
-	})
-}
-
-func (a *Arrivals) open(id string) chan arrival {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.calls == nil {
-		a.calls = map[string]chan arrival{}
-	}
-	ch := make(chan arrival, 8)
-	a.calls[id] = ch
-	return ch
-}
-
-func (a *Arrivals) shut(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.calls, id)
-}
 
 // Call is one play of a script by a caller and whoever its INVITE reaches.
 type Call struct {
@@ -83,7 +23,7 @@ type Call struct {
 	Patience time.Duration
 	Lossy    bool // a 1xx may be lost for good: nobody repeats it
 
-	Arrivals *Arrivals
+	Arrivals *phone.Arrivals
 	Fault    func(context.Context, Step) error // arms the fault, and returns when every call has come to it
 	Move     func(context.Context) error       // moves the VIP
 
@@ -91,7 +31,7 @@ type Call struct {
 	steps   []played
 	caller  side
 	uas     map[Side]*side
-	arrived chan arrival
+	arrived chan phone.Arrival
 }
 
 // played is a step done.
@@ -123,8 +63,8 @@ func (c *Call) Play(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.caller, c.uas = newSide(c.Caller), map[Side]*side{}
-	c.arrived = c.Arrivals.open(c.ID)
-	defer c.Arrivals.shut(c.ID)
+	c.arrived = c.Arrivals.Open(c.ID, 8)
+	defer c.Arrivals.Shut(c.ID)
 	defer c.close()
 	for _, s := range c.Script.Steps {
 		p := played{step: s, from: time.Now()}
@@ -137,7 +77,7 @@ func (c *Call) Play(ctx context.Context) error {
 	}
 	select {
 	case a := <-c.arrived:
-		return fmt.Errorf("one INVITE too many reached %s", a.at.User)
+		return fmt.Errorf("one INVITE too many reached %s", a.At.User)
 	default:
 		return nil
 	}
@@ -239,7 +179,7 @@ func (c *Call) sent(ctx context.Context, who *side, method string, client *phone
 // invite starts the call; a challenge on the way is answered by the phone.
 func (c *Call) invite(ctx context.Context, who *side) error {
 	req := who.phone.NewRequest(sip.INVITE, c.Dial)
-	req.AppendHeader(sip.NewHeader(callHeader, c.ID))
+	phone.NameCall(req, c.ID)
 	req.SetBody([]byte("v=0\r\no=- 1 1 IN IP4 10.77.0.23\r\ns=-\r\nc=IN IP4 10.77.0.23\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n"))
 	req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	c.callIDs = append(c.callIDs, req.CallID().Value())
@@ -413,8 +353,8 @@ func (c *Call) awaitRequest(ctx context.Context, name Side, method string) error
 func (c *Call) awaitInvite(ctx context.Context, name Side) error {
 	select {
 	case a := <-c.arrived:
-		s := newSide(a.at)
-		s.server, s.inbound = a.server, a.server
+		s := newSide(a.At)
+		s.server, s.inbound = a.Server, a.Server
 		c.uas[name] = &s
 		return nil
 	case res := <-c.caller.answers["INVITE"]:

@@ -144,12 +144,9 @@ func (c *call) playCancelled(ctx context.Context) error {
 
 // ring sends the INVITE and awaits it at the callee, and the callee's 180 at the caller.
 func (c *call) ring(ctx context.Context) error {
-	arrived := make(chan *phone.Server, 1)
-	c.w.mu.Lock()
-	c.w.arrive[c.id] = arrived
-	c.w.mu.Unlock()
+	arrived := c.w.Arrivals.Open(c.id, 1)
 	req := c.Caller.NewRequest(sip.INVITE, c.Dial)
-	req.AppendHeader(sip.NewHeader(callHeader, c.id))
+	phone.NameCall(req, c.id)
 	req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	req.SetBody(fmt.Appendf(nil, body, c.Caller.Addr().Addr()))
 	c.sent = time.Now()
@@ -176,8 +173,8 @@ func (c *call) ring(ctx context.Context) error {
 	server, err := await(ctx, c.w, c.callee(), "INVITE", func(ctx context.Context) (*phone.Server, error) {
 		for {
 			select {
-			case s := <-arrived:
-				return s, nil
+			case a := <-arrived:
+				return a.Server, nil
 			case got = <-first:
 				if got.res.StatusCode >= 200 { // refused: the callee will not hear of it
 					return nil, expect(got.res, c.caller(), "180", c.sent, 180)
@@ -192,7 +189,7 @@ func (c *call) ring(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	arrived <- server // the place stays taken: the next INVITE of this call is one too many
+	arrived <- phone.Arrival{At: c.Callee, Server: server} // the place stays taken: the next INVITE of this call is one too many
 	c.server = server
 	c.Callee.Ring(server)
 	if got.client == nil {
@@ -290,9 +287,7 @@ func (c *call) arrives(ctx context.Context, to *phone.Dialog, client *phone.Clie
 
 // close forgets both dialogs.
 func (c *call) close() {
-	c.w.mu.Lock()
-	delete(c.w.arrive, c.id)
-	c.w.mu.Unlock()
+	c.w.Arrivals.Shut(c.id)
 	for _, d := range []*phone.Dialog{c.a, c.b} {
 		if d != nil {
 			d.Close()

@@ -14,10 +14,6 @@ import (
 	"holdline/deploy/lab/phone"
 )
 
-// callHeader carries the lab's number of a call from caller to callee: a header that no proxy knows and every proxy has
-// to relay (RFC 3261 §16.6 step 1), so it finds the callee's side of the call whatever becomes of Call-ID and addresses.
-const callHeader = "X-Lab-Call"
-
 // body of the calls. Nothing is sent to it: the drill watches signalling.
 const body = "v=0\r\no=- 1 1 IN IP4 %[1]v\r\ns=-\r\nc=IN IP4 %[1]v\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 101\r\n" +
 	"a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
@@ -29,10 +25,8 @@ type World struct {
 	Patience time.Duration // how long each message may take
 	Ledger   *Ledger
 
-	Duplicates atomic.Int64 // INVITEs of one call that reached a callee twice, as two transactions
+	Arrivals phone.Arrivals
 
-	mu      sync.Mutex
-	arrive  map[string]chan *phone.Server
 	name    string
 	ids     atomic.Int64
 	held    sync.WaitGroup // calls that wait for the fault
@@ -46,39 +40,13 @@ type World struct {
 func New(name string, phones []*phone.Phone, gateway *phone.Phone, patience time.Duration) *World {
 	w := &World{
 		name: name, Phones: phones, Gateway: gateway, Patience: patience, Ledger: &Ledger{},
-		arrive: map[string]chan *phone.Server{}, fault: make(chan struct{}),
+		fault: make(chan struct{}),
 	}
 	for _, p := range phones {
-		p.Handle(w.incoming)
+		w.Arrivals.Watch(p)
 	}
-	gateway.Handle(w.incoming)
+	w.Arrivals.Watch(gateway)
 	return w
-}
-
-// incoming takes requests outside dialogs. It runs on the goroutine that reads a phone's socket.
-func (w *World) incoming(s *phone.Server) {
-	switch s.Request.Method {
-	case sip.OPTIONS:
-		s.Respond(200, "OK")
-		return
-	case sip.INVITE:
-	default:
-		s.Respond(405, "Method Not Allowed")
-		return
-	}
-	w.mu.Lock()
-	ch := w.arrive[s.Header(callHeader)]
-	w.mu.Unlock()
-	if ch == nil {
-		s.Respond(480, "Temporarily Unavailable")
-		return
-	}
-	select {
-	case ch <- s:
-	default: // the same call by another way (RFC 3261 §8.2.2.2)
-		w.Duplicates.Add(1)
-		s.Respond(482, "Loop Detected")
-	}
 }
 
 // SetFault tells the calls that wait for it when the fault will be. It may be called once.
