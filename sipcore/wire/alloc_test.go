@@ -72,7 +72,6 @@ func TestNoAllocation(t *testing.T) {
 			u, err := ParseURI(m.Bytes(m.To.URI))
 			check(err)
 			_ = u.AppendAoR(buf)
-			_ = EqualURI(&u, &u)
 			_ = u.Addr()
 			_, err = ParseNameAddr(m.Value(HdrFrom))
 			check(err)

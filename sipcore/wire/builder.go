@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -101,18 +100,4 @@ func appendEnd(dst []byte, start int, fields []Field, contentType string, body [
 		return dst[:start], ErrTooLong
 	}
 	return dst, nil
-}
-
-// AppendVia appends a Via value: transport as in "UDP", sent-by, branch, and rport (RFC 3581) when asked for.
-func AppendVia(dst []byte, transport string, sentBy netip.AddrPort, branch []byte, rport bool) []byte {
-	dst = append(dst, "SIP/2.0/"...)
-	dst = append(dst, transport...)
-	dst = append(dst, ' ')
-	dst = sentBy.AppendTo(dst)
-	dst = append(dst, ";branch="...)
-	dst = append(dst, branch...)
-	if rport {
-		dst = append(dst, ";rport"...)
-	}
-	return dst
 }

@@ -162,56 +162,24 @@ func FuzzSplice(f *testing.F) {
 	})
 }
 
-// FuzzURI: parsing does not fail badly, a URI equals itself, and an address-of-record needs no second canonical form.
+// FuzzURI: parsing does not fail badly, and every SIP URI has an address-of-record.
 func FuzzURI(f *testing.F) {
 	for _, s := range []string{
 		"sip:alice:pw@example.com:5060;transport=tcp?to=x", "sips:[2001:db8::1]", "tel:+1-201;ext=5", "urn:service:sos",
 		"sip:a;b?c@h;lr", "sip:%00@h", "sip:a@h?x=y&z", "sip:h;a;a=1",
 	} {
-		f.Add([]byte(s), []byte("sip:b@h;x=1"))
+		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, a, b []byte) {
+	f.Fuzz(func(t *testing.T, a []byte) {
 		u, err := ParseURI(a)
 		if err != nil {
 			return
 		}
 		_ = u.Addr()
-		if v, err := ParseURI(b); err == nil && EqualURI(&u, &v) != EqualURI(&v, &u) {
-			t.Fatalf("%q and %q are equal one way", a, b)
-		}
 		if aor := u.AppendAoR(nil); u.Scheme == SchemeSIP && len(aor) == 0 {
 			t.Fatalf("%q has no address-of-record", a)
 		}
-		// Without repeated parameters and headers, which §19.1.4 does not tell how to compare, a URI equals itself.
-		if !repeats(u.Params) && len(u.Headers) == 0 && !EqualURI(&u, &u) {
-			t.Fatalf("%q does not equal itself", a)
-		}
 	})
-}
-
-// repeats reports whether a parameter comes twice.
-func repeats(params []byte) bool {
-	for it := SplitParams(params); ; {
-		name, _, ok := it.Next()
-		if !ok {
-			return false
-		}
-		if rest := it; findTwice(&rest, name) {
-			return true
-		}
-	}
-}
-
-func findTwice(it *Params, name []byte) bool {
-	for {
-		n, _, ok := it.Next()
-		if !ok {
-			return false
-		}
-		if equalEscaped(n, name, true) {
-			return true
-		}
-	}
 }
 
 // FuzzDigestParams: credentials of any shape are read or refused.

@@ -21,6 +21,3 @@ func ParseNameAddr(b []byte) (NameAddr, error) {
 		Angle:   p.angle,
 	}, nil
 }
-
-// Param finds a header parameter by name (any letter case).
-func (a *NameAddr) Param(name string) (value []byte, ok bool) { return Param(a.Params, name) }

@@ -59,21 +59,6 @@ func Param(params []byte, name string) (value []byte, ok bool) {
 	}
 }
 
-// Unquote returns the text of a quoted string, escapes resolved; what is not a quoted string is returned as it is.
-// It appends to dst only when there are escapes, else the result is part of v.
-func Unquote(dst, v []byte) []byte {
-	if len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"' {
-		return v
-	}
-	v = v[1 : len(v)-1]
-	for i, c := range v {
-		if c == '\\' {
-			return unescape(append(dst, v[:i]...), v[i:])
-		}
-	}
-	return v
-}
-
 func unescape(dst, v []byte) []byte {
 	for i := 0; i < len(v); i++ {
 		if v[i] == '\\' && i+1 < len(v) {

@@ -73,47 +73,6 @@ func TestParseURI(t *testing.T) {
 	}
 }
 
-// TestEqualURI has the examples of RFC 3261 §19.1.4 and the cases around them.
-func TestEqualURI(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp", true},
-		{"sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5", true},
-		{"sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on", true},
-		{"sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com", "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com", true},
-		{"sip:alice@atlanta.com?subject=project%20x&priority=urgent", "sip:alice@atlanta.com?priority=urgent&subject=project%20x", true},
-		{"SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP", false},
-		{"sip:bob@biloxi.com", "sip:bob@biloxi.com:5060", false},
-		{"sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp", false},
-		{"sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp", false},
-		{"sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting", false},
-		{"sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4", false},
-		{"sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off", false},
-		{"sip:a@b", "sips:a@b", false},
-		{"sip:a@b", "sip:b", false},
-		{"sip:a:p@b", "sip:a@b", false},
-		{"sip:a@b;maddr=x", "sip:a@b", false},
-		{"sip:a@[2001:DB8::1]", "sip:a@[2001:db8:0:0::1]", true},
-		{"tel:+1-201-555-0123", "tel:+1(201)5550123", true},
-		{"tel:+12015550123", "tel:12015550123", false},
-		{"tel:123;phone-context=+1-2", "tel:1-2-3;PHONE-CONTEXT=+12", true},
-		{"tel:123;phone-context=a.example", "tel:123", false},
-		{"urn:service:sos", "URN:service:sos", true},
-		{"urn:service:sos", "urn:service:sos.fire", false},
-	} {
-		a, err1 := ParseURI([]byte(c.a))
-		b, err2 := ParseURI([]byte(c.b))
-		if err1 != nil || err2 != nil {
-			t.Fatal(err1, err2)
-		}
-		if EqualURI(&a, &b) != c.want || EqualURI(&b, &a) != c.want {
-			t.Errorf("%s = %s is not %v both ways", c.a, c.b, c.want)
-		}
-	}
-}
-
 func TestAoR(t *testing.T) {
 	for in, want := range map[string]string{
 		"sip:Alice@EXAMPLE.com:5060;user=phone?x=y": "Alice@example.com",

@@ -30,16 +30,6 @@ func (m *Msg) scanVia(h *Header) ScanError {
 	return ErrNone
 }
 
-// ParseVia takes the first Via value in b apart; its spans refer to b, which is at most MaxMessage bytes long.
-func ParseVia(b []byte) (Via, bool) {
-	var v Via
-	if len(b) > MaxMessage {
-		return v, false
-	}
-	_, ok := v.parse(b, skipSpace(b), len(b))
-	return v, ok
-}
-
 // parse reads one Via value from b[pos:end] (RFC 3261 §20.42) and returns where it ends: at a comma or at end.
 func (v *Via) parse(b []byte, pos, end int) (int, bool) {
 	b = b[:end]
