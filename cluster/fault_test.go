@@ -209,3 +209,24 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	l.restart(away)
 	l.until("its snapshot survives a restart", func() bool { return l.hasDomain(away, "own.example") && l.hasDomain(away, "d0.example") })
 }
+
+// A node that stops while read indexes are under way stops all the same: raft never answers a verification that it had queued.
+func TestStopAmongReadIndexes(t *testing.T) {
+	l := newLab(t, 1)
+	l.init()
+	for range 20 {
+		e := l.node(0).engine.Load()
+		var readers sync.WaitGroup
+		for range 8 {
+			readers.Go(func() {
+				for e.ReadIndex(e.ctx) == nil { // until the engine stops
+				}
+			})
+		}
+		l.until("read indexes are under way", func() bool { return e.verify.count.Load() > 20 })
+		l.kill(0)
+		readers.Wait()
+		l.restart(0)
+		l.leader()
+	}
+}

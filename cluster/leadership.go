@@ -129,14 +129,36 @@ var errNotLeader = errors.New("this node does not lead")
 type verifier struct {
 	mu      sync.Mutex
 	running bool
+	closed  bool
+	idle    chan struct{} // closed when the last round has ended; nil until somebody waits for it
 	next    []func(uint64, error)
 	count   atomic.Uint64 // rounds, for tests
+}
+
+// close ends the rounds and waits for the one under way. raft must still run: a verification that it has queued when it shuts down
+// is never answered, and whoever waits for that waits for ever.
+func (v *verifier) close() {
+	v.mu.Lock()
+	v.closed = true
+	if v.running && v.idle == nil {
+		v.idle = make(chan struct{})
+	}
+	idle := v.idle
+	v.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
 }
 
 // readIndexHere calls done with an index that covers every write acknowledged before the call, if this node leads.
 func (e *engine) readIndexHere(done func(uint64, error)) {
 	v := &e.verify
 	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		done(0, submit.ErrClosed)
+		return
+	}
 	v.next = append(v.next, done)
 	start := !v.running
 	v.running = true
@@ -154,6 +176,9 @@ func (e *engine) verifyRounds() {
 		v.next = nil
 		if len(round) == 0 {
 			v.running = false
+			if v.idle != nil {
+				close(v.idle)
+			}
 			v.mu.Unlock()
 			return
 		}

@@ -93,6 +93,7 @@ func (e *engine) startRaft(bootstrap bool) error {
 	e.wg.Go(func() { e.followLeader(observations) })
 	e.undo = append(e.undo, func() error {
 		r.DeregisterObserver(observer)
+		e.verify.close()
 		e.stream.Gate(true) // peers notice at once
 		err := r.Shutdown().Error()
 		return errors.Join(err, e.transport.Close())
