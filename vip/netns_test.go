@@ -1,25 +1,21 @@
 package vip
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"holdline/deploy/lab/userns"
 )
 
-// Environment of this test binary run again as another process.
-const (
-	envRole   = "HOLDLINE_VIP_TEST_ROLE"
-	envUserNS = "HOLDLINE_VIP_TEST_USERNS"
-)
+// envRole says what this test binary is when it is run again as another process.
+const envRole = "HOLDLINE_VIP_TEST_ROLE"
 
 // TestMain gets the rights to make network namespaces: as an ordinary user the whole binary runs again in a user
 // namespace of its own. It is also the entry of the guards and cores that tests start as processes.
@@ -30,9 +26,7 @@ func TestMain(m *testing.M) {
 	case "core":
 		os.Exit(coreMain())
 	}
-	if os.Geteuid() != 0 && os.Getenv(envUserNS) == "" {
-		os.Exit(inUserNS())
-	}
+	userns.ForTests()
 	// The tests measure milliseconds, and are cores that must beat, on machines that are busy with other things. Below the
 	// guards; without the right to it the figures are as they are.
 	if err := goRealTime(1); err != nil {
@@ -41,35 +35,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func inUserNS() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), envUserNS+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		return exit.ExitCode()
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "user namespaces are not allowed here, tests run without:", err)
-		os.Setenv(envUserNS, "none")
-		return -1
-	}
-	return 0
-}
-
 // space is a network namespace of a test.
 type space struct {
 	ns netns.NsHandle
 	nl *netlink.Handle
 }
 
-// newSpace makes a network namespace, or skips the test where none can be had.
+// newSpace makes a network namespace. TestMain has seen to the right to it.
 func newSpace(t testing.TB) *space {
 	t.Helper()
 	s := &space{}
@@ -89,7 +61,7 @@ func newSpace(t testing.TB) *space {
 		return netlink.LinkSetUp(lo)
 	})
 	if err != nil {
-		t.Skipf("no network namespace can be made here (run as root or allow user namespaces): %v", err)
+		t.Fatalf("no network namespace can be made here (run as root or allow user namespaces): %v", err)
 	}
 	t.Cleanup(func() {
 		s.nl.Close()

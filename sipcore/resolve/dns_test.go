@@ -46,6 +46,13 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	w.WriteMsg(m)
 }
 
+// change changes the server's ways while it may be answering.
+func (s *server) change(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn()
+}
+
 func (s *server) count(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +150,7 @@ alias.test. 60 IN CNAME a.test.
 
 func TestRFC3263(t *testing.T) {
 	w := newWorld(t, zone)
-	w.zone["alias.test. A"] = append(w.zone["alias.test. A"], w.zone["a.test. A"]...)
+	w.change(func() { w.zone["alias.test. A"] = append(w.zone["alias.test. A"], w.zone["a.test. A"]...) })
 	udp := Query{Proto: pb.Transport_UDP, Fixed: true}
 	for _, c := range []struct {
 		host string
@@ -177,7 +184,7 @@ func TestRFC3263(t *testing.T) {
 
 func TestTruncated(t *testing.T) {
 	w := newWorld(t, zone)
-	w.cut = true
+	w.change(func() { w.cut = true })
 	if got := w.find(Query{Host: "a.test", Port: 5060}); got != "UDP/10.1.0.1:5060" {
 		t.Error(got)
 	}
@@ -207,9 +214,7 @@ func TestCache(t *testing.T) {
 		t.Error("not known")
 	}
 	step(40*time.Second, 2, 3)
-	w.mu.Lock()
-	w.mute = true
-	w.mu.Unlock()
+	w.change(func() { w.mute = true })
 	w.now = w.now.Add(2 * time.Minute)
 	if got := w.find(q); got != "UDP/10.1.0.1:5060" {
 		t.Errorf("with silent servers: %s", got)

@@ -3,7 +3,6 @@ package transport
 import (
 	"log/slog"
 	"net/netip"
-	"os"
 	"runtime"
 	"testing"
 
@@ -16,9 +15,6 @@ import (
 // TestFenceIsCounted sends from an address that the packet filter of a namespace refuses: the datagrams are counted as
 // fenced, those to others still leave.
 func TestFenceIsCounted(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root for a network namespace")
-	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home, err := netns.Get()
@@ -28,7 +24,7 @@ func TestFenceIsCounted(t *testing.T) {
 	defer home.Close()
 	ns, err := netns.New()
 	if err != nil {
-		t.Skipf("no network namespaces here: %v", err)
+		t.Fatal(err)
 	}
 	defer ns.Close()
 	defer func() {

@@ -13,9 +13,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"holdline/deploy/lab/userns"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	userns.ForTests() // the fence's test makes a network namespace
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds waits for things that do happen.
 const patience = 10 * time.Second

@@ -36,9 +36,10 @@ func (s *Space) Processes() ([]Process, error) {
 			continue
 		}
 		cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || len(cmdline) == 0 {
-			continue // ended, or a zombie
+		if err != nil {
+			continue // ended meanwhile; a zombie has no namespace any more
 		}
+		// Empty while the kernel is still laying out a program that was just started.
 		found = append(found, Process{PID: pid, Args: strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")})
 	}
 	return found, nil
