@@ -135,8 +135,7 @@ type verifier struct {
 	count   atomic.Uint64 // rounds, for tests
 }
 
-// close ends the rounds and waits for the one under way. raft must still run: a verification that it has queued when it shuts down
-// is never answered, and whoever waits for that waits for ever.
+// close ends the rounds and waits for the one under way. raft must still run (engine.startRaft).
 func (v *verifier) close() {
 	v.mu.Lock()
 	v.closed = true

@@ -83,7 +83,11 @@ func (e *engine) startRaft(bootstrap bool) error {
 		return errors.Join(fmt.Errorf("start raft: %w", err), e.transport.Close())
 	}
 	e.raft = r
-	e.wg.Go(func() { e.followLeadership(leads) })
+	terms := make(chan struct{})
+	e.wg.Go(func() {
+		defer close(terms)
+		e.followLeadership(leads)
+	})
 	observations := make(chan raft.Observation, 64)
 	observer := raft.NewObserver(observations, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -93,6 +97,9 @@ func (e *engine) startRaft(bootstrap bool) error {
 	e.wg.Go(func() { e.followLeader(observations) })
 	e.undo = append(e.undo, func() error {
 		r.DeregisterObserver(observer)
+		// Whatever waits for raft ends while raft still answers: what it has queued when it shuts down is never answered.
+		e.cancel()
+		<-terms
 		e.verify.close()
 		e.stream.Gate(true) // peers notice at once
 		err := r.Shutdown().Error()
