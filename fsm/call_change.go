@@ -22,7 +22,7 @@ func (x *exec) change1(number uint64, home uint32, epoch uint64) (*Call, *pb.Res
 func (c *Call) next(epoch uint64) *Call {
 	n := *c
 	n.Version++
-	n.Epoch = epoch
+	n.Epoch = max(n.Epoch, epoch)
 	return &n
 }
 
@@ -61,6 +61,10 @@ func (x *exec) legResult(c *pb.LegResult) *pb.Result {
 	if refused != nil {
 		return refused
 	}
+	return x.legOutcome(old, c)
+}
+
+func (x *exec) legOutcome(old *Call, c *pb.LegResult) *pb.Result {
 	if old.leg(c.Leg) == nil {
 		return notFound("call %d has no leg %d", old.Number, c.Leg)
 	}
@@ -196,11 +200,19 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	if refused != nil {
 		return refused
 	}
+	return x.answer(old, c)
+}
+
+func (x *exec) answer(old *Call, c *pb.AnswerCall) *pb.Result {
 	if old.leg(c.Leg) == nil {
 		return notFound("call %d has no leg %d", old.Number, c.Leg)
 	}
 	if !old.Active() { // its CDR is made; a caller that has had another final takes no 2xx (RFC 3261 §17.1.1.2)
 		return rejected("call %d has ended", old.Number)
+	}
+	over := old.hasEnded(c.ToTag)
+	if over && old.wasAnswered() {
+		return again(old.Number)
 	}
 	row := old.next(c.Epoch)
 	row.ownLegs()
@@ -211,7 +223,7 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	setIf(&row.CallerContact, c.CallerContact)
 	setIf(&row.CallerRoutes, c.CallerRoutes)
 	known := slices.Contains(row.Dialogs, c.ToTag)
-	if !known {
+	if !known && !over {
 		if len(row.Dialogs) >= maxLegs {
 			return fail(pb.Code_LIMIT, "call %d has %d dialogs already", row.Number, len(row.Dialogs))
 		}
@@ -219,7 +231,7 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	}
 	if row.State != pb.CallState_CALL_ANSWERED {
 		row.State = pb.CallState_CALL_ANSWERED
-		row.AnsweredWallMs, row.AnsweredMs = x.wall, x.now
+		row.AnsweredWallMs, row.AnsweredMs = x.atWall, max(x.at, row.CreatedMs)
 		row.FinalStatus, row.Final = 200, nil
 	}
 	row.stopLegs(int(c.Leg))
@@ -227,6 +239,11 @@ func (x *exec) answerCall(c *pb.AnswerCall) *pb.Result {
 	row.DeadlineMs = x.st.conf.MaxEnd(row)
 	if c.SessionExpires != 0 { // RFC 4028: renewed by each refresh
 		row.DeadlineMs = min(row.DeadlineMs, x.now+int64(c.SessionExpires)*1000)
+	}
+	if len(row.Dialogs) == 0 { // the BYE was faster
+		row.end(x.now)
+		x.putCall(old, row, endedBecause(old.odd.cause))
+		return okID(row.Number)
 	}
 	x.st.calls.put(old, row)
 	return &pb.Result{Id: row.Number, Existing: known}
@@ -252,6 +269,10 @@ func (x *exec) cancelCall(c *pb.CancelCall) *pb.Result {
 	if refused != nil {
 		return refused
 	}
+	return x.giveUp(old, c)
+}
+
+func (x *exec) giveUp(old *Call, c *pb.CancelCall) *pb.Result {
 	if old.State != pb.CallState_CALLING && old.State != pb.CallState_EARLY {
 		return again(old.Number)
 	}
@@ -270,14 +291,23 @@ func (x *exec) endCall(c *pb.EndCall) *pb.Result {
 	if refused != nil {
 		return refused
 	}
+	return x.endDialog(old, c)
+}
+
+func (x *exec) endDialog(old *Call, c *pb.EndCall) *pb.Result {
 	if !old.Active() {
 		return again(old.Number)
 	}
 	row := old.next(c.Epoch)
 	if c.ToTag != "" {
+		if old.hasEnded(c.ToTag) {
+			return again(old.Number)
+		}
 		i := slices.Index(row.Dialogs, c.ToTag)
-		if i < 0 {
-			return &pb.Result{Code: pb.Code_NOT_FOUND, Id: old.Number, Error: "the call has no such dialog"}
+		row.note(c)
+		if i < 0 { // its answer, if there was one, is still under way: it comes too late
+			x.st.calls.put(old, row)
+			return okID(old.Number)
 		}
 		row.Dialogs = slices.Delete(slices.Clone(row.Dialogs), i, i+1)
 	} else {
@@ -293,9 +323,27 @@ func (x *exec) endCall(c *pb.EndCall) *pb.Result {
 	return okID(row.Number)
 }
 
+// note remembers a dialog that has ended: an answer of it that is committed later, because another owner sent it, must not revive it.
+func (c *Call) note(e *pb.EndCall) {
+	o := c.oddly()
+	if len(o.gone) < maxLegs {
+		o.gone = append(slices.Clip(o.gone), e.ToTag)
+	}
+	o.cause = e.Cause
+	c.odd = o
+}
+
+func (c *Call) hasEnded(tag string) bool { return c.odd != nil && slices.Contains(c.odd.gone, tag) }
+
+// endedUnanswered reports that a dialog of a call has ended whose answer was never recorded.
+func (c *Call) endedUnanswered() bool { return !c.wasAnswered() && c.odd != nil && len(c.odd.gone) > 0 }
+
 // end makes it a row that only answers retransmissions until it goes.
 func (c *Call) end(now int64) {
 	c.State = pb.CallState_CALL_ENDED
 	c.Dialogs, c.Invite = nil, nil
+	if c.odd != nil && c.odd.gone != nil {
+		c.odd = &odd{number: c.odd.number}
+	}
 	c.DeadlineMs = now + lingerMs
 }

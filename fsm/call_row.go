@@ -39,21 +39,29 @@ func targetFromPB(in *pb.Target) *Target {
 }
 
 func (c *Call) pb() *pb.Call {
-	return &pb.Call{
+	out := &pb.Call{
 		Number: c.Number, Key: []byte(c.Key), Home: c.Home, HomeVip: c.HomeVIP, Epoch: c.Epoch, Version: c.Version, State: c.State,
 		Domain: c.Domain, CallId: c.CallID, FromTag: c.FromTag, FromUri: c.FromURI, ToUri: c.ToURI, Pool: c.Pool,
 		Caller: c.Caller.PB(), Invite: c.Invite, Legs: legsPB(c.Legs), FinalStatus: c.FinalStatus, Final: c.Final,
 		Dialogs: c.Dialogs, CreatedMs: c.CreatedMs, CreatedWallMs: c.CreatedWallMs, AnsweredWallMs: c.AnsweredWallMs,
 		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes, Origin: c.Origin,
 	}
+	if o := c.odd; o != nil {
+		out.OwnNumber, out.Gone, out.GoneCause = o.number, o.gone, o.cause
+	}
+	return out
 }
 
 func callFromPB(in *pb.Call) *Call {
-	return &Call{
+	out := &Call{
 		Number: in.Number, Key: string(in.Key), Home: in.Home, HomeVIP: in.HomeVip, Epoch: in.Epoch, Version: in.Version, State: in.State,
 		Domain: in.Domain, CallID: in.CallId, FromTag: in.FromTag, FromURI: in.FromUri, ToURI: in.ToUri, Pool: in.Pool,
 		Caller: flowFromPB(in.Caller), Invite: in.Invite, Legs: legsFromPB(in.Legs), FinalStatus: in.FinalStatus, Final: in.Final,
 		Dialogs: in.Dialogs, CreatedMs: in.CreatedMs, CreatedWallMs: in.CreatedWallMs, AnsweredWallMs: in.AnsweredWallMs,
 		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes, Origin: in.Origin,
 	}
+	if in.OwnNumber != 0 || len(in.Gone) > 0 {
+		out.odd = &odd{number: in.OwnNumber, gone: in.Gone, cause: in.GoneCause}
+	}
+	return out
 }

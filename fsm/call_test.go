@@ -92,7 +92,7 @@ func TestPlainCall(t *testing.T) {
 		{"CANCEL crosses it", cmd(&pb.CancelCall{Call: 1, Home: 1, Epoch: 5}), pb.Code_OK, "answered user2@192.0.2.2:answered dialogs=a 200"},
 		{"re-INVITE renews the session", answer(0, "a"), pb.Code_OK, "answered user2@192.0.2.2:answered dialogs=a 200"},
 		{"BYE through a former owner", stale, pb.Code_STALE_EPOCH, "answered user2@192.0.2.2:answered dialogs=a 200"},
-		{"BYE of another dialog", end("zz"), pb.Code_NOT_FOUND, "answered user2@192.0.2.2:answered dialogs=a 200"},
+		{"BYE of another dialog", end("zz"), pb.Code_OK, "answered user2@192.0.2.2:answered dialogs=a 200"},
 		{"BYE", end("a"), pb.Code_OK, "ended user2@192.0.2.2:answered 200"},
 		{"BYE again", end("a"), pb.Code_OK, "ended user2@192.0.2.2:answered 200"},
 		{"a late INVITE makes no second call", newCall("k"), pb.Code_OK, "ended user2@192.0.2.2:answered 200"},
@@ -120,6 +120,39 @@ func TestForkedCall(t *testing.T) {
 		{"BYE to c ends the call", end("c"), pb.Code_OK, "ended a:failed b:answered c:answered 200"},
 		{"no legs after that", cmd(&pb.AddLegs{Call: 1, Home: 1, Epoch: 5, Targets: []*pb.Target{{Uri: "sip:d"}}}), pb.Code_REJECTED, "ended a:failed b:answered c:answered 200"},
 	})
+}
+
+// TestEndBeforeAnswer: another owner's answer is committed after the end of its dialog: it must not stand for ever.
+func TestEndBeforeAnswer(t *testing.T) {
+	r := cluster(t)
+	bye := end("a")
+	bye.GetEndCall().Cause = "callee"
+	r.transcript(1, []callStep{
+		{"INVITE to two phones", forked("sip:a", "sip:b"), pb.Code_OK, "calling a:trying b:trying +invite"},
+		{"BYE, the answer is not recorded", bye, pb.Code_OK, "calling a:trying b:trying +invite"},
+		{"BYE again", bye, pb.Code_OK, "calling a:trying b:trying +invite"},
+		{"the answer", answer(0, "a"), pb.Code_OK, "ended a:answered b:cancelling 200"},
+	})
+	if got := r.CDRs(0, 9); len(got) != 1 || got[0].Cause != CauseByeCallee || got[0].Status != 200 {
+		t.Errorf("%v", got)
+	}
+	r = cluster(t)
+	r.transcript(1, []callStep{
+		{"INVITE to two phones", forked("sip:a", "sip:b"), pb.Code_OK, "calling a:trying b:trying +invite"},
+		{"both answer", answer(0, "a"), pb.Code_OK, "answered a:answered b:cancelling dialogs=a 200 +invite"},
+		{"BYE to b", end("b"), pb.Code_OK, "answered a:answered b:cancelling dialogs=a 200 +invite"},
+		{"then b's answer", answer(1, "b"), pb.Code_OK, "answered a:answered b:cancelling dialogs=a 200 +invite"},
+		{"BYE to a", end("a"), pb.Code_OK, "ended a:answered b:cancelling 200"},
+	})
+	r = cluster(t)
+	r.transcript(1, []callStep{
+		{"INVITE", newCall("k"), pb.Code_OK, "calling user2@192.0.2.2:trying +invite"},
+		{"BYE", bye, pb.Code_OK, "calling user2@192.0.2.2:trying +invite"},
+		{"no answer is heard of any more", leg(0, 408, true), pb.Code_OK, "failed user2@192.0.2.2:failed 486"},
+	})
+	if got := r.CDRs(0, 9); len(got) != 1 || got[0].Cause != CauseByeCallee {
+		t.Errorf("%v", got)
+	}
 }
 
 func TestFailedAndCancelledCalls(t *testing.T) {

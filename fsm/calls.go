@@ -16,6 +16,7 @@ type callTable struct {
 	rotation map[string]*rotation // per pool
 
 	byKey    map[string]*Call
+	byOwn    map[uint64]uint64      // numbers that owners made → number
 	byHome   tree[uint64, struct{}] // home and number in one
 	due      *btree.BTreeG[callDue] // those that are over
 	live     *btree.BTreeG[callDue] // active ones
@@ -36,6 +37,7 @@ type memberKey struct{ pool, member string }
 func (t *callTable) init() {
 	t.rotation = map[string]*rotation{}
 	t.byKey = map[string]*Call{}
+	t.byOwn = map[uint64]uint64{}
 	t.byMember = map[memberKey]int{}
 	t.byDomain = map[string]int{}
 	t.byUser = map[string]int{}
@@ -61,6 +63,9 @@ func (t *callTable) dueIndex(c *Call) *btree.BTreeG[callDue] {
 }
 
 func (t *callTable) get(number uint64) *Call {
+	if isOwnNumber(number) {
+		number = t.byOwn[number]
+	}
 	c, _ := t.rows.get(number)
 	return c
 }
@@ -88,6 +93,9 @@ func (t *callTable) put(old, c *Call) {
 		t.count(old, -1)
 	}
 	t.byKey[c.Key] = c
+	if n := c.TokenNumber(); n != c.Number {
+		t.byOwn[n] = c.Number
+	}
 	if old == nil || old.dueAt() != c.dueAt() || old.Active() != c.Active() {
 		if old != nil {
 			t.dueIndex(old).Delete(callDue{old.dueAt(), old.Number})
@@ -101,6 +109,7 @@ func (t *callTable) drop(c *Call) {
 	t.rows.delete(c.Number)
 	t.byHome.delete(homeKey(c.Home, c.Number))
 	delete(t.byKey, c.Key)
+	delete(t.byOwn, c.TokenNumber())
 	t.dueIndex(c).Delete(callDue{c.dueAt(), c.Number})
 	t.count(c, -1)
 }

@@ -93,11 +93,14 @@ func (x *exec) cdr(c *Call, cause string) *pb.Cdr {
 	out := &pb.Cdr{
 		Call: c.Number, CallId: c.CallID, FromUri: c.FromURI, ToUri: c.ToURI, FromTag: c.FromTag, Domain: c.Domain,
 		Caller: c.Origin, Home: c.Home, HomeName: x.st.conf.Group(c.Home).GetName(),
-		CreatedWallMs: c.CreatedWallMs, AnsweredWallMs: c.AnsweredWallMs, EndedWallMs: x.wall, EndedMs: x.now,
-		SetupMs: x.now - c.CreatedMs, Status: c.FinalStatus, Cause: cause,
+		CreatedWallMs: c.CreatedWallMs, AnsweredWallMs: c.AnsweredWallMs, EndedWallMs: x.atWall, EndedMs: x.now,
+		SetupMs: max(0, x.at-c.CreatedMs), Status: c.FinalStatus, Cause: cause,
 	}
 	if c.wasAnswered() {
-		out.SetupMs, out.DurationMs = c.AnsweredMs-c.CreatedMs, x.now-c.AnsweredMs
+		out.SetupMs, out.DurationMs = c.AnsweredMs-c.CreatedMs, max(0, x.at-c.AnsweredMs)
+		if x.lasted > 0 {
+			out.DurationMs = x.lasted
+		}
 	}
 	var l *Leg
 	for i := range c.Legs {
@@ -129,6 +132,9 @@ func (l *Leg) tried() bool {
 // failedBecause is why a call failed whose caller got a final ≥ 300. A 408 after a leg of ours had to be cancelled means that it
 // rang; without, that nothing was heard.
 func failedBecause(old, row *Call) string {
+	if row.endedUnanswered() {
+		return endedBecause(row.odd.cause)
+	}
 	if old.State == pb.CallState_CALL_CANCELLING {
 		return CauseCancelled
 	}
@@ -164,6 +170,8 @@ func endedBecause(cause string) string {
 // expiredBecause is why Expire ends a call: its home's owner, if there was one, did not.
 func expiredBecause(c *Call) string {
 	switch {
+	case c.endedUnanswered():
+		return endedBecause(c.odd.cause)
 	case c.wasAnswered():
 		return CauseTimedOut
 	case c.State == pb.CallState_CALL_CANCELLING:

@@ -59,7 +59,7 @@ func checkCalls(t tester, st *state) {
 	if got.active != want.active || !maps.Equal(got.byMember, want.byMember) || !maps.Equal(got.byDomain, want.byDomain) || !maps.Equal(got.byGroup, want.byGroup) || !maps.Equal(got.byUser, want.byUser) {
 		t.Errorf("counters %d %v %v %v, from the rows %d %v %v %v", got.active, got.byMember, got.byDomain, got.byGroup, want.active, want.byMember, want.byDomain, want.byGroup)
 	}
-	if !maps.Equal(got.byKey, want.byKey) || !slices.Equal(items(got.byHome.t), items(want.byHome.t)) || !slices.Equal(items(got.due), items(want.due)) || !slices.Equal(items(got.live), items(want.live)) {
+	if !maps.Equal(got.byKey, want.byKey) || !maps.Equal(got.byOwn, want.byOwn) || !slices.Equal(items(got.byHome.t), items(want.byHome.t)) || !slices.Equal(items(got.due), items(want.due)) || !slices.Equal(items(got.live), items(want.live)) {
 		t.Errorf("indexes by key %d, home %d, deadline %d differ from the rows %d", len(got.byKey), got.byHome.len(), got.due.Len(), got.rows.len())
 	}
 	for k, n := range got.byMember {

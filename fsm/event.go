@@ -33,6 +33,12 @@ type TakenOver struct {
 	Node  string // UUID
 }
 
+// CallHandedOver says that a former owner of the group has entered a call that is being set up: it is for the present one to take up.
+type CallHandedOver struct {
+	Group uint32
+	Call  uint64
+}
+
 // CallsExpired names calls that an Expire entry ended or removed because nobody did before their deadline.
 type CallsExpired struct{ Calls []*Call }
 
@@ -46,6 +52,7 @@ func (SessionResults) event() {}
 func (SessionOpened) event()  {}
 func (ConfigChanged) event()  {}
 func (TakenOver) event()      {}
+func (CallHandedOver) event() {}
 func (CallsExpired) event()   {}
 func (CDRsMade) event()       {}
 func (Restored) event()       {}

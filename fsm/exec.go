@@ -14,6 +14,10 @@ type exec struct {
 	now   int64 // FSM time
 	wall  int64 // the leader's wall clock: for people, and for the expiry of join tokens, which people set
 
+	// When what a command records happened: now, but for what could not be committed then (catchUpCall).
+	at, atWall int64
+	lasted     int64 // how long a call had gone on that ends, by its owner's clock; 0: by FSM time
+
 	events  []Event
 	expired []*Call
 	cdrs    bool // some were made
@@ -94,6 +98,8 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 		return x.endCall(op.EndCall)
 	case *pb.Command_AddLegs:
 		return x.addLegs(op.AddLegs)
+	case *pb.Command_CatchUpCall:
+		return x.catchUpCall(op.CatchUpCall)
 	case *pb.Command_PutCursor:
 		return x.putCursor(op.PutCursor)
 	default:

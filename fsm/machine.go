@@ -76,12 +76,13 @@ func (m *Machine) Apply(index uint64, entry []byte) []*pb.Result {
 	}
 	for _, b := range e.Batches {
 		for _, c := range b.Commands {
-			if c.Op == nil {
+			if unknown(c) {
 				panic(FailStop{index, "a command of a later release"})
 			}
 		}
 	}
 	x := &exec{m: m, st: m.st, index: index, now: max(m.now.Load(), e.TimeMs), wall: e.WallMs}
+	x.ago(0)
 	m.now.Store(x.now)
 	var out []*pb.Result
 	for _, b := range e.Batches {
@@ -94,8 +95,20 @@ func (m *Machine) Apply(index uint64, entry []byte) []*pb.Result {
 // CheckCommand says whether a command that came from another node may enter the log. The leader asks before proposing, so that
 // a newer or faulty peer can't stop the cluster.
 func CheckCommand(c *pb.Command) error {
-	if c == nil || c.Op == nil {
+	if c == nil || unknown(c) {
 		return fmt.Errorf("check command: it is unknown to this release")
 	}
 	return nil
+}
+
+// unknown reports a command of a later release, or one that holds such a step.
+func unknown(c *pb.Command) bool {
+	if up, ok := c.Op.(*pb.Command_CatchUpCall); ok {
+		for _, s := range up.CatchUpCall.GetSteps() {
+			if s.GetStep() == nil {
+				return true
+			}
+		}
+	}
+	return c.Op == nil
 }

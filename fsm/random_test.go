@@ -122,6 +122,9 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 22:
 		return cmd(&pb.LegResult{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0, Final: []byte("SIP/2.0 486 B")})
 	case 23:
+		if n(1) == 0 {
+			return drawCatchUp(t, home, epoch, call)
+		}
 		return cmd(&pb.AnswerCall{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), ToTag: tag(), SessionExpires: uint32(90 * n(1))})
 	default:
 		return rapid.SampledFrom([]*pb.Command{
@@ -131,4 +134,34 @@ func drawCommand(t *rapid.T) *pb.Command {
 			cmd(&pb.AddLegs{Call: call, Home: home, Epoch: epoch, Targets: []*pb.Target{{Uri: "sip:c"}}}),
 		}).Draw(t, "change")
 	}
+}
+
+// drawCatchUp draws what an owner did without a leader: of a call in the table, of one that is not, of one that got there late.
+func drawCatchUp(t *rapid.T, home uint32, epoch, call uint64) *pb.Command {
+	n := func(upTo int) int { return rapid.IntRange(0, upTo).Draw(t, "n") }
+	tag := func() string { return rapid.SampledFrom([]string{"a", "b"}).Draw(t, "tag") }
+	up := &pb.CatchUpCall{Call: call, Home: home, Epoch: epoch}
+	if n(2) > 0 {
+		key := fmt.Append(nil, "key", n(9))
+		c := forked("sip:a", "sip:b").GetCreateCall()
+		if c.Key, c.Home, c.Epoch = key, home, epoch; n(1) == 0 {
+			c.Pool, c.Targets[0].Pool, c.Targets[0].Member = "carriers", "carriers", "gw1"
+		}
+		up.Call, up.Create, up.CreatedAgoMs = OwnNumber(key, home), c, int64(n(9000))
+	}
+	for range n(3) {
+		s := &pb.CallStep{AgoMs: int64(n(9000)), LastedMs: int64(n(1))}
+		switch n(3) {
+		case 0:
+			s.Step = &pb.CallStep_LegResult{LegResult: &pb.LegResult{Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0}}
+		case 1:
+			s.Step = &pb.CallStep_AnswerCall{AnswerCall: &pb.AnswerCall{Epoch: epoch, Leg: uint32(n(2)), ToTag: tag()}}
+		case 2:
+			s.Step = &pb.CallStep_CancelCall{CancelCall: &pb.CancelCall{Epoch: epoch}}
+		default:
+			s.Step = &pb.CallStep_EndCall{EndCall: &pb.EndCall{Epoch: epoch, ToTag: tag(), Cause: "caller"}}
+		}
+		up.Steps = append(up.Steps, s)
+	}
+	return cmd(up)
 }

@@ -99,6 +99,33 @@ type Call struct {
 	AnsweredWallMs int64
 	AnsweredMs     int64 // FSM time: the maximum duration counts from here
 	DeadlineMs     int64 // FSM time: ring timeout, session timer, maximum duration, or when an ended row goes
+
+	odd *odd // nil for most
+}
+
+// odd is what few calls have. Like a row it is never changed, but replaced.
+type odd struct {
+	number uint64   // that its messages carry, made by its owner
+	gone   []string // To-tags of dialogs that have ended, while others go on or before the answer was recorded
+	cause  string   // of the latest of these ends, as EndCall named it
+}
+
+// TokenNumber is the number by which the messages of the call name it: that of the row, unless the call was set up while
+// nothing could be committed. Machine.Call finds it by either.
+func (c *Call) TokenNumber() uint64 {
+	if c.odd != nil && c.odd.number != 0 {
+		return c.odd.number
+	}
+	return c.Number
+}
+
+// oddly returns a copy of odd, for changing.
+func (c *Call) oddly() *odd {
+	if c.odd == nil {
+		return &odd{}
+	}
+	o := *c.odd
+	return &o
 }
 
 // Active reports whether the call counts: it has neither failed nor ended.

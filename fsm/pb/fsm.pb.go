@@ -432,6 +432,7 @@ type Command struct {
 	//	*Command_CancelCall
 	//	*Command_EndCall
 	//	*Command_AddLegs
+	//	*Command_CatchUpCall
 	//	*Command_PutCursor
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
@@ -763,6 +764,15 @@ func (x *Command) GetAddLegs() *AddLegs {
 	return nil
 }
 
+func (x *Command) GetCatchUpCall() *CatchUpCall {
+	if x != nil {
+		if x, ok := x.Op.(*Command_CatchUpCall); ok {
+			return x.CatchUpCall
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPutCursor() *PutCursor {
 	if x != nil {
 		if x, ok := x.Op.(*Command_PutCursor); ok {
@@ -904,6 +914,10 @@ type Command_AddLegs struct {
 	AddLegs *AddLegs `protobuf:"bytes,47,opt,name=add_legs,json=addLegs,proto3,oneof"`
 }
 
+type Command_CatchUpCall struct {
+	CatchUpCall *CatchUpCall `protobuf:"bytes,48,opt,name=catch_up_call,json=catchUpCall,proto3,oneof"`
+}
+
 type Command_PutCursor struct {
 	PutCursor *PutCursor `protobuf:"bytes,60,opt,name=put_cursor,json=putCursor,proto3,oneof"`
 }
@@ -971,6 +985,8 @@ func (*Command_CancelCall) isCommand_Op() {}
 func (*Command_EndCall) isCommand_Op() {}
 
 func (*Command_AddLegs) isCommand_Op() {}
+
+func (*Command_CatchUpCall) isCommand_Op() {}
 
 func (*Command_PutCursor) isCommand_Op() {}
 
@@ -4159,6 +4175,223 @@ func (x *EndCall) GetStatus() uint32 {
 	return 0
 }
 
+// CatchUpCall enters what the owner of a call's home did while nothing could be committed: the call as a whole, in one command that may be
+// repeated. It is judged by the epoch of the call's row, not of the group: a former owner hands over what only it knows.
+type CatchUpCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"` // the number that the call's messages carry; with create one that the owner made (fsm.OwnNumber)
+	Home          uint32                 `protobuf:"varint,2,opt,name=home,proto3" json:"home,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Create        *CreateCall            `protobuf:"bytes,4,opt,name=create,proto3" json:"create,omitempty"` // unless the call is known to be recorded; targets: those that were tried, of a pool too
+	CreatedAgoMs  int64                  `protobuf:"varint,5,opt,name=created_ago_ms,json=createdAgoMs,proto3" json:"created_ago_ms,omitempty"`
+	Steps         []*CallStep            `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"` // in order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatchUpCall) Reset() {
+	*x = CatchUpCall{}
+	mi := &file_fsm_fsm_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatchUpCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatchUpCall) ProtoMessage() {}
+
+func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatchUpCall.ProtoReflect.Descriptor instead.
+func (*CatchUpCall) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *CatchUpCall) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *CatchUpCall) GetHome() uint32 {
+	if x != nil {
+		return x.Home
+	}
+	return 0
+}
+
+func (x *CatchUpCall) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *CatchUpCall) GetCreate() *CreateCall {
+	if x != nil {
+		return x.Create
+	}
+	return nil
+}
+
+func (x *CatchUpCall) GetCreatedAgoMs() int64 {
+	if x != nil {
+		return x.CreatedAgoMs
+	}
+	return 0
+}
+
+func (x *CatchUpCall) GetSteps() []*CallStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// CallStep is a command about the call, and how long ago it was due, by its owner's clock.
+type CallStep struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	AgoMs    int64                  `protobuf:"varint,1,opt,name=ago_ms,json=agoMs,proto3" json:"ago_ms,omitempty"`
+	LastedMs int64                  `protobuf:"varint,2,opt,name=lasted_ms,json=lastedMs,proto3" json:"lasted_ms,omitempty"` // of an end: since the answer, by the owner's clock, for FSM time stood still; 0: by FSM time
+	// Types that are valid to be assigned to Step:
+	//
+	//	*CallStep_LegResult
+	//	*CallStep_AnswerCall
+	//	*CallStep_CancelCall
+	//	*CallStep_EndCall
+	Step          isCallStep_Step `protobuf_oneof:"step"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallStep) Reset() {
+	*x = CallStep{}
+	mi := &file_fsm_fsm_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallStep) ProtoMessage() {}
+
+func (x *CallStep) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallStep.ProtoReflect.Descriptor instead.
+func (*CallStep) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *CallStep) GetAgoMs() int64 {
+	if x != nil {
+		return x.AgoMs
+	}
+	return 0
+}
+
+func (x *CallStep) GetLastedMs() int64 {
+	if x != nil {
+		return x.LastedMs
+	}
+	return 0
+}
+
+func (x *CallStep) GetStep() isCallStep_Step {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *CallStep) GetLegResult() *LegResult {
+	if x != nil {
+		if x, ok := x.Step.(*CallStep_LegResult); ok {
+			return x.LegResult
+		}
+	}
+	return nil
+}
+
+func (x *CallStep) GetAnswerCall() *AnswerCall {
+	if x != nil {
+		if x, ok := x.Step.(*CallStep_AnswerCall); ok {
+			return x.AnswerCall
+		}
+	}
+	return nil
+}
+
+func (x *CallStep) GetCancelCall() *CancelCall {
+	if x != nil {
+		if x, ok := x.Step.(*CallStep_CancelCall); ok {
+			return x.CancelCall
+		}
+	}
+	return nil
+}
+
+func (x *CallStep) GetEndCall() *EndCall {
+	if x != nil {
+		if x, ok := x.Step.(*CallStep_EndCall); ok {
+			return x.EndCall
+		}
+	}
+	return nil
+}
+
+type isCallStep_Step interface {
+	isCallStep_Step()
+}
+
+type CallStep_LegResult struct {
+	LegResult *LegResult `protobuf:"bytes,10,opt,name=leg_result,json=legResult,proto3,oneof"`
+}
+
+type CallStep_AnswerCall struct {
+	AnswerCall *AnswerCall `protobuf:"bytes,11,opt,name=answer_call,json=answerCall,proto3,oneof"`
+}
+
+type CallStep_CancelCall struct {
+	CancelCall *CancelCall `protobuf:"bytes,12,opt,name=cancel_call,json=cancelCall,proto3,oneof"`
+}
+
+type CallStep_EndCall struct {
+	EndCall *EndCall `protobuf:"bytes,13,opt,name=end_call,json=endCall,proto3,oneof"`
+}
+
+func (*CallStep_LegResult) isCallStep_Step() {}
+
+func (*CallStep_AnswerCall) isCallStep_Step() {}
+
+func (*CallStep_CancelCall) isCallStep_Step() {}
+
+func (*CallStep_EndCall) isCallStep_Step() {}
+
 // ---- rows as snapshots and reads show them
 type Call struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -4189,13 +4422,16 @@ type Call struct {
 	CallerContact  string                 `protobuf:"bytes,25,opt,name=caller_contact,json=callerContact,proto3" json:"caller_contact,omitempty"`
 	CallerRoutes   string                 `protobuf:"bytes,26,opt,name=caller_routes,json=callerRoutes,proto3" json:"caller_routes,omitempty"`
 	Origin         string                 `protobuf:"bytes,40,opt,name=origin,proto3" json:"origin,omitempty"`
+	OwnNumber      uint64                 `protobuf:"varint,41,opt,name=own_number,json=ownNumber,proto3" json:"own_number,omitempty"` // the number that its messages carry, when its owner had to make one
+	Gone           []string               `protobuf:"bytes,42,rep,name=gone,proto3" json:"gone,omitempty"`                             // To-tags of dialogs that have ended: an answer that is committed later does not revive them
+	GoneCause      string                 `protobuf:"bytes,43,opt,name=gone_cause,json=goneCause,proto3" json:"gone_cause,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4207,7 +4443,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4220,7 +4456,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Call) GetNumber() uint64 {
@@ -4412,6 +4648,27 @@ func (x *Call) GetOrigin() string {
 	return ""
 }
 
+func (x *Call) GetOwnNumber() uint64 {
+	if x != nil {
+		return x.OwnNumber
+	}
+	return 0
+}
+
+func (x *Call) GetGone() []string {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+func (x *Call) GetGoneCause() string {
+	if x != nil {
+		return x.GoneCause
+	}
+	return ""
+}
+
 type Registration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
@@ -4426,7 +4683,7 @@ type Registration struct {
 
 func (x *Registration) Reset() {
 	*x = Registration{}
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4438,7 +4695,7 @@ func (x *Registration) String() string {
 func (*Registration) ProtoMessage() {}
 
 func (x *Registration) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4451,7 +4708,7 @@ func (x *Registration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registration.ProtoReflect.Descriptor instead.
 func (*Registration) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Registration) GetAor() string {
@@ -4511,7 +4768,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4523,7 +4780,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4536,7 +4793,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Session) GetId() uint64 {
@@ -4606,7 +4863,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4618,7 +4875,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4631,7 +4888,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Meta) GetApplied() uint64 {
@@ -4709,7 +4966,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4721,7 +4978,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4734,7 +4991,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Token) GetHash() []byte {
@@ -4776,7 +5033,7 @@ type PoolState struct {
 
 func (x *PoolState) Reset() {
 	*x = PoolState{}
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4788,7 +5045,7 @@ func (x *PoolState) String() string {
 func (*PoolState) ProtoMessage() {}
 
 func (x *PoolState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4801,7 +5058,7 @@ func (x *PoolState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
 func (*PoolState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PoolState) GetPool() string {
@@ -4835,7 +5092,7 @@ type MemberState struct {
 
 func (x *MemberState) Reset() {
 	*x = MemberState{}
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4847,7 +5104,7 @@ func (x *MemberState) String() string {
 func (*MemberState) ProtoMessage() {}
 
 func (x *MemberState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4860,7 +5117,7 @@ func (x *MemberState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberState.ProtoReflect.Descriptor instead.
 func (*MemberState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *MemberState) GetName() string {
@@ -4909,7 +5166,7 @@ type Cdr struct {
 
 func (x *Cdr) Reset() {
 	*x = Cdr{}
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4921,7 +5178,7 @@ func (x *Cdr) String() string {
 func (*Cdr) ProtoMessage() {}
 
 func (x *Cdr) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4934,7 +5191,7 @@ func (x *Cdr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cdr.ProtoReflect.Descriptor instead.
 func (*Cdr) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Cdr) GetNumber() uint64 {
@@ -5103,7 +5360,7 @@ type PutCursor struct {
 
 func (x *PutCursor) Reset() {
 	*x = PutCursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5115,7 +5372,7 @@ func (x *PutCursor) String() string {
 func (*PutCursor) ProtoMessage() {}
 
 func (x *PutCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5128,7 +5385,7 @@ func (x *PutCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCursor.ProtoReflect.Descriptor instead.
 func (*PutCursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PutCursor) GetName() string {
@@ -5163,7 +5420,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5175,7 +5432,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5188,7 +5445,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Cursor) GetName() string {
@@ -5225,7 +5482,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xb0\x10\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xf4\x10\n" +
 	"\aCommand\x12A\n" +
 	"\fopen_session\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.OpenSessionH\x00R\vopenSession\x121\n" +
 	"\x06expire\x18\x02 \x01(\v2\x17.holdline.fsm.v1.ExpireH\x00R\x06expire\x12N\n" +
@@ -5269,7 +5526,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vcancel_call\x18- \x01(\v2\x1b.holdline.fsm.v1.CancelCallH\x00R\n" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18. \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCall\x125\n" +
-	"\badd_legs\x18/ \x01(\v2\x18.holdline.fsm.v1.AddLegsH\x00R\aaddLegs\x12;\n" +
+	"\badd_legs\x18/ \x01(\v2\x18.holdline.fsm.v1.AddLegsH\x00R\aaddLegs\x12B\n" +
+	"\rcatch_up_call\x180 \x01(\v2\x1c.holdline.fsm.v1.CatchUpCallH\x00R\vcatchUpCall\x12;\n" +
 	"\n" +
 	"put_cursor\x18< \x01(\v2\x1a.holdline.fsm.v1.PutCursorH\x00R\tputCursorB\x04\n" +
 	"\x02op\"\x9c\x02\n" +
@@ -5529,7 +5787,26 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x15\n" +
 	"\x06to_tag\x18\x04 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\rR\x06status\"\xae\x06\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\"\xd7\x01\n" +
+	"\vCatchUpCall\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
+	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x123\n" +
+	"\x06create\x18\x04 \x01(\v2\x1b.holdline.fsm.v1.CreateCallR\x06create\x12$\n" +
+	"\x0ecreated_ago_ms\x18\x05 \x01(\x03R\fcreatedAgoMs\x12/\n" +
+	"\x05steps\x18\x06 \x03(\v2\x19.holdline.fsm.v1.CallStepR\x05steps\"\xba\x02\n" +
+	"\bCallStep\x12\x15\n" +
+	"\x06ago_ms\x18\x01 \x01(\x03R\x05agoMs\x12\x1b\n" +
+	"\tlasted_ms\x18\x02 \x01(\x03R\blastedMs\x12;\n" +
+	"\n" +
+	"leg_result\x18\n" +
+	" \x01(\v2\x1a.holdline.fsm.v1.LegResultH\x00R\tlegResult\x12>\n" +
+	"\vanswer_call\x18\v \x01(\v2\x1b.holdline.fsm.v1.AnswerCallH\x00R\n" +
+	"answerCall\x12>\n" +
+	"\vcancel_call\x18\f \x01(\v2\x1b.holdline.fsm.v1.CancelCallH\x00R\n" +
+	"cancelCall\x125\n" +
+	"\bend_call\x18\r \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCallB\x06\n" +
+	"\x04step\"\x80\a\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
@@ -5561,7 +5838,12 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"answeredMs\x12%\n" +
 	"\x0ecaller_contact\x18\x19 \x01(\tR\rcallerContact\x12#\n" +
 	"\rcaller_routes\x18\x1a \x01(\tR\fcallerRoutes\x12\x16\n" +
-	"\x06origin\x18( \x01(\tR\x06origin\"\xae\x01\n" +
+	"\x06origin\x18( \x01(\tR\x06origin\x12\x1d\n" +
+	"\n" +
+	"own_number\x18) \x01(\x04R\townNumber\x12\x12\n" +
+	"\x04gone\x18* \x03(\tR\x04gone\x12\x1d\n" +
+	"\n" +
+	"gone_cause\x18+ \x01(\tR\tgoneCause\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +
@@ -5686,7 +5968,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Code)(0),                 // 0: holdline.fsm.v1.Code
 	(Transport)(0),            // 1: holdline.fsm.v1.Transport
@@ -5742,16 +6024,18 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*AnswerCall)(nil),        // 51: holdline.fsm.v1.AnswerCall
 	(*CancelCall)(nil),        // 52: holdline.fsm.v1.CancelCall
 	(*EndCall)(nil),           // 53: holdline.fsm.v1.EndCall
-	(*Call)(nil),              // 54: holdline.fsm.v1.Call
-	(*Registration)(nil),      // 55: holdline.fsm.v1.Registration
-	(*Session)(nil),           // 56: holdline.fsm.v1.Session
-	(*Meta)(nil),              // 57: holdline.fsm.v1.Meta
-	(*Token)(nil),             // 58: holdline.fsm.v1.Token
-	(*PoolState)(nil),         // 59: holdline.fsm.v1.PoolState
-	(*MemberState)(nil),       // 60: holdline.fsm.v1.MemberState
-	(*Cdr)(nil),               // 61: holdline.fsm.v1.Cdr
-	(*PutCursor)(nil),         // 62: holdline.fsm.v1.PutCursor
-	(*Cursor)(nil),            // 63: holdline.fsm.v1.Cursor
+	(*CatchUpCall)(nil),       // 54: holdline.fsm.v1.CatchUpCall
+	(*CallStep)(nil),          // 55: holdline.fsm.v1.CallStep
+	(*Call)(nil),              // 56: holdline.fsm.v1.Call
+	(*Registration)(nil),      // 57: holdline.fsm.v1.Registration
+	(*Session)(nil),           // 58: holdline.fsm.v1.Session
+	(*Meta)(nil),              // 59: holdline.fsm.v1.Meta
+	(*Token)(nil),             // 60: holdline.fsm.v1.Token
+	(*PoolState)(nil),         // 61: holdline.fsm.v1.PoolState
+	(*MemberState)(nil),       // 62: holdline.fsm.v1.MemberState
+	(*Cdr)(nil),               // 63: holdline.fsm.v1.Cdr
+	(*PutCursor)(nil),         // 64: holdline.fsm.v1.PutCursor
+	(*Cursor)(nil),            // 65: holdline.fsm.v1.Cursor
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -5788,40 +6072,47 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	52, // 31: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
 	53, // 32: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
 	49, // 33: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
-	62, // 34: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
-	0,  // 35: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
-	47, // 36: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
-	43, // 37: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
-	11, // 38: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
-	15, // 39: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
-	16, // 40: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
-	23, // 41: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
-	26, // 42: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
-	29, // 43: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
-	32, // 44: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
-	35, // 45: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
-	38, // 46: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
-	1,  // 47: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
-	41, // 48: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
-	43, // 49: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
-	44, // 50: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
-	41, // 51: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
-	46, // 52: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
-	2,  // 53: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
-	41, // 54: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
-	46, // 55: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
-	46, // 56: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	3,  // 57: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	41, // 58: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	47, // 59: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	43, // 60: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 61: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	60, // 62: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	63, // [63:63] is the sub-list for method output_type
-	63, // [63:63] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	54, // 34: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
+	64, // 35: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
+	0,  // 36: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
+	47, // 37: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
+	43, // 38: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
+	11, // 39: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
+	15, // 40: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
+	16, // 41: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
+	23, // 42: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
+	26, // 43: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
+	29, // 44: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
+	32, // 45: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
+	35, // 46: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
+	38, // 47: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
+	1,  // 48: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
+	41, // 49: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
+	43, // 50: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
+	44, // 51: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
+	41, // 52: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
+	46, // 53: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
+	2,  // 54: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
+	41, // 55: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
+	46, // 56: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
+	46, // 57: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
+	48, // 58: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
+	55, // 59: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
+	50, // 60: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
+	51, // 61: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	52, // 62: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	53, // 63: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
+	3,  // 64: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	41, // 65: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	47, // 66: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	43, // 67: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 68: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	62, // 69: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -5862,16 +6153,23 @@ func file_fsm_fsm_proto_init() {
 		(*Command_CancelCall)(nil),
 		(*Command_EndCall)(nil),
 		(*Command_AddLegs)(nil),
+		(*Command_CatchUpCall)(nil),
 		(*Command_PutCursor)(nil),
 	}
 	file_fsm_fsm_proto_msgTypes[10].OneofWrappers = []any{}
+	file_fsm_fsm_proto_msgTypes[51].OneofWrappers = []any{
+		(*CallStep_LegResult)(nil),
+		(*CallStep_AnswerCall)(nil),
+		(*CallStep_CancelCall)(nil),
+		(*CallStep_EndCall)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   60,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

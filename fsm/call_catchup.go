@@ -1,0 +1,129 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"holdline/fsm/pb"
+)
+
+// ownNumber marks a call's number that its owner made; those given here count from 1.
+const ownNumber = 1 << 63
+
+// maxAgoMs bounds how long ago something may have happened that is entered now.
+const maxAgoMs = 30 * dayMs
+
+// OwnNumber is the number by which the messages of a call name it whose CreateCall could not be committed. It follows from the
+// call's key, so that a repeated INVITE gives the same.
+func OwnNumber(key []byte, home uint32) uint64 {
+	var b [8]byte
+	copy(b[:], key)
+	return ownNumber | binary.BigEndian.Uint64(b[:]) ^ uint64(home)
+}
+
+func isOwnNumber(n uint64) bool { return n&ownNumber != 0 }
+
+// ago says how long before this entry what is recorded now happened.
+func (x *exec) ago(ms int64) {
+	ms = max(0, min(ms, maxAgoMs))
+	x.at, x.atWall = x.now-ms, x.wall-ms
+}
+
+// catchUpCall enters what happened to a call while nothing could be committed. Each step is the command that it would have been,
+// so steps that were committed after all change nothing, and the whole may come twice. Deadlines count from now: outage time ends nothing.
+//
+// The sender need not own the group any more: it alone knows of what it did when nobody could be told. So it is
+// refused only if a later owner has written the call's row.
+func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
+	g := x.st.conf.Group(c.GetHome())
+	if g == nil {
+		return rejected("VIP group %d does not exist", c.GetHome())
+	}
+	row, refused := x.lateCall(c)
+	if refused != nil {
+		return refused
+	}
+	for _, s := range c.Steps {
+		x.ago(s.GetAgoMs())
+		x.lasted = s.GetLastedMs()
+		x.lateStep(row, s)
+		row = x.st.calls.get(row.Number)
+	}
+	x.ago(0)
+	x.lasted = 0
+	if c.Epoch < g.Epoch && row.beingSetUp() {
+		x.events = append(x.events, CallHandedOver{Group: row.Home, Call: row.Number})
+	}
+	return okID(row.Number)
+}
+
+// lateStep applies a step; what it is refused for is nothing that the sender could mend.
+func (x *exec) lateStep(row *Call, s *pb.CallStep) {
+	switch op := s.Step.(type) {
+	case *pb.CallStep_LegResult:
+		x.legOutcome(row, op.LegResult)
+	case *pb.CallStep_AnswerCall:
+		x.answer(row, op.AnswerCall)
+	case *pb.CallStep_CancelCall:
+		x.giveUp(row, op.CancelCall)
+	case *pb.CallStep_EndCall:
+		x.endDialog(row, op.EndCall)
+	}
+}
+
+// lateCall finds the row that is to be brought up to date, or makes it.
+func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
+	t := &x.st.calls
+	row := t.get(c.Call)
+	if row == nil && c.Create != nil {
+		row = t.byKey[string(c.Create.Key)]
+	}
+	switch {
+	case row == nil && c.Create == nil, row != nil && row.Home != c.Home:
+		return nil, notFound("call %d of VIP group %d does not exist", c.Call, c.Home)
+	case row != nil && row.Epoch > c.Epoch:
+		return nil, fail(pb.Code_STALE_EPOCH, "call %d was changed under epoch %d, after %d", row.Number, row.Epoch, c.Epoch)
+	case row != nil && (c.Create == nil || row.TokenNumber() == c.Call):
+		return row, nil
+	case !isOwnNumber(c.Call) || len(c.Create.Key) == 0 || len(c.Create.Key) > maxKey || c.Create.Home != c.Home:
+		return nil, rejected("catch up with call %d: its number, key or group can't be", c.Call)
+	}
+	legs, refused := x.triedLegs(c.Create)
+	if refused != nil {
+		return nil, refused
+	}
+	if row == nil {
+		x.ago(c.CreatedAgoMs)
+		n := x.newCall(c.Create, legs)
+		n.odd = &odd{number: c.Call}
+		t.put(nil, n)
+		return n, nil
+	}
+	// CreateCall was committed after all, too late for its sender, which had gone on without.
+	n := row.next(c.Epoch)
+	if row.Version == 1 {
+		n.Legs = legs
+	}
+	n.odd = n.oddly()
+	n.odd.number = c.Call
+	t.put(row, n)
+	return n, nil
+}
+
+// triedLegs makes the legs of a call whose owner chose the gateways itself.
+func (x *exec) triedLegs(c *pb.CreateCall) ([]Leg, *pb.Result) {
+	if len(c.Targets) == 0 {
+		return nil, rejected("create call: it goes nowhere")
+	}
+	legs, refused := x.appendLegs(nil, c.Targets)
+	for i := range legs {
+		if i > 0 && c.Pool != "" {
+			legs[i].State = pb.LegState_PENDING
+		}
+	}
+	return legs, refused
+}
+
+// beingSetUp reports whether the call's owner has transactions to see to.
+func (c *Call) beingSetUp() bool {
+	return c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY || c.State == pb.CallState_CALL_CANCELLING
+}
