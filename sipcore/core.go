@@ -65,6 +65,7 @@ type Core struct {
 	pool     txn.Pool
 	stats    proxy.Stats
 	drops    drops
+	tickles  tickles
 	resolver *resolve.Resolver
 
 	shards  []*shard

@@ -8,6 +8,8 @@ func (c *Core) Counters(fn func(name, help string, value uint64)) {
 	fn("unreadable", "datagrams dropped: not SIP, or SIP that cannot be answered", c.drops.garbage.Load())
 	fn("bad_frames", "frames of other nodes dropped: they could not be read", c.drops.frames.Load())
 	c.streams.Each(fn)
+	fn("tickles_sent", "ACKs sent after a takeover to peers whose connections went with the last owner", c.tickles.sent.Load())
+	fn("tickles_failed", "ACKs after a takeover that the kernel did not take", c.tickles.failed.Load())
 	t := c.udp.Stats()
 	fn("udp_received", "datagrams received", t.Received)
 	fn("udp_kernel_drops", "datagrams lost in full receive buffers", t.KernelDrops)

@@ -44,5 +44,6 @@ func (c *Core) rearm(group uint32, epoch uint64) {
 	c.setAcquired(group, func(a acquisition) acquisition {
 		return acquisition{epoch: epoch, at: a.at, settled: true}
 	})
+	c.wg.Go(func() { c.tickle(group, epoch) }) // within rearm, which Close waits for
 	c.log.Info("took up calls", "group", group, "epoch", epoch, "calls", n)
 }

@@ -183,13 +183,19 @@ func (c *conn) message(w *streamWork, data []byte) bool {
 		c.proven = true
 	}
 	// A connection of before this node's lease says nothing to us: its peer has another by now, or will have.
-	if epoch, ok := c.s.o.Lease(c.flow.Group); !ok || epoch != c.epoch {
+	if !c.current() {
 		c.reset(endLost)
 		return false
 	}
 	c.s.counters.received.Add(1)
 	c.handle(w, Packet{Data: data})
 	return !c.isClosed()
+}
+
+// current reports whether this node has held the connection's group without a break since it began.
+func (c *conn) current() bool {
+	epoch, ok := c.s.o.Lease(c.flow.Group)
+	return ok && epoch == c.epoch
 }
 
 func (c *conn) handle(w *streamWork, p Packet) {

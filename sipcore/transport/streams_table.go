@@ -138,6 +138,13 @@ func (s *Streams) Reuse(number uint64, port uint16) {
 	s.peers[k] = c
 }
 
+// Has reports whether this node has a connection with the flow's peer, whatever its number.
+func (s *Streams) Has(f Flow) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.remotes[f.peer()] != nil || s.peers[f.peer()] != nil
+}
+
 // find returns the connection that a message to this flow goes over.
 func (s *Streams) find(to Flow, response bool) *conn {
 	s.mu.RLock()
@@ -163,7 +170,12 @@ func (s *Streams) find(to Flow, response bool) *conn {
 func (s *Streams) send(to Flow, data []byte) {
 	response := bytes.HasPrefix(data, []byte("SIP/2.0 "))
 	c := s.find(to, response)
-	if c != nil && to.Conn == 0 && c.isClosed() {
+	switch {
+	case c == nil:
+	case !c.current(): // a thawed owner has not yet heard that it lost the group
+		c.reset(endLost)
+		c = s.find(to, response)
+	case to.Conn == 0 && c.isClosed():
 		s.leave(c) // it is about to go anyway
 		c = s.find(to, response)
 	}

@@ -172,6 +172,23 @@ func TestStreamsLease(t *testing.T) {
 	}
 }
 
+// TestStreamsThawed: a node that lost a group and has it again, and has heard of neither, sends nothing over the connections of before.
+func TestStreamsThawed(t *testing.T) {
+	l := newStreamLab(t, StreamOptions{})
+	c := l.dialTCP(pb.Transport_TCP)
+	l.put(c, invite)
+	flow := l.got().Flow
+	l.epoch.Store(3)
+	out := l.u.NewSender()
+	out.Send(flow, []byte(invite))
+	if got := <-l.lost; got != invite {
+		t.Errorf("undelivered: %q", got)
+	}
+	if err := ended(c); errors.Is(err, io.EOF) {
+		t.Error("the connection was not reset:", err)
+	}
+}
+
 // TestStreamsMany: messages of many connections come through whole and in order, both ways.
 func TestStreamsMany(t *testing.T) {
 	const conns, each = 50, 40
