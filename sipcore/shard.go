@@ -2,6 +2,7 @@ package sipcore
 
 import (
 	"sync"
+	"time"
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/proxy"
@@ -123,6 +124,13 @@ func (s *shard) Known(q resolve.Query) ([]resolve.Target, bool) { return s.core.
 func (s *shard) Lease(group uint32) (uint64, bool) {
 	epoch, _, ok := s.core.opt.Owners.Lease(group)
 	return epoch, ok
+}
+
+// KeptAlive implements proxy.Env. The phone answers for itself with a little delay (RFC 5626 §4.4.1: it waits 10 s for the answer to
+// a ping), hence the slack.
+func (s *shard) KeptAlive(flow transport.Flow, alive time.Duration) {
+	const slack = 15 * time.Second
+	s.core.streams.KeepAlive(flow.Conn, alive+slack)
 }
 
 // AcquiredAt implements proxy.Env.

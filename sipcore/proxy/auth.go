@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"holdline/fsm/pb"
 	"holdline/sipcore/wire"
 )
@@ -18,8 +20,9 @@ type Registrar interface {
 	// or resp is the response.
 	Register(in *Inbound, domain *pb.Domain, txnKey []byte) (cmd *pb.Command, resp *wire.Response)
 	// Answer makes the response from the result of the command; a result of code OK gives the 200 with all bindings.
-	// err means that nothing could be committed.
-	Answer(domain *pb.Domain, r *pb.Result, err error) *wire.Response
+	// err means that nothing could be committed. in has the REGISTER's message and flow; alive is how often the phone is told to
+	// keep that alive, 0 if it is not.
+	Answer(in *Inbound, r *pb.Result, err error) (resp *wire.Response, alive time.Duration)
 }
 
 // sender is who a request comes from, as far as we trust it.

@@ -68,7 +68,6 @@ type call struct {
 	acks     [maxHeldAcks]*txn.Buf
 	ackFlows [maxHeldAcks]transport.Flow
 	nAcks    int
-	reg      *regWait
 
 	calleeTag string // in a dialog: the To tag under which it is recorded
 	byCallee  bool   // and who sent the request

@@ -1,13 +1,12 @@
 package proxy
 
 import (
+	"time"
+
 	"holdline/fsm/pb"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
-
-// regWait is what a REGISTER needs when its command has been applied.
-type regWait struct{ domain *pb.Domain }
 
 // register hands a REGISTER to the registrar. Its 200 waits until the bindings are committed.
 func (s *Shard) register(in *Inbound, key txn.Key) {
@@ -25,30 +24,40 @@ func (s *Shard) register(in *Inbound, key txn.Key) {
 		s.reply(in, key, resp)
 		return
 	}
-	c, call := s.newCell(in, key, kindRegister)
+	c, _ := s.newCell(in, key, kindRegister)
 	if c == nil {
 		s.overloaded(in, key)
 		return
 	}
 	c.Request = s.opt.Pool.Copy(in.Msg.B)
-	call.reg = &regWait{domain}
 	s.env.Submit(cmd, Commit{Kind: commitRegister, Cell: c.Ref()})
 }
 
 // registered answers a REGISTER. The transaction is not kept: a retransmission finds the same result in the
 // replicated state, on any node.
 func (s *Shard) registered(c *txn.Cell, u *call, r *pb.Result, err error) {
-	resp := s.opt.Registrar.Answer(u.reg.domain, r, err)
-	if resp != nil && s.tmp.Scan(c.Request.B) == nil {
-		var tag [8]byte
-		resp.ToTag = appendTag(tag[:0], u.respTag)
-		resp.Source = u.source.Remote
-		if out, err := wire.AppendResponse(s.out[:0], &s.tmp, resp); err == nil {
-			s.out = out
-			s.send(c.Caller, out)
+	if s.tmp.Scan(c.Request.B) == nil {
+		in := Inbound{Msg: &s.tmp, Flow: u.source, Home: c.Home, Epoch: c.Epoch}
+		if resp, alive := s.opt.Registrar.Answer(&in, r, err); resp != nil {
+			s.answerRegister(c, u, resp, alive)
 		}
 	}
 	s.freeCell(c)
+}
+
+func (s *Shard) answerRegister(c *txn.Cell, u *call, resp *wire.Response, alive time.Duration) {
+	var tag [8]byte
+	resp.ToTag = appendTag(tag[:0], u.respTag)
+	resp.Source = u.source.Remote
+	out, err := wire.AppendResponse(s.out[:0], &s.tmp, resp)
+	if err != nil {
+		return
+	}
+	s.out = out
+	s.send(c.Caller, out)
+	if alive > 0 {
+		s.env.KeptAlive(u.source, alive)
+	}
 }
 
 func recordKeyOf(key txn.Key) []byte { return recordKey(key, 0) }

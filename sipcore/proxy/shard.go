@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"net/netip"
+	"time"
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -29,6 +30,9 @@ type Env interface {
 	Lease(group uint32) (epoch uint64, ok bool)
 	// Settled reports that the calls of a group that this node acquired have been taken up from their records.
 	Settled(group uint32) bool
+	// KeptAlive says that the phone behind a stream's flow has promised to say something at least each alive: when it does not,
+	// its connection is gone (RFC 5626 §4.4).
+	KeptAlive(flow transport.Flow, alive time.Duration)
 	// AcquiredAt is when this node acquired the group, in the time given to the shard; 0: long ago.
 	AcquiredAt(group uint32) int64
 }

@@ -30,7 +30,7 @@ func (r *Registrar) bindings(aor string, now int64, cseq uint32) *wire.Response 
 	for _, p := range path {
 		fields = append(fields, wire.Field{ID: wire.HdrPath, Value: []byte(p)})
 	}
-	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path")})
+	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path, outbound")})
 	return &wire.Response{Status: 200, Fields: fields}
 }
 

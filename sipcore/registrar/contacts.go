@@ -43,12 +43,13 @@ func limitsOf(cfg *fsm.Config) limits {
 
 // request is a REGISTER on its way into a command.
 type request struct {
-	m      *wire.Msg
-	limits limits
-	cmd    *pb.Register
-	flow   *pb.Flow
-	agent  string
-	path   []string
+	m        *wire.Msg
+	limits   limits
+	outbound outbound
+	cmd      *pb.Register
+	flow     *pb.Flow
+	agent    string
+	path     []string
 }
 
 // checkRequire refuses a request that needs an extension we don't have (RFC 3261 §8.2.2.3).
@@ -63,7 +64,7 @@ func checkRequire(m *wire.Msg) error {
 		if !ok {
 			break
 		}
-		if tag := m.Bytes(v); !wire.EqualFold(tag, "path") {
+		if tag := m.Bytes(v); !wire.EqualFold(tag, "path") && !wire.EqualFold(tag, tagOutbound) {
 			missing = append(missing, string(tag))
 		}
 	}
@@ -123,7 +124,7 @@ func (q *request) read() error {
 		}
 	}
 	if !star {
-		return nil
+		return q.outbound.checkFlows(q.cmd.Changes)
 	}
 	if others > 0 || q.m.Expires != 0 { // §10.2.2
 		return refuse(400, "Contact * Needs Expires 0 And No Other Contact")
@@ -158,8 +159,8 @@ func (q *request) contact(c *wire.Contact) error {
 	if b.Instance, err = text(c.Instance, maxParams, "Instance"); err != nil {
 		return err
 	}
-	if b.Instance != "" { // RFC 5626 §6: a reg-id says nothing without an instance
-		b.RegId = c.RegID
+	if b.RegId, err = q.outbound.regID(c); err != nil {
+		return err
 	}
 	q.cmd.Changes = append(q.cmd.Changes, &pb.BindingChange{Binding: b, ExpiresS: uint32(expires)})
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -75,7 +76,9 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 		return nil, nil, err
 	}
 	if r.state.Registered(aor, callID, m.CSeq, txnKey) {
-		return nil, r.bindings(aor, r.state.Now(), m.CSeq), nil
+		resp := r.bindings(aor, r.state.Now(), m.CSeq)
+		addOutbound(cfg, in, resp)
+		return nil, resp, nil
 	}
 	who, challenges, ok := r.auth.Check(m, domain, false)
 	switch {
@@ -84,7 +87,7 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 	case who != aor: // RFC 3261 §10.3 step 4: users register themselves
 		return nil, nil, refuse(403, "To Names Another User")
 	}
-	req := &request{m: m, limits: limitsOf(cfg), cmd: &pb.Register{
+	req := &request{m: m, limits: limitsOf(cfg), outbound: outboundOf(m), cmd: &pb.Register{
 		Aor: aor, CallId: callID, Cseq: m.CSeq, Txn: txnKey, Group: in.Home, Epoch: in.Epoch,
 	}}
 	req.cmd.MaxBindings = req.limits.bindings
@@ -98,15 +101,23 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 	return &pb.Command{Op: &pb.Command_Register{Register: req.cmd}}, nil, nil
 }
 
-// Answer makes the response from the result of the command; err means that nothing could be committed. nil means that there
-// is nothing to say: another node has taken the group over and answers the retransmission.
-func (r *Registrar) Answer(_ *pb.Domain, res *pb.Result, err error) *wire.Response {
+// Answer makes the response to a REGISTER, of which in has message and flow, from the result of its command; err means that
+// nothing could be committed. nil means that there is nothing to say: another node has taken the group over and answers the
+// retransmission. A phone that is told so keeps its connection alive, and is heard of within the time returned; 0: not told.
+func (r *Registrar) Answer(in *proxy.Inbound, res *pb.Result, err error) (*wire.Response, time.Duration) {
 	if err != nil {
-		return unavailable()
+		return unavailable(), 0
 	}
-	switch res.Code {
-	case pb.Code_OK:
-		return r.bindings(res.Aor, res.TimeMs, uint32(res.Id))
+	if res.Code == pb.Code_OK {
+		resp := r.bindings(res.Aor, res.TimeMs, uint32(res.Id))
+		return resp, addOutbound(r.state.Config(), in, resp)
+	}
+	return refused(res.Code), 0
+}
+
+// refused is the response to a REGISTER whose command changed nothing.
+func refused(code pb.Code) *wire.Response {
+	switch code {
 	case pb.Code_STALE_EPOCH:
 		return nil
 	case pb.Code_STALE_ORDER: // RFC 3261 §10.3 step 7

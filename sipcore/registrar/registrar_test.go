@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +28,8 @@ type world struct {
 	time     int64
 	cseq     int
 	noLeader bool
+	proto    pb.Transport  // that phones use
+	alive    time.Duration // what the last answer said of keeping the flow alive
 }
 
 type trust struct{}
@@ -99,15 +102,16 @@ func (w *world) sendAs(cseq int, branch string, lines ...string) *wire.Msg {
 	}
 	in := &proxy.Inbound{
 		Msg: m, Home: 1, Epoch: 1,
-		Flow: transport.Flow{Group: 1, Port: 5060, Remote: netip.MustParseAddrPort("198.51.100.7:40000")},
+		Flow: transport.Flow{Group: 1, Proto: w.proto, Port: 5060, Remote: netip.MustParseAddrPort("198.51.100.7:40000")},
 	}
+	w.alive = 0
 	d := w.Config().Domain("example.com")
 	cmd, resp := w.reg.Register(in, d, []byte(branch))
 	if cmd != nil {
 		if w.noLeader {
-			resp = w.reg.Answer(d, nil, errNoLeader)
+			resp, _ = w.reg.Answer(in, nil, errNoLeader)
 		} else {
-			resp = w.reg.Answer(d, w.apply(cmd), nil)
+			resp, w.alive = w.reg.Answer(in, w.apply(cmd), nil)
 		}
 	}
 	if resp == nil {
@@ -135,7 +139,7 @@ func show(m *wire.Msg) string {
 	}
 	for i := range m.Len() {
 		switch h := m.Header(i); h.ID {
-		case wire.HdrContact, wire.HdrPath, wire.HdrMinExpires, wire.HdrUnsupported, wire.HdrWWWAuthenticate:
+		case wire.HdrContact, wire.HdrPath, wire.HdrMinExpires, wire.HdrUnsupported, wire.HdrWWWAuthenticate, wire.HdrRequire, wire.HdrFlowTimer:
 			out += "\n" + h.ID.String() + ": " + string(m.Bytes(h.Value))
 		}
 	}
@@ -272,7 +276,7 @@ func FuzzRegister(f *testing.F) {
 		if res.Code == pb.Code_REJECTED {
 			t.Fatalf("rejected: %s", res.Error)
 		}
-		if resp := fresh.reg.Answer(d, res, nil); resp != nil {
+		if resp, _ := fresh.reg.Answer(&proxy.Inbound{Msg: &m, Home: 1, Epoch: 1}, res, nil); resp != nil {
 			if _, err := wire.AppendResponse(nil, &m, resp); err != nil {
 				t.Fatalf("%d can't be sent: %v", resp.Status, err)
 			}

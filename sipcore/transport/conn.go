@@ -37,8 +37,10 @@ type conn struct {
 	rw     net.Conn // raw, or TLS over it
 	ws     *websocket.Conn
 
-	mu      sync.Mutex // guards what follows; taken within no other lock of the package
-	open    bool       // may be written to
+	mu      sync.Mutex    // guards what follows; taken within no other lock of the package
+	idle    time.Duration // between messages or pings
+	waiting bool          // what is to come next is the first byte of a message or ping
+	open    bool          // may be written to
 	closed  bool
 	writing bool // the writer runs
 	queue   *[]byte
@@ -99,7 +101,7 @@ func (c *conn) read(limit time.Time) {
 	limits := &c.s.o.Limits
 	begun := false // a message is under way, and limit is its deadline
 	for {
-		if c.raw.SetReadDeadline(limit) != nil {
+		if c.await(limit, c.proven && !begun) != nil {
 			return
 		}
 		n, err := c.rw.Read(f.space())
@@ -111,7 +113,7 @@ func (c *conn) read(limit time.Time) {
 			}
 			switch {
 			case !f.partial() && (said || begun): // between messages
-				limit, begun = time.Now().Add(limits.Idle), false
+				limit, begun = time.Now().Add(limits.Idle), false // at most: see await
 			case f.partial() && (said || !begun && c.proven):
 				limit, begun = time.Now().Add(limits.Message), true
 			}
@@ -122,6 +124,29 @@ func (c *conn) read(limit time.Time) {
 			}
 			return
 		}
+	}
+}
+
+// await sets the deadline of the next read; between messages it is no later than the connection's own idle time allows.
+func (c *conn) await(limit time.Time, between bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = between
+	if between && c.idle > 0 {
+		if own := time.Now().Add(c.idle); own.Before(limit) {
+			limit = own
+		}
+	}
+	return c.raw.SetReadDeadline(limit)
+}
+
+// keepAlive gives a connection an idle time of its own, from now on.
+func (c *conn) keepAlive(idle time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = min(idle, c.s.o.Limits.Idle)
+	if c.waiting && !c.closed {
+		_ = c.raw.SetReadDeadline(time.Now().Add(c.idle)) // it fails if the connection is closed
 	}
 }
 

@@ -181,6 +181,17 @@ func (s *Streams) all() []*conn {
 	return out
 }
 
+// KeepAlive says that the peer of a TCP or TLS connection sends a message or a ping at least each idle; without one the connection
+// is closed. It does nothing if there is no such connection, or for WebSockets, whose own pings are not seen here.
+func (s *Streams) KeepAlive(number uint64, idle time.Duration) {
+	s.mu.RLock()
+	c := s.conns[number]
+	s.mu.RUnlock()
+	if c != nil && (c.flow.Proto == pb.Transport_TCP || c.flow.Proto == pb.Transport_TLS) {
+		c.keepAlive(idle)
+	}
+}
+
 // Len is the number of connections.
 func (s *Streams) Len() int {
 	s.mu.RLock()

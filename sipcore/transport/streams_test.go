@@ -261,3 +261,36 @@ func TestStreamsIPv6(t *testing.T) {
 		t.Fatalf("not sent: %q", lost)
 	}
 }
+
+// TestStreamsKeepAlive: a peer that has promised pings loses its connection when they stay away, not while they come; so does one
+// that is silent already when it is known. WebSockets are left alone.
+func TestStreamsKeepAlive(t *testing.T) {
+	const idle = 400 * time.Millisecond
+	l := newStreamLab(t, StreamOptions{})
+	pinging, quiet, others := l.dialTCP(pb.Transport_TCP), l.dialTCP(pb.Transport_TCP), l.dialTCP(pb.Transport_TCP)
+	for _, c := range []net.Conn{pinging, quiet, others} {
+		l.put(c, invite)
+		if flow := l.got().Flow; c != others {
+			l.KeepAlive(flow.Conn, idle)
+		}
+	}
+	l.KeepAlive(12345, idle) // no such connection
+	for range 12 {
+		l.put(pinging, "\r\n\r\n")
+		pong := make([]byte, 2)
+		if _, err := io.ReadFull(pinging, pong); err != nil {
+			t.Fatal("closed in spite of pings:", err)
+		}
+		time.Sleep(idle / 8)
+	}
+	if err := ended(quiet); errors.Is(err, context.DeadlineExceeded) {
+		t.Error("a silent connection is still there")
+	}
+	if err := ended(pinging); errors.Is(err, context.DeadlineExceeded) {
+		t.Error("a connection that has fallen silent is still there")
+	}
+	l.until("idle", &l.counters.ended[endIdle], 2)
+	if n := l.Len(); n != 1 {
+		t.Errorf("%d connections, want the one that has promised nothing", n)
+	}
+}
