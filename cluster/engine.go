@@ -105,7 +105,7 @@ func (e *engine) startLog(bootstrap bool) error {
 		return creds.ClientConfig(pki.ProtoRaft, m.UUID, e.members.authorize), nil
 	})
 	e.undo = append(e.undo, e.stream.Close)
-	if e.store, err = store.Open(store.Options{Dir: e.node.dir.path, Trouble: e.diskTrouble, NoSync: e.node.opt.NoSync}); err != nil {
+	if e.store, err = store.Open(store.Options{Dir: e.node.dir.path, Trouble: e.diskTrouble, Logger: newHCLog(e.logger, "raft-log")}); err != nil {
 		return err
 	}
 	e.undo = append(e.undo, e.store.Close)

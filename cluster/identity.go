@@ -244,12 +244,12 @@ func (d *dataDir) load() (*membership, error) {
 // wipe forgets the membership, the log and the snapshots: this node has left, or a join came to nothing.
 func (d *dataDir) wipe() error {
 	var all error
-	for _, name := range []string{fileIdentity, fileCert, fileCA, fileClusterKey, fileMembers, fileKey, "node.uuid", store.FileName, "guard.json"} {
+	for _, name := range []string{fileIdentity, fileCert, fileCA, fileClusterKey, fileMembers, fileKey, "node.uuid", "guard.json"} {
 		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			all = errors.Join(all, err)
 		}
 	}
-	if err := errors.Join(all, os.RemoveAll(d.file(dirSnapshots)), d.sync()); err != nil {
+	if err := errors.Join(all, store.Remove(d.path), os.RemoveAll(d.file(dirSnapshots)), d.sync()); err != nil {
 		return fmt.Errorf("wipe data directory: %w", err)
 	}
 	return nil
@@ -257,11 +257,7 @@ func (d *dataDir) wipe() error {
 
 // wipeLog forgets what a join that did not come to its end has begun, but not who this node is: the same command again goes on.
 func (d *dataDir) wipeLog() error {
-	err := os.Remove(d.file(store.FileName))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err := errors.Join(err, os.RemoveAll(d.file(dirSnapshots)), d.sync()); err != nil {
+	if err := errors.Join(store.Remove(d.path), os.RemoveAll(d.file(dirSnapshots)), d.sync()); err != nil {
 		return fmt.Errorf("wipe log: %w", err)
 	}
 	return nil

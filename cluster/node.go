@@ -30,8 +30,6 @@ type Options struct {
 	// WithoutGuard runs a node that can own no VIP and serves no SIP: for tests of the replicated state, and machines
 	// without the right to change addresses.
 	WithoutGuard bool
-	// NoSync leaves out fsync of the raft log: tests only.
-	NoSync bool
 }
 
 // Node is one node: unconfigured until Init or Join, then a member. It implements api.Backend.

@@ -118,12 +118,12 @@ func (e *engine) answers(ctx context.Context, listen string) bool {
 // recoverLog rewrites log and snapshot of a stopped node so that it is the only member. The new snapshot holds the change of the
 // tables too: after a crash, the old state or the new one is there.
 func (n *Node) recoverLog(m *membership, lost []*pb.Node) (err error) {
-	disk, err := store.Open(store.Options{Dir: n.dir.path, Trouble: func(bool) {}, NoSync: n.opt.NoSync})
+	logger := newHCLog(n.logger, "raft")
+	disk, err := store.Open(store.Options{Dir: n.dir.path, Trouble: func(bool) {}, Logger: logger})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	logger := newHCLog(n.logger, "raft")
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.dir.path, snapshotsKept, logger)
 	if err != nil {
 		return fmt.Errorf("open snapshots: %w", err)

@@ -1,22 +1,32 @@
-// Package store keeps raft's log and votes on disk: raft-boltdb with the writes of a vote joined into one transaction, a
-// watch on slow disks, and a record of how long an fsync takes.
+// Package store keeps raft's log and votes on disk: the log as raft-wal's segments, which take one fsync an entry, votes in
+// bbolt with the two writes of a vote joined into one transaction; a watch on slow disks, and a record of how long an fsync takes.
 package store
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 )
 
-// FileName is the log's file in the data directory.
-const FileName = "raft.db"
+// What a store leaves in the data directory. The file of votes is made last and removed first: where it is, the log is whole.
+const (
+	FileName = "raft.db" // votes
+	DirName  = "log"     // segments of the log
+)
+
+// segmentSize is what the log takes on disk at least, and by how much it grows: room for some minutes at full load.
+const segmentSize = 16 << 20
 
 // The keys raft votes under, and ours that holds both: raft writes LastVoteTerm, then LastVoteCand, and a crash between the
 // two would let it grant an old candidate a vote of the new term (hashicorp/raft #661).
@@ -28,6 +38,7 @@ const (
 
 // Store is raft's LogStore and StableStore.
 type Store struct {
+	log   *wal.WAL
 	bolt  *raftboltdb.BoltStore
 	watch *diskWatch
 
@@ -42,8 +53,7 @@ type Options struct {
 	SlowAfter time.Duration
 	// Trouble is called from its own goroutine when a write begins to take too long, and again when it has ended. Not nil.
 	Trouble func(on bool)
-	// NoSync leaves out fsync: tests only.
-	NoSync bool
+	Logger  hclog.Logger // nil: silent
 }
 
 // Open opens or makes the store in the directory. The caller holds the directory's lock.
@@ -51,10 +61,27 @@ func Open(o Options) (*Store, error) {
 	if o.SlowAfter == 0 {
 		o.SlowAfter = 300 * time.Millisecond
 	}
-	path := filepath.Join(o.Dir, FileName)
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	dir, path := filepath.Join(o.Dir, DirName), filepath.Join(o.Dir, FileName)
+	damaged := func(path string, err error) error {
+		return fmt.Errorf("open raft log %s: %w: if it is damaged, remove this node from the cluster and join it again", path, err)
+	}
+	if lost, err := logLost(dir, path); err != nil {
+		return nil, damaged(dir, err)
+	} else if lost {
+		return nil, damaged(dir, errors.New("it is missing, though this node has voted"))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make raft log: %w", err)
+	}
+	log, err := wal.Open(dir, wal.WithSegmentSize(segmentSize), wal.WithLogger(o.Logger))
+	if err != nil {
+		return nil, damaged(dir, err)
+	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
-		Path:   path,
-		NoSync: o.NoSync,
+		Path: path,
 		BoltOptions: &bbolt.Options{
 			Timeout:        time.Second,
 			NoFreelistSync: true,
@@ -62,13 +89,34 @@ func Open(o Options) (*Store, error) {
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open raft log %s: %w: if the file is damaged, remove this node from the cluster and join it again", path, err)
+		return nil, errors.Join(damaged(path, err), log.Close())
 	}
-	return &Store{bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble)}, nil
+	return &Store{log: log, bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble)}, nil
 }
 
-// Close closes the file.
-func (s *Store) Close() error { return s.bolt.Close() }
+// logLost says whether there are votes but no log: going on with an empty one would break promises that this node has given.
+func logLost(dir, votes string) (bool, error) {
+	if _, err := os.Stat(votes); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return false, err
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	return len(segments) == 0, err
+}
+
+// Remove removes what Open makes from the data directory. Nobody has it open.
+func Remove(dir string) error {
+	err := os.Remove(filepath.Join(dir, FileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, os.RemoveAll(filepath.Join(dir, DirName)))
+}
+
+// Close closes the files.
+func (s *Store) Close() error { return errors.Join(s.log.Close(), s.bolt.Close()) }
 
 // FsyncP99 is the 99th percentile of recent log writes, 0 when there were none.
 func (s *Store) FsyncP99() time.Duration { return s.watch.p99() }
@@ -77,13 +125,13 @@ func (s *Store) FsyncP99() time.Duration { return s.watch.p99() }
 func (s *Store) Slow() bool { return s.watch.slow() }
 
 // FirstIndex implements raft.LogStore.
-func (s *Store) FirstIndex() (uint64, error) { return s.bolt.FirstIndex() }
+func (s *Store) FirstIndex() (uint64, error) { return s.log.FirstIndex() }
 
 // LastIndex implements raft.LogStore.
-func (s *Store) LastIndex() (uint64, error) { return s.bolt.LastIndex() }
+func (s *Store) LastIndex() (uint64, error) { return s.log.LastIndex() }
 
 // GetLog implements raft.LogStore.
-func (s *Store) GetLog(index uint64, log *raft.Log) error { return s.bolt.GetLog(index, log) }
+func (s *Store) GetLog(index uint64, log *raft.Log) error { return s.log.GetLog(index, log) }
 
 // StoreLog implements raft.LogStore.
 func (s *Store) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
@@ -91,11 +139,14 @@ func (s *Store) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{l
 // StoreLogs implements raft.LogStore.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
 	defer s.watch.begin()()
-	return s.bolt.StoreLogs(logs)
+	return s.log.StoreLogs(logs)
 }
 
 // DeleteRange implements raft.LogStore.
-func (s *Store) DeleteRange(first, last uint64) error { return s.bolt.DeleteRange(first, last) }
+func (s *Store) DeleteRange(first, last uint64) error { return s.log.DeleteRange(first, last) }
+
+// IsMonotonic implements raft.MonotonicLogStore: entries follow each other without a hole.
+func (s *Store) IsMonotonic() bool { return s.log.IsMonotonic() }
 
 // Set implements raft.StableStore.
 func (s *Store) Set(key, value []byte) error {

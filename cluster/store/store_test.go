@@ -1,6 +1,12 @@
 package store
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,6 +53,97 @@ func TestVoteIsOneWrite(t *testing.T) {
 	candidate, err := s.Get([]byte(keyVoteCand))
 	if err != nil || string(candidate) != "a" {
 		t.Errorf("candidate %q, %v", candidate, err)
+	}
+}
+
+func appendLogs(t *testing.T, s *Store, first, last uint64) {
+	t.Helper()
+	for i := first; i <= last; i++ {
+		if err := s.StoreLog(&raft.Log{Index: i, Term: 1, Data: fmt.Append(nil, "entry ", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLogSurvives(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	appendLogs(t, s, 1, 20)
+	if err := s.DeleteRange(16, 20); err != nil { // what a new leader overwrites
+		t.Fatal(err)
+	}
+	if err := s.DeleteRange(1, 5); err != nil { // what a snapshot stands for
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	first, err1 := s.FirstIndex()
+	last, err2 := s.LastIndex()
+	if first != 6 || last != 15 || err1 != nil || err2 != nil {
+		t.Fatalf("entries %d to %d, %v, %v", first, last, err1, err2)
+	}
+	var l raft.Log
+	if err := s.GetLog(12, &l); err != nil || string(l.Data) != "entry 12" {
+		t.Errorf("%q, %v", l.Data, err)
+	}
+	if err := s.GetLog(16, &l); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("an entry that was deleted: %v", err)
+	}
+	appendLogs(t, s, 16, 17)
+}
+
+// What a loss of power leaves of an entry that was being written is not an entry; what was acknowledged is.
+func TestTornTail(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	appendLogs(t, s, 1, 10)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob(filepath.Join(dir, DirName, "*.wal"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("segments %q, %v", paths, err)
+	}
+	segment, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := bytes.LastIndex(segment, []byte("entry 10"))
+	for i := end; i < end+64; i++ {
+		segment[i] ^= 0x55
+	}
+	if err := os.WriteFile(paths[0], segment, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	if last, err := s.LastIndex(); err != nil || last != 9 {
+		t.Errorf("last entry %d, %v", last, err)
+	}
+	appendLogs(t, s, 10, 11)
+}
+
+// A node that has voted and lost its log must not go on with an empty one.
+func TestLostLogIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, DirName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: dir, Trouble: func(bool) {}}); err == nil || !strings.Contains(err.Error(), "remove this node from the cluster and join it again") {
+		t.Errorf("opened: %v", err)
+	}
+	if err := Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, dir).Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
