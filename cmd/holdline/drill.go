@@ -11,10 +11,6 @@ import (
 func (a *app) drillCmd() *cobra.Command {
 	var o lab.Options
 	var file string
-	names := make([]string, 0, len(lab.Faults()))
-	for _, f := range lab.Faults() {
-		names = append(names, string(f))
-	}
 	c := &cobra.Command{
 		Use:   "drill",
 		Short: "Rehearse a failure on this machine: cluster, phones and a pulled cable",
@@ -34,7 +30,8 @@ Exit code 0 when the verdict is pass, 1 otherwise.`,
 	fs.IntVar(&o.Calls, "calls", 200, "established calls held through the fault; half as many ring")
 	fs.IntVar(&o.CPS, "cps", 50, "calls set up and ended each second throughout")
 	fs.IntVar(&o.Phones, "phones", 200, "registered phones")
-	fault := fs.String("fault", string(lab.FaultCable), "what happens: "+strings.Join(names, ", "))
+	fault := fs.String("fault", string(lab.FaultCable), "what happens: "+lab.FaultNames())
+	fs.StringVar(&o.Transport, "transport", lab.TransportUDP, "of the phones: "+strings.Join(lab.Transports(), ", "))
 	fs.Uint64Var(&o.Seed, "seed", 1, "fixes which node and which phones")
 	fs.IntVar(&o.Repeat, "repeat", 1, "fault rounds on the same cluster")
 	fs.StringVar(&o.Suite, "suite", "", `run the fault suite instead: "all", "short", or a pattern of transcript/fault such as '7*/kill'`)

@@ -23,17 +23,11 @@ type act struct {
 	target *node.Node
 	leader bool
 	vip    netip.Addr // the target's
-	blow   blow
+	stroke *stroke
 	calls  []*faults.Call
 	chosen int // whose message the fault comes at
 
-	gate *gate
-	once sync.Once
-
-	mu      sync.Mutex
-	faultAt time.Time
-	failed  error
-	mended  chan error // when the blow holds for a fixed time
+	gate    *gate
 	moved   sync.Once
 	moveErr error
 }
@@ -59,9 +53,11 @@ func (s *suite) newAct(ctx context.Context, p planned, rng *rand.Rand) (*act, er
 	}
 	a.leader = a.target.Name == leader
 	other = (moved + 1 + rng.IntN(2)) % 3
-	if a.blow, err = p.trait.prepare(s.cluster, a.target); err != nil {
+	b, err := p.trait.prepare(s.cluster, a.target)
+	if err != nil {
 		return nil, err
 	}
+	a.stroke = &stroke{blow: b}
 	a.cast(moved, other)
 	a.chosen = rng.IntN(len(a.calls))
 	a.gate = newGate(len(a.calls))
@@ -111,10 +107,10 @@ func (a *act) run(ctx context.Context, out *Case) {
 		})
 	}
 	all.Wait()
-	if a.at().IsZero() {
+	if a.stroke.fellAt().IsZero() {
 		out.why("the fault never came: the message it waits for was not seen")
 	}
-	if err := a.fate(); err != nil {
+	if err := a.stroke.err(); err != nil {
 		out.why("the fault: %v", err)
 	}
 	for i, c := range a.calls {
@@ -131,7 +127,7 @@ func (a *act) run(ctx context.Context, out *Case) {
 func (a *act) fault(ctx context.Context, s faults.Step) error {
 	return a.gate.pass(ctx, func() {
 		for _, p := range a.phonesOf(s.Side) {
-			a.taps[p].Arm(s.Send, s.Message, a.strike)
+			a.taps[p].Arm(s.Send, s.Message, a.stroke.fall)
 		}
 	})
 }
@@ -163,48 +159,6 @@ func (a *act) phonesOf(side faults.Side) []*phone.Phone {
 	}
 }
 
-// strike does the fault, on the goroutine that sends or receives the message.
-func (a *act) strike() {
-	a.once.Do(func() {
-		at := time.Now()
-		err := a.blow.inflict()
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.faultAt, a.failed = at, err
-		if a.blow.hold > 0 {
-			a.mended = make(chan error, 1)
-			time.AfterFunc(a.blow.hold-time.Since(at), func() { a.mended <- a.blow.mend(context.Background()) })
-		}
-	})
-}
-
-// undo mends what has not been mended by itself.
-func (a *act) undo(ctx context.Context) error {
-	a.mu.Lock()
-	mended, came := a.mended, !a.faultAt.IsZero()
-	a.mu.Unlock()
-	switch {
-	case !came:
-		return nil
-	case mended != nil:
-		return <-mended
-	default:
-		return a.blow.mend(ctx)
-	}
-}
-
-func (a *act) at() time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.faultAt
-}
-
-func (a *act) fate() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.failed
-}
-
 // move hands the VIP on to a node that neither has it now nor has had it before, once for all calls.
 func (a *act) move(ctx context.Context) error {
 	a.moved.Do(func() {
@@ -230,7 +184,7 @@ func (a *act) move(ctx context.Context) error {
 
 // transcript is a call that failed: its steps, and the messages at its phones.
 func (a *act) transcript(i int) []string {
-	c, at := a.calls[i], a.at()
+	c, at := a.calls[i], a.stroke.fellAt()
 	out := []string{fmt.Sprintf("call %d: %s through %v dials %q; %s at %s, who had %v; milliseconds since the fault", i+1, c.Caller.User, c.Via.Addr(), c.Dial, a.trait.name, a.target.Name, a.vip)}
 	out = append(out, strings.Split(strings.TrimRight(c.Transcript(at), "\n"), "\n")...)
 	type line struct {

@@ -1,17 +1,9 @@
 package lab
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -40,7 +32,10 @@ func TestCertificates(t *testing.T) {
 			t.Errorf("%s: session resumed: %v", vip, s.DidResume)
 		}
 	}
-	cert, key := certificateFiles(t, dir)
+	cert, key, _, err := makeCertificate(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := c.nodes[0].CLI(t.Context(), "", "certificate", "add", domain, "--cert", cert, "--key", key); err != nil {
 		t.Fatal(err)
 	}
@@ -83,28 +78,4 @@ func (c *cluster) shown(t *testing.T, vip netip.Addr, sessions tls.ClientSession
 		t.Fatal(err)
 	}
 	return s
-}
-
-func certificateFiles(t *testing.T, dir string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{domain}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -94,19 +95,25 @@ func (c *cluster) form(ctx context.Context) error {
 		return err
 	}
 	for _, n := range c.nodes[1:] {
-		out, err := first.CLI(ctx, "", "token", "create")
-		if err != nil {
-			return err
-		}
-		token, err := tokenIn(out)
-		if err != nil {
-			return err
-		}
-		if _, err := n.CLI(ctx, "", "join", token, "--name", n.Name, "--listen", n.Addr.String()); err != nil {
+		if err := c.join(ctx, first, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// join makes a node a member, with a token from one that is.
+func (c *cluster) join(ctx context.Context, member, n *node.Node) error {
+	out, err := member.CLI(ctx, "", "token", "create")
+	if err != nil {
+		return err
+	}
+	token, err := tokenIn(out)
+	if err != nil {
+		return err
+	}
+	_, err = n.CLI(ctx, "", "join", token, "--name", n.Name, "--listen", n.Addr.String())
+	return err
 }
 
 // tokenIn finds the token in the line that token create prints for the operator of the next box.
@@ -163,6 +170,16 @@ func (c *cluster) provision(ctx context.Context, users []user) error {
 		}
 	}
 	return nil
+}
+
+// secure gives the domain a certificate and returns who trusts it.
+func (c *cluster) secure(ctx context.Context, dir string) (*x509.CertPool, error) {
+	cert, key, roots, err := makeCertificate(dir)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.nodes[0].CLI(ctx, "", "certificate", "add", domain, "--cert", cert, "--key", key)
+	return roots, err
 }
 
 // user is a name and password of the domain.

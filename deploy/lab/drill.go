@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 	if err != nil {
 		return rep, fmt.Errorf("make a directory for the drill: %w; set TMPDIR to one that you may write to", err)
 	}
-	rep = Report{Seed: o.Seed, Nodes: o.Nodes, CPS: max(0, o.CPS), PatienceS: o.Patience.Seconds(), Outcome: Outcome{Fault: o.Fault, Verdict: VerdictFail}}
+	rep = Report{Seed: o.Seed, Nodes: o.Nodes, CPS: max(0, o.CPS), Transport: o.Transport, PatienceS: o.Patience.Seconds(), Outcome: Outcome{Fault: o.Fault, Verdict: VerdictFail}}
 	var saying sync.Mutex
 	d := &drill{o: o, say: func(format string, args ...any) {
 		saying.Lock()
@@ -103,7 +104,13 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 		return err
 	}
 	d.say("highly available, with %d users; registering their phones", len(people))
-	if d.handsets, err = newHandsets(d.cluster.phones, people, d.cluster.vips); err != nil {
+	var roots *x509.CertPool
+	if d.o.Transport == TransportTLS || d.o.Transport == TransportMixed {
+		if roots, err = d.cluster.secure(ctx, dir); err != nil {
+			return err
+		}
+	}
+	if d.handsets, err = newHandsets(d.cluster.phones, people, d.cluster.vips, d.o, roots); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.handsets.close()) }()

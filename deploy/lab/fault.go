@@ -18,8 +18,8 @@ type target struct {
 	owners map[netip.Addr]string
 }
 
-// choose picks the node: the leader for leader-cable, else a VIP owner, the leader if it is one.
-func (c *cluster) choose(ctx context.Context, f Fault, rng *rand.Rand) (target, error) {
+// choose picks the node: the leader where the fault asks for it, else a VIP owner; the leader, if it is one, unless any will do.
+func (c *cluster) choose(ctx context.Context, f trait, anyOwner bool, rng *rand.Rand) (target, error) {
 	s, err := c.nodes[0].Status(ctx)
 	if err != nil {
 		return target{}, err
@@ -33,7 +33,7 @@ func (c *cluster) choose(ctx context.Context, f Fault, rng *rand.Rand) (target, 
 	}
 	slices.Sort(names)
 	name := leader
-	if f != FaultLeaderCable && !slices.Contains(names, leader) {
+	if !f.leader && (anyOwner || !slices.Contains(names, leader)) {
 		if len(names) == 0 {
 			return target{}, fmt.Errorf("choose the node: no VIP has an owner")
 		}
@@ -45,37 +45,11 @@ func (c *cluster) choose(ctx context.Context, f Fault, rng *rand.Rand) (target, 
 	}
 	t := target{node: n, leader: name == leader, owners: owners}
 	for _, v := range c.vips {
-		if owners[v] == name {
+		if f.all || owners[v] == name {
 			t.vips = append(t.vips, v)
 		}
 	}
 	return t, nil
-}
-
-// inflict does the fault.
-func (t target) inflict(f Fault) error {
-	switch f {
-	case FaultCable, FaultLeaderCable:
-		return t.node.Box.Unplug()
-	case FaultKill:
-		return t.node.Kill()
-	case FaultFreeze:
-		return t.node.Freeze()
-	default:
-		return fmt.Errorf("fault %q is not known", f)
-	}
-}
-
-// mend undoes it.
-func (t target) mend(ctx context.Context, f Fault) error {
-	switch f {
-	case FaultKill:
-		return t.node.Start(ctx)
-	case FaultFreeze:
-		return t.node.Thaw()
-	default:
-		return t.node.Box.Plug()
-	}
 }
 
 // spread gives each node one VIP, by planned moves, so that every round begins alike.

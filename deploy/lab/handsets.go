@@ -1,10 +1,12 @@
 package lab
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"holdline/deploy/lab/netlab"
 	"holdline/deploy/lab/phone"
@@ -29,12 +31,19 @@ func users(n int) []user {
 }
 
 // newHandsets makes a phone for each user, spread over the VIPs, and the gateway.
-func newHandsets(box *netlab.Box, users []user, vips []netip.Addr) (*handsets, error) {
+func newHandsets(box *netlab.Box, users []user, vips []netip.Addr, o Options, roots *x509.CertPool) (*handsets, error) {
 	h := &handsets{}
 	hosts := phoneHosts()
 	for i, u := range users {
+		transport := o.transportOf(i)
 		addr := netip.AddrPortFrom(hosts[i%len(hosts)], uint16(firstPort+i))
-		p, err := h.phone(box, u, addr, netip.AddrPortFrom(vips[i%len(vips)], sipPort))
+		proxy := netip.AddrPortFrom(vips[i%len(vips)], port(transport))
+		if transport != TransportUDP {
+			streams := phone.NewStreams(strings.ToUpper(transport), addr, dialer(box, addr.Addr(), transport, roots))
+			h.phones = append(h.phones, phone.NewPhone(phone.NewEndpoint(streams, &h.stats), u.name, domain, u.password, proxy))
+			continue
+		}
+		p, err := h.phone(box, u, addr, proxy)
 		if err != nil {
 			h.close()
 			return nil, err

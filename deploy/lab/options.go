@@ -2,28 +2,22 @@ package lab
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
-// Fault names what happens to the chosen node.
+// Fault names what happens to the chosen node: one of Faults.
 type Fault string
 
-// The faults of the drill.
+// Faults that others are described by.
 const (
-	// FaultCable takes the switch side of the cable down, on the VIP owner that is also raft leader.
-	FaultCable Fault = "cable"
-	// FaultKill kills (SIGKILL) serve and guard of the same choice of node.
-	FaultKill Fault = "kill"
-	// FaultFreeze stops (SIGSTOP) serve and guard of the same choice of node and thaws them later.
-	FaultFreeze Fault = "freeze"
-	// FaultLeaderCable takes the raft leader's cable down, whatever VIPs it owns.
-	FaultLeaderCable Fault = "leader-cable"
+	FaultCable       Fault = "cable"        // the switch side of the cable down, at the VIP owner that is also raft leader
+	FaultLeaderCable Fault = "leader-cable" // the same at the raft leader, whatever VIPs it owns
+	FaultKill        Fault = "kill"         // SIGKILL of serve and guard
+	FaultFreeze      Fault = "freeze"       // SIGSTOP of serve and guard; they go on when the calls have ended
+	FaultRolling     Fault = "rolling"      // all nodes restarted, one after the other, as an operator does it
+	FaultReplace     Fault = "replace"      // SIGKILL, removed, and a new box with an empty disk joined in its place
+	FaultMixed       Fault = "mixed"        // each round another one of those that leave a majority, as the seed has it
 )
-
-// Faults lists every fault that Options.Fault may name.
-func Faults() []Fault { return []Fault{FaultCable, FaultKill, FaultFreeze, FaultLeaderCable} }
 
 // The two cuts of the fault suite.
 const (
@@ -33,13 +27,14 @@ const (
 
 // Options says what a drill does. The zero value of each field means its default.
 type Options struct {
-	Nodes  int    // boxes in the cluster, 3 to 7; default 3
-	Calls  int    // established calls held through the fault, at least 2; default 200; half as many ring
-	CPS    int    // short calls set up each second throughout; default 50; negative: none
-	Phones int    // registered phones, at least 10; default 200
-	Fault  Fault  // default FaultCable
-	Seed   uint64 // fixes which node, which phones and in which order; default 1
-	Repeat int    // fault rounds on the same cluster, each with fresh calls; default 1
+	Nodes     int    // boxes in the cluster, 3 to 7; default 3
+	Calls     int    // established calls held through the fault, at least 2; default 200; half as many ring
+	CPS       int    // short calls set up each second throughout; default 50; negative: none
+	Phones    int    // registered phones, at least 10; default 200
+	Fault     Fault  // one of Faults; default FaultCable
+	Transport string // of the phones: one of Transports; default TransportUDP
+	Seed      uint64 // fixes which node, which phones and in which order; default 1
+	Repeat    int    // fault rounds on the same cluster, each with fresh calls; default 1
 	// Suite runs the fault suite instead of rounds: SuiteAll, SuiteShort, or a pattern (path.Match) for the names of cases, which are
 	// transcript/fault.
 	Suite string
@@ -58,6 +53,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Repeat, 1)
 	setDefault(&o.Fault, FaultCable)
 	setDefault(&o.Seed, 1)
+	setDefault(&o.Transport, TransportUDP)
 	setDefault(&o.Patience, 12*time.Second)
 	switch {
 	case o.Nodes < 3 || o.Nodes > 7:
@@ -73,18 +69,10 @@ func (o Options) withDefaults() (Options, error) {
 	case o.Patience < time.Second:
 		return o, fmt.Errorf("patience: %v: choose 1 s or more", o.Patience)
 	}
-	if !slices.Contains(Faults(), o.Fault) {
-		return o, fmt.Errorf("fault: %q is not known; choose one of %s", o.Fault, strings.Join(faultNames(), ", "))
+	if err := checkTransport(o.Transport); err != nil {
+		return o, err
 	}
-	return o, nil
-}
-
-func faultNames() []string {
-	var names []string
-	for _, f := range Faults() {
-		names = append(names, string(f))
-	}
-	return names
+	return o, o.Fault.check()
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -18,11 +18,16 @@ func (r *round) calls() {
 	r.out.Calls = Calls{
 		Established: Count(l.Count(scenario.Established)), Ringing: Count(l.Count(scenario.Ringing)),
 		Cancelled: Count(l.Count(scenario.Cancelled)), Setup: Count(l.Count(scenario.Setup)),
+		SetupOnBroken: Count(l.Count(scenario.SetupOnBroken)),
 	}
 	for _, loss := range l.Losses() {
 		out := Loss{Kind: string(loss.Kind), ID: loss.ID, Awaited: loss.Awaited, By: loss.By, SinceMS: r.sinceFault(loss.Since), Detail: loss.Route}
 		if loss.Got != "" {
 			out.Detail += ": got " + loss.Got
+		}
+		if r.excused(loss) {
+			out.Uncounted = r.trait.outage
+			r.out.uncounted(out.Kind, 1, out.Uncounted)
 		}
 		r.out.Losses = append(r.out.Losses, out)
 	}
@@ -45,6 +50,12 @@ func (r *round) calls() {
 	}
 }
 
+// excused tells whether a loss is no fault of the cluster's: a call that began while nobody could own an address. Calls that had begun
+// before, and registrations, are on disk and count whatever happens.
+func (r *round) excused(l scenario.Loss) bool {
+	return r.trait.outage != "" && l.Kind == scenario.Setup && l.Begun.After(r.faultAt) && l.Begun.Before(r.wholeAt)
+}
+
 // percentile of sorted values, by nearest rank.
 func percentile[T any](sorted []T, p int) T {
 	return sorted[max(0, (len(sorted)*p+99)/100-1)]
@@ -65,22 +76,22 @@ func (r *round) gaps(samples [][]probe.Sample, frames []capture.Frame) {
 		g := probe.Measure(samples[i], from, to)
 		o := owners[vip]
 		v := VIPRound{
-			VIP: vip.String(), Moved: slices.Contains(r.target.vips, vip), From: r.target.owners[vip],
+			VIP: vip.String(), Hit: slices.Contains(r.target.vips, vip), From: r.target.owners[vip],
 			GapMS: milliseconds(g.Longest), GapStartMS: r.sinceFault(g.Start), ProbesSent: g.Sent, ProbesLost: g.Lost,
 			ProbePauseMS: milliseconds(g.Pause), Owners: o.Max, Frames: o.Frames, Tenures: len(o.Tenures),
 		}
 		r.tenures(&v, o.Tenures)
 		r.out.VIPs = append(r.out.VIPs, v)
 		r.out.MaxSimultaneousOwners = max(r.out.MaxSimultaneousOwners, o.Max)
-		if v.Moved {
+		if v.Hit {
 			r.out.VIPGapMS = max(r.out.VIPGapMS, v.GapMS)
 		}
 	}
 	slices.SortStableFunc(r.out.VIPs, func(a, b VIPRound) int {
 		switch {
-		case a.Moved == b.Moved:
+		case a.Hit == b.Hit:
 			return 0
-		case a.Moved:
+		case a.Hit:
 			return -1
 		default:
 			return 1
@@ -96,14 +107,15 @@ func (r *round) tenures(v *VIPRound, all []capture.Tenure) {
 		name, first, last := r.cluster.boxAt(t.Sender.Port), since(t.First), since(t.Last)
 		text = append(text, fmt.Sprintf("%s %.1f…%.1f ms (%d frames)", name, first, last, t.Frames))
 		switch {
-		case v.Moved && name == r.target.node.Name && first < 0:
+		case v.Hit && name == v.From && first < 0:
 			v.LastOldMS = last
-		case v.Moved && v.To == "" && first > 0:
+		case v.Hit && v.To == "" && first > 0 && name != v.From:
 			v.To, v.FirstNewMS = name, first
-		case i > 0:
+		case i > 0 && !r.trait.restless:
 			r.warn("%s moved to %s at %+.1f ms, without need", v.VIP, name, first)
 		}
 	}
+	v.Moved = v.To != ""
 	v.TenuresDetail = strings.Join(text, "; ")
 }
 
@@ -117,12 +129,14 @@ func (r *round) countsLine() string {
 	return strings.Join(parts, ", ")
 }
 
-// judge decides the verdict: no established call and no acknowledged registration lost, no VIP with two owners, all of it
+// judge decides the verdict: no call and no acknowledged registration lost that could be held, no VIP with two owners, all of it
 // measured without holes, and the cluster whole again.
 func (r *round) judge() {
 	o := &r.out
-	if n := o.Calls.Established; n.Lost > 0 {
-		r.why("%d of %d established calls were lost", n.Lost, n.Total)
+	for _, k := range o.Calls.kinds() {
+		if lost := k.count.Lost - o.uncountedOf(k.name); lost > 0 {
+			r.why("%d of %d %s calls were lost", lost, k.count.Total, k.name)
+		}
 	}
 	if n := o.Registrations; n.Lost > 0 {
 		r.why("%d of %d acknowledged registrations were lost", n.Lost, n.Acknowledged)
@@ -162,12 +176,15 @@ func (rep *Report) sum() {
 		if i == 0 || r.VIPGapMS > rep.VIPGapMS {
 			rep.VIPGapMS, rep.Node = r.VIPGapMS, r.Node
 		}
-		rep.Fault = r.Fault
+		for _, u := range r.Uncounted {
+			rep.uncounted(u.Kind, u.Lost, u.Why)
+		}
 		rep.MaxSimultaneousOwners = max(rep.MaxSimultaneousOwners, r.MaxSimultaneousOwners)
 		rep.Calls.Established.add(r.Calls.Established)
 		rep.Calls.Ringing.add(r.Calls.Ringing)
 		rep.Calls.Cancelled.add(r.Calls.Cancelled)
 		rep.Calls.Setup.add(r.Calls.Setup)
+		rep.Calls.SetupOnBroken.add(r.Calls.SetupOnBroken)
 		rep.Registrations.Acknowledged += r.Registrations.Acknowledged
 		rep.Registrations.Lost += r.Registrations.Lost
 		rep.Registrations.Unanswered += r.Registrations.Unanswered
@@ -177,7 +194,7 @@ func (rep *Report) sum() {
 			rep.RejoinS = max(rep.RejoinS, r.RejoinS)
 		}
 		for _, v := range r.VIPs {
-			if v.Moved {
+			if v.Hit {
 				gaps = append(gaps, v.GapMS)
 			}
 		}
@@ -186,6 +203,7 @@ func (rep *Report) sum() {
 		rep.Verdict = VerdictFail
 		rep.Why = append(rep.Why, "no round was run")
 	}
+	rep.byFault()
 	if len(gaps) > 0 {
 		slices.Sort(gaps)
 		rep.GapP50MS, rep.GapP99MS = percentile(gaps, 50), percentile(gaps, 99)

@@ -1,10 +1,14 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"holdline/deploy/lab/scenario"
 )
 
 // Verdicts of a drill.
@@ -25,6 +29,31 @@ type Calls struct {
 	Ringing     Count `json:"ringing"`     // 180 before the fault, answered after it
 	Cancelled   Count `json:"cancelled"`   // 180 before the fault, cancelled about it or after
 	Setup       Count `json:"setup"`       // short calls, set up and ended throughout
+	// SetupOnBroken are calls of the other kinds that a broken connection hit before they were established. They may fail, and do not
+	// count against the verdict.
+	SetupOnBroken Count `json:"setup_on_broken_connection"`
+}
+
+type namedCount struct {
+	name  string
+	count Count
+}
+
+// kinds lists the counts by their names, in the report's order.
+func (c Calls) kinds() []namedCount {
+	return []namedCount{
+		{string(scenario.Established), c.Established},
+		{string(scenario.Ringing), c.Ringing},
+		{string(scenario.Cancelled), c.Cancelled},
+		{string(scenario.Setup), c.Setup},
+	}
+}
+
+// Uncounted are calls that were lost and do not count against the verdict, with the reason.
+type Uncounted struct {
+	Kind string `json:"kind"`
+	Lost int    `json:"lost"`
+	Why  string `json:"why"`
 }
 
 // Registrations counts those that a phone holds a 200 for, and those of them that were gone afterwards.
@@ -44,26 +73,50 @@ type Outcome struct {
 	Calls                 Calls         `json:"calls"`
 	Registrations         Registrations `json:"registrations"`
 	RejoinS               float64       `json:"rejoin_s"` // from undoing the fault until every node says HA: yes; negative: never
+	Uncounted             []Uncounted   `json:"uncounted,omitempty"`
+}
+
+// uncounted adds calls that were lost and do not count.
+func (o *Outcome) uncounted(kind string, lost int, why string) {
+	for i, u := range o.Uncounted {
+		if u.Kind == kind && u.Why == why {
+			o.Uncounted[i].Lost += lost
+			return
+		}
+	}
+	o.Uncounted = append(o.Uncounted, Uncounted{kind, lost, why})
+}
+
+func (o Outcome) uncountedOf(kind string) int {
+	n := 0
+	for _, u := range o.Uncounted {
+		if u.Kind == kind {
+			n += u.Lost
+		}
+	}
+	return n
 }
 
 // Round is one fault and what came of it.
 type Round struct {
 	Outcome
-	Number   int              `json:"round"`
-	Why      []string         `json:"why,omitempty"`    // why the verdict is fail
-	Leader   bool             `json:"leader"`           // the node was raft leader
-	VIPs     []VIPRound       `json:"vips"`             // every VIP, the moved ones first
-	Losses   []Loss           `json:"losses,omitempty"` // one per lost call or registration
-	Capture  CaptureStats     `json:"capture"`
-	Seconds  float64          `json:"seconds"`
-	Warnings []string         `json:"warnings,omitempty"`
-	Setups   map[string]int64 `json:"setup_answer_us,omitempty"` // p50, p99, max: INVITE to 200 of the short calls
+	Number    int              `json:"round"`
+	Why       []string         `json:"why,omitempty"`    // why the verdict is fail
+	Leader    bool             `json:"leader"`           // the node was raft leader
+	VIPs      []VIPRound       `json:"vips"`             // every VIP, those that the fault befell first
+	PatienceS float64          `json:"patience_s"`       // of the phones in this round
+	Losses    []Loss           `json:"losses,omitempty"` // one per lost call or registration
+	Capture   CaptureStats     `json:"capture"`
+	Seconds   float64          `json:"seconds"`
+	Warnings  []string         `json:"warnings,omitempty"`
+	Setups    map[string]int64 `json:"setup_answer_us,omitempty"` // p50, p99, max: INVITE to 200 of the short calls
 }
 
 // VIPRound is one VIP during one round.
 type VIPRound struct {
 	VIP           string  `json:"vip"`
-	Moved         bool    `json:"moved"`
+	Hit           bool    `json:"hit"`   // the fault befell its owner
+	Moved         bool    `json:"moved"` // and another node took it over
 	From          string  `json:"from,omitempty"`
 	To            string  `json:"to,omitempty"`
 	GapMS         float64 `json:"gap_ms"`           // longest time between the send times of answered probes
@@ -87,6 +140,8 @@ type Loss struct {
 	By      string  `json:"by"`      // who awaited it
 	SinceMS float64 `json:"since_ms"`
 	Detail  string  `json:"detail,omitempty"`
+	// Uncounted is why the loss does not count against the verdict.
+	Uncounted string `json:"uncounted,omitempty"`
 }
 
 // CaptureStats says how complete the capture on the switch was.
@@ -111,18 +166,71 @@ type Machine struct {
 // Report is a whole drill. Its Outcome sums the rounds up: counts are added, times are the worst.
 type Report struct {
 	Outcome
-	Seed      uint64   `json:"seed"`
-	Nodes     int      `json:"nodes"`
-	CPS       int      `json:"cps"`
-	GapP50MS  float64  `json:"vip_gap_p50_ms"`
-	GapP99MS  float64  `json:"vip_gap_p99_ms"`
-	Seconds   float64  `json:"seconds"`
-	Why       []string `json:"why,omitempty"`
-	Machine   Machine  `json:"machine"`
-	LogDir    string   `json:"log_dir,omitempty"` // kept on failure
-	Rounds    []Round  `json:"runs"`
-	PatienceS float64  `json:"patience_s"`
-	Cases     []Case   `json:"cases,omitempty"` // of the fault suite
+	Seed      uint64     `json:"seed"`
+	Nodes     int        `json:"nodes"`
+	CPS       int        `json:"cps"`
+	Transport string     `json:"transport"`
+	GapP50MS  float64    `json:"vip_gap_p50_ms"`
+	GapP99MS  float64    `json:"vip_gap_p99_ms"`
+	Seconds   float64    `json:"seconds"`
+	Why       []string   `json:"why,omitempty"`
+	Machine   Machine    `json:"machine"`
+	LogDir    string     `json:"log_dir,omitempty"` // kept on failure
+	Rounds    []Round    `json:"rounds"`
+	PatienceS float64    `json:"patience_s"`
+	ByFault   []FaultSum `json:"by_fault,omitempty"` // when the rounds had several faults
+	Cases     []Case     `json:"cases,omitempty"`    // of the fault suite
+}
+
+// FaultSum is what the rounds of one fault came to. Gaps are of the VIPs that it befell.
+type FaultSum struct {
+	Fault    Fault   `json:"fault"`
+	Rounds   int     `json:"rounds"`
+	Failed   int     `json:"failed"`
+	Moved    int     `json:"moved"` // VIPs that another node took over
+	GapP50MS float64 `json:"vip_gap_p50_ms"`
+	GapMaxMS float64 `json:"vip_gap_max_ms"`
+	Calls    Count   `json:"calls"` // of every kind
+}
+
+// byFault sums the rounds up by fault, when there are several.
+func (rep *Report) byFault() {
+	rep.ByFault = nil
+	gaps := map[Fault][]float64{}
+	for _, r := range rep.Rounds {
+		i := slices.IndexFunc(rep.ByFault, func(s FaultSum) bool { return s.Fault == r.Fault })
+		if i < 0 {
+			i = len(rep.ByFault)
+			rep.ByFault = append(rep.ByFault, FaultSum{Fault: r.Fault})
+		}
+		s := &rep.ByFault[i]
+		s.Rounds++
+		if r.Verdict != VerdictPass {
+			s.Failed++
+		}
+		for _, k := range r.Calls.kinds() {
+			s.Calls.add(k.count)
+		}
+		for _, v := range r.VIPs {
+			if v.Hit {
+				gaps[r.Fault] = append(gaps[r.Fault], v.GapMS)
+			}
+			if v.Moved {
+				s.Moved++
+			}
+		}
+	}
+	if len(rep.ByFault) < 2 {
+		rep.ByFault = nil
+	}
+	for i := range rep.ByFault {
+		s := &rep.ByFault[i]
+		if g := gaps[s.Fault]; len(g) > 0 {
+			slices.Sort(g)
+			s.GapP50MS, s.GapMaxMS = percentile(g, 50), g[len(g)-1]
+		}
+	}
+	slices.SortFunc(rep.ByFault, func(a, b FaultSum) int { return cmp.Compare(a.Fault, b.Fault) })
 }
 
 // Passed tells whether the verdict is pass.

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdline/deploy/lab/phone"
+	"holdline/deploy/lab/scenario"
 	"holdline/deploy/lab/userns"
 )
 
@@ -25,9 +26,9 @@ func good() *round {
 	r := &round{drill: &drill{o: Options{Calls: 200}, handsets: &handsets{phones: make([]*phone.Phone, 200)}}}
 	r.out = Round{Number: 1, Outcome: Outcome{
 		Fault: FaultCable, Node: "n2", VIPGapMS: 81.5, MaxSimultaneousOwners: 1, RejoinS: 1.5,
-		Calls:         Calls{Established: Count{Total: 200}, Ringing: Count{100, 3}, Cancelled: Count{50, 50}, Setup: Count{900, 1}},
+		Calls:         Calls{Established: Count{Total: 200}, Ringing: Count{Total: 100}, Cancelled: Count{Total: 50}, Setup: Count{Total: 900}},
 		Registrations: Registrations{Acknowledged: 200},
-	}, VIPs: []VIPRound{{VIP: "10.77.0.102", Moved: true, GapMS: 81.5}, {VIP: "10.77.0.101", GapMS: 20}}}
+	}, VIPs: []VIPRound{{VIP: "10.77.0.102", Hit: true, Moved: true, GapMS: 81.5}, {VIP: "10.77.0.101", GapMS: 20}}}
 	return r
 }
 
@@ -37,8 +38,13 @@ func TestVerdict(t *testing.T) {
 		change func(*Round)
 		want   string
 	}{
-		{"ringing and cancelled calls do not count yet", func(*Round) {}, VerdictPass},
+		{"all is well", func(*Round) {}, VerdictPass},
 		{"an established call lost", func(r *Round) { r.Calls.Established.Lost = 1 }, VerdictFail},
+		{"a ringing call lost", func(r *Round) { r.Calls.Ringing.Lost = 1 }, VerdictFail},
+		{"a cancelled call lost", func(r *Round) { r.Calls.Cancelled.Lost = 1 }, VerdictFail},
+		{"a set-up call lost", func(r *Round) { r.Calls.Setup.Lost = 1 }, VerdictFail},
+		{"set-up calls lost without a majority", func(r *Round) { r.Calls.Setup.Lost = 2; r.uncounted("setup", 2, noMajority) }, VerdictPass},
+		{"and one more", func(r *Round) { r.Calls.Setup.Lost = 3; r.uncounted("setup", 2, noMajority) }, VerdictFail},
 		{"a registration lost", func(r *Round) { r.Registrations.Lost = 1 }, VerdictFail},
 		{"two owners", func(r *Round) { r.MaxSimultaneousOwners = 2 }, VerdictFail},
 		{"capture incomplete", func(r *Round) { r.Capture.Dropped = 1 }, VerdictFail},
@@ -68,7 +74,7 @@ func TestSum(t *testing.T) {
 	}
 	rep.sum()
 	if rep.Verdict != VerdictPass || rep.VIPGapMS != 95 || rep.GapP50MS != 80 || rep.GapP99MS != 95 ||
-		rep.Calls.Setup != (Count{2700, 3}) || rep.Registrations.Acknowledged != 600 || rep.RejoinS != 1.5 {
+		rep.Calls.Setup != (Count{2700, 0}) || rep.ByFault != nil || rep.Registrations.Acknowledged != 600 || rep.RejoinS != 1.5 {
 		t.Errorf("%+v", rep.Outcome)
 	}
 	rep.Rounds[1].Verdict, rep.Rounds[1].RejoinS = VerdictFail, -1
@@ -87,7 +93,7 @@ func TestSum(t *testing.T) {
 func TestReportJSON(t *testing.T) {
 	r := good()
 	r.judge()
-	rep := Report{Rounds: []Round{r.out}}
+	rep := Report{Outcome: Outcome{Fault: FaultCable}, Rounds: []Round{r.out}}
 	rep.sum()
 	path := filepath.Join(t.TempDir(), "build", "drill.json")
 	if err := rep.WriteJSON(path); err != nil {
@@ -111,11 +117,15 @@ func TestReportJSON(t *testing.T) {
 	if err := json.Unmarshal(top["calls"], &calls); err != nil {
 		t.Fatal(err)
 	}
-	for kind, want := range map[string]Count{"established": {200, 0}, "ringing": {100, 3}, "cancelled": {50, 50}, "setup": {900, 1}} {
+	for kind, want := range map[string]Count{"established": {200, 0}, "ringing": {100, 0}, "cancelled": {50, 0}, "setup": {900, 0}} {
 		var got Count
 		if err := json.Unmarshal(calls[kind], &got); err != nil || got != want {
 			t.Errorf("calls.%s is %s, want %+v", kind, calls[kind], want)
 		}
+	}
+	var rounds []map[string]json.RawMessage
+	if err := json.Unmarshal(top["rounds"], &rounds); err != nil || len(rounds) != 1 || string(rounds[0]["vip_gap_ms"]) != "81.5" {
+		t.Errorf("rounds is %s", top["rounds"])
 	}
 	var reg map[string]int
 	if err := json.Unmarshal(top["registrations"], &reg); err != nil || reg["acknowledged"] != 200 || reg["lost"] != 0 {
@@ -158,8 +168,72 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%+v is accepted", bad)
 		}
 	}
-	if got := faultNames(); !slices.Equal(got, []string{"cable", "kill", "freeze", "leader-cable"}) {
-		t.Errorf("faults %v", got)
+}
+
+// Mixed faults: all of them before one comes again, the same for the same seed, and none that takes the majority.
+func TestMixedFaults(t *testing.T) {
+	all, err := mixture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := func(seed uint64) (out []string) {
+		for n := range 2 * len(all) {
+			f, err := Options{Fault: FaultMixed, Seed: seed}.faultOf(n + 1)
+			if err != nil || f.outage != "" || f.prepare == nil {
+				t.Fatalf("round %d: %+v, %v", n+1, f, err)
+			}
+			out = append(out, f.name)
+		}
+		return out
+	}
+	one := order(1)
+	if !slices.Equal(one, order(1)) || slices.Equal(one, order(2)) {
+		t.Error("the seed does not decide the order")
+	}
+	for _, half := range [][]string{one[:len(all)], one[len(all):]} {
+		if once := slices.Compact(slices.Sorted(slices.Values(half))); len(once) != len(all) {
+			t.Errorf("%v: want each of %v", half, all)
+		}
+	}
+}
+
+func TestLossesWithoutAMajority(t *testing.T) {
+	r := good()
+	r.faultAt, r.wholeAt = time.Unix(100, 0), time.Unix(110, 0)
+	for _, tt := range []struct {
+		outage string
+		kind   scenario.Kind
+		begun  int64
+		want   bool
+	}{
+		{noMajority, scenario.Setup, 105, true},
+		{noMajority, scenario.Setup, 99, false},
+		{noMajority, scenario.Setup, 111, false},
+		{noMajority, scenario.Established, 105, false},
+		{"", scenario.Setup, 105, false},
+	} {
+		r.trait.outage = tt.outage
+		if got := r.excused(scenario.Loss{Kind: tt.kind, Begun: time.Unix(tt.begun, 0)}); got != tt.want {
+			t.Errorf("%+v: excused %v", tt, got)
+		}
+	}
+}
+
+func TestSumByFault(t *testing.T) {
+	var rep Report
+	for i, f := range []Fault{FaultKill, FaultCable, FaultKill} {
+		r := good()
+		r.out.Fault, r.out.VIPs[0].GapMS = f, float64(60+10*i)
+		r.judge()
+		rep.Rounds = append(rep.Rounds, r.out)
+	}
+	rep.sum()
+	want := []FaultSum{
+		{Fault: FaultCable, Rounds: 1, Moved: 1, GapP50MS: 70, GapMaxMS: 70, Calls: Count{Total: 1250}},
+		{Fault: FaultKill, Rounds: 2, Moved: 2, GapP50MS: 60, GapMaxMS: 80, Calls: Count{Total: 2500}},
+	}
+	if !slices.Equal(rep.ByFault, want) {
+		t.Errorf("%+v\nwant %+v", rep.ByFault, want)
 	}
 }
 

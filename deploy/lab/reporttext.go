@@ -16,10 +16,10 @@ func (r Report) WriteText(w io.Writer) error {
 		return r.writeSuite(w)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nDrill: %s, %d nodes, %d round(s), seed %d, %.1f s\n", r.Fault, r.Nodes, len(r.Rounds), r.Seed, r.Seconds)
+	fmt.Fprintf(&b, "\nDrill: %s, %d nodes, phones over %s, %d round(s), seed %d, %.1f s\n", r.Fault, r.Nodes, r.Transport, len(r.Rounds), r.Seed, r.Seconds)
 	r.Machine.text(&b)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nround\tnode\tVIP gap\towners\testablished\tringing\tcancelled\tset-up\tregistrations\trejoin\tverdict\n")
+	fmt.Fprintf(t, "\nround\tfault\tnode\tVIP gap\towners\testablished\tringing\tcancelled\tset-up\tregistrations\trejoin\tverdict\n")
 	for _, round := range r.Rounds {
 		round.row(t, fmt.Sprint(round.Number))
 	}
@@ -33,7 +33,16 @@ func (r Report) WriteText(w io.Writer) error {
 		" owners: most MAC addresses that used one VIP at one time, counted from every frame on the switch with a VIP as source;\n")
 	fmt.Fprintf(&b, " lost: a message that the phones' scenario awaits did not come within %.0f s, on either side)\n", r.PatienceS)
 	if len(r.Rounds) > 1 {
-		fmt.Fprintf(&b, "VIP gap over all moved VIPs: p50 %.1f ms, p99 %.1f ms\n", r.GapP50MS, r.GapP99MS)
+		fmt.Fprintf(&b, "VIP gap over all VIPs that a fault befell: p50 %.1f ms, p99 %.1f ms\n", r.GapP50MS, r.GapP99MS)
+	}
+	if err := r.faultTable(&b); err != nil {
+		return err
+	}
+	if n := r.Calls.SetupOnBroken; n.Total > 0 {
+		fmt.Fprintf(&b, "counted apart: %v of the calls that were being set up when a connection of theirs broke were lost: what is in flight on one is gone with it\n", n)
+	}
+	for _, u := range r.Uncounted {
+		fmt.Fprintf(&b, "not counted: %d %s calls lost: %s\n", u.Lost, u.Kind, u.Why)
 	}
 	for _, round := range r.Rounds {
 		round.details(&b)
@@ -47,6 +56,29 @@ func (r Report) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "verdict: %s\n", r.Verdict)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// faultTable is one line for each of several faults.
+func (r Report) faultTable(b *strings.Builder) error {
+	if len(r.ByFault) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nfault\trounds\tfailed\tmoved\tgap p50\tgap max\tcalls\n")
+	for _, s := range r.ByFault {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%.1f ms\t%.1f ms\t%v\n", s.Fault, s.Rounds, s.Failed, s.Moved, s.GapP50MS, s.GapMaxMS, s.Calls)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func (l Loss) excuse() string {
+	if l.Uncounted == "" {
+		return ""
+	}
+	return "; not counted: " + l.Uncounted
 }
 
 func (m Machine) text(b *strings.Builder) {
@@ -70,7 +102,7 @@ func (o Round) row(w io.Writer, name string) {
 		rejoin = "never"
 	}
 	c := o.Calls
-	fmt.Fprintf(w, "%s\t%s\t%.1f ms\t%d\t%v\t%v\t%v\t%v\t%d/%d\t%s\t%s\n", name, o.Node, o.VIPGapMS, o.MaxSimultaneousOwners,
+	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f ms\t%d\t%v\t%v\t%v\t%v\t%d/%d\t%s\t%s\n", name, o.Fault, o.Node, o.VIPGapMS, o.MaxSimultaneousOwners,
 		c.Established, c.Ringing, c.Cancelled, c.Setup, o.Registrations.Lost, o.Registrations.Acknowledged, rejoin, o.Verdict)
 }
 
@@ -79,13 +111,15 @@ func (c Count) String() string { return fmt.Sprintf("%d/%d", c.Lost, c.Total) }
 // details says what lies behind the row: where VIPs went, what was lost and why.
 func (o Round) details(b *strings.Builder) {
 	for _, v := range o.VIPs {
+		if !v.Hit {
+			continue
+		}
 		if !v.Moved {
+			fmt.Fprintf(b, "round %d: %s did not go from %s to another node; gap %.1f ms from %+.1f ms on; probes paused %.1f ms at most\n",
+				o.Number, v.VIP, v.From, v.GapMS, v.GapStartMS, v.ProbePauseMS)
 			continue
 		}
 		to := v.To
-		if to == "" {
-			to = "nobody"
-		}
 		fmt.Fprintf(b, "round %d: %s went from %s to %s; gap %.1f ms from %+.1f ms on; last frame of the old owner at %+.1f ms, first of the new at %+.1f ms; probes paused %.1f ms at most\n",
 			o.Number, v.VIP, v.From, to, v.GapMS, v.GapStartMS, v.LastOldMS, v.FirstNewMS, v.ProbePauseMS)
 	}
@@ -101,7 +135,7 @@ func (o Round) details(b *strings.Builder) {
 			fmt.Fprintf(b, "round %d: … and %d more lost, all in the JSON report\n", o.Number, len(o.Losses)-i)
 			break
 		}
-		fmt.Fprintf(b, "round %d: lost %s %s: %s awaited %s since %+.1f ms (%s)\n", o.Number, l.Kind, l.ID, l.By, l.Awaited, l.SinceMS, l.Detail)
+		fmt.Fprintf(b, "round %d: lost %s %s: %s awaited %s since %+.1f ms (%s)%s\n", o.Number, l.Kind, l.ID, l.By, l.Awaited, l.SinceMS, l.Detail, l.excuse())
 	}
 	for _, w := range o.Warnings {
 		fmt.Fprintf(b, "round %d: warning: %s\n", o.Number, w)

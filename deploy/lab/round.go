@@ -44,23 +44,34 @@ type drill struct {
 type round struct {
 	*drill
 	rng     *rand.Rand
+	trait   trait
 	target  target
+	stroke  *stroke
 	world   *scenario.World
 	planner *scenario.Planner
 	faultAt time.Time
+	wholeAt time.Time // when every node said HA: yes again
 	out     Round
 }
 
 func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	seed := d.o.Seed*1_000_003 + uint64(number)
 	r := &round{drill: d, rng: rand.New(rand.NewPCG(seed, 1))}
-	r.out = Round{Number: number, Outcome: Outcome{Fault: d.o.Fault, Verdict: VerdictFail}}
 	begin := time.Now()
+	var err error
+	if r.trait, err = d.o.faultOf(number); err != nil {
+		return r.out, err
+	}
+	r.out = Round{Number: number, Outcome: Outcome{Fault: Fault(r.trait.name), Verdict: VerdictFail}}
 	if err := d.bounded(ctx, spreadTime, d.cluster.spread); err != nil {
 		r.warn("the VIPs could not be spread over the nodes before this round: %v", err)
 	}
-	r.world = scenario.New(fmt.Sprintf("r%d", number), d.handsets.phones, d.handsets.gateway, d.o.Patience)
+	patience := max(d.o.Patience, r.trait.patience)
+	r.out.PatienceS = patience.Seconds()
+	r.world = scenario.New(fmt.Sprintf("r%d", number), d.handsets.phones, d.handsets.gateway, patience)
+	r.world.Lossy = r.trait.lossy
 	r.planner = scenario.NewPlanner(seed, d.handsets.phones, d.handsets.gateway, r.vipPorts())
+	r.planner.Stretch = max(1, r.trait.stretch)
 	if err := r.run(ctx); err != nil {
 		return r.out, err
 	}
@@ -111,11 +122,17 @@ func (r *round) throughTheFault(ctx context.Context) (samples [][]probe.Sample, 
 		return nil, err
 	}
 	// Only now: on a busy machine a VIP may have moved while the calls were placed.
-	if r.target, err = r.cluster.choose(ctx, r.o.Fault, r.rng); err != nil {
+	anyOwner := r.o.Fault == FaultMixed && r.rng.IntN(2) == 0
+	if r.target, err = r.cluster.choose(ctx, r.trait, anyOwner, r.rng); err != nil {
 		return nil, err
 	}
+	b, err := r.trait.prepare(r.cluster, r.target.node)
+	if err != nil {
+		return nil, err
+	}
+	r.stroke = &stroke{blow: b}
 	r.out.Node, r.out.Leader = r.target.node.Name, r.target.leader
-	if r.o.Fault != FaultLeaderCable && !r.target.leader {
+	if !r.trait.leader && !anyOwner && !r.target.leader {
 		r.warn("the leader owned no VIP, so the fault befell another owner")
 	}
 	probes, err := r.probe()
@@ -132,12 +149,20 @@ func (r *round) fault(ctx context.Context) error {
 	if err := sleep(ctx, announce); err != nil {
 		return err
 	}
-	r.faultAt = time.Now()
-	if err := r.target.inflict(r.o.Fault); err != nil {
+	r.stroke.fall()
+	r.faultAt = r.stroke.fellAt()
+	if err := r.stroke.err(); err != nil {
 		return err
 	}
-	r.say("round %d: %s at %s (%s)", r.out.Number, r.o.Fault, r.target.node.Name, r.target.describe())
-	told := r.statusTells(ctx)
+	if r.trait.all {
+		r.say("round %d: %s", r.out.Number, r.trait.name)
+	} else {
+		r.say("round %d: %s at %s (%s)", r.out.Number, r.trait.name, r.target.node.Name, r.target.describe())
+	}
+	told := func() {}
+	if !r.trait.brief {
+		told = r.statusTells(ctx)
+	}
 	r.world.WaitHeld()
 	told()
 	r.say("round %d: calls over the fault: %s", r.out.Number, r.countsLine())
@@ -269,15 +294,18 @@ func (r *round) statusTells(ctx context.Context) (wait func()) {
 
 // rejoin undoes the fault and measures until every node says HA: yes.
 func (r *round) rejoin(ctx context.Context) error {
-	start := time.Now()
 	slow := time.AfterFunc(slowRejoin, func() {
 		if s, err := r.target.node.Status(ctx); err == nil {
 			r.say("round %d: still not whole after %v: %s says HA: %s", r.out.Number, slowRejoin, r.target.node.Name, s.HA.Summary)
 		}
 	})
 	defer slow.Stop()
-	err := r.bounded(ctx, rejoinTime, func(ctx context.Context) error {
-		if err := r.target.mend(ctx, r.o.Fault); err != nil {
+	most := rejoinTime
+	if r.stroke.steps != nil {
+		most += maintenanceTime
+	}
+	err := r.bounded(ctx, most, func(ctx context.Context) error {
+		if err := r.stroke.undo(ctx); err != nil {
 			return err
 		}
 		// The one that was away last: asking costs CPU that the phones want.
@@ -286,10 +314,11 @@ func (r *round) rejoin(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	r.out.RejoinS = time.Since(start).Seconds()
+	r.wholeAt = time.Now()
+	r.out.RejoinS = r.stroke.rejoined(r.wholeAt).Seconds()
 	if err != nil {
 		r.out.RejoinS = -1
-		r.why("not highly available again %v after the fault was undone: %v", rejoinTime, err)
+		r.why("not highly available again %v after the fault was to be undone: %v", most, err)
 		return nil
 	}
 	r.say("round %d: highly available again after %.1f s", r.out.Number, r.out.RejoinS)

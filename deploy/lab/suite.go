@@ -271,7 +271,7 @@ func (s *suite) play(ctx context.Context, p planned) (Case, error) {
 		if o.Max > 1 {
 			out.why("%v had %d owners at one time", o.VIP, o.Max)
 			for _, t := range o.Tenures {
-				out.why("  %s %+.1f…%+.1f ms, %d frames", s.cluster.boxAt(t.Sender.Port), milliseconds(t.First.Sub(a.at())), milliseconds(t.Last.Sub(a.at())), t.Frames)
+				out.why("  %s %+.1f…%+.1f ms, %d frames", s.cluster.boxAt(t.Sender.Port), milliseconds(t.First.Sub(a.stroke.fellAt())), milliseconds(t.Last.Sub(a.stroke.fellAt())), t.Frames)
 			}
 		}
 	}
@@ -297,12 +297,12 @@ func (s *suite) spreadAgain(ctx context.Context) error {
 // whole waits until every node says HA: yes again.
 func (s *suite) whole(ctx context.Context, a *act, out *Case) {
 	// Calls that end at once do not make the fault any shorter: a VIP is to move in every case.
-	if err := sleep(ctx, time.Until(a.at().Add(leastFault))); err != nil {
+	if err := sleep(ctx, time.Until(a.stroke.fellAt().Add(leastFault))); err != nil {
 		return
 	}
 	start := time.Now()
 	err := s.bounded(ctx, rejoinTime, func(ctx context.Context) error {
-		return errors.Join(a.undo(ctx), s.cluster.awaitHA(ctx, s.cluster.nodes))
+		return errors.Join(a.stroke.undo(ctx), s.cluster.awaitHA(ctx, s.cluster.nodes))
 	})
 	out.RejoinS = time.Since(start).Seconds()
 	if err != nil {

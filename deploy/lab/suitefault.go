@@ -20,8 +20,9 @@ import (
 type blow struct {
 	inflict func() error
 	// hold is how long it lasts; 0: until the calls have ended.
-	hold time.Duration
-	mend func(context.Context) error
+	hold  time.Duration
+	mend  func(context.Context) error
+	steps *steps // that it goes on with by itself, if it does
 }
 
 // trait is what the suite must know of a fault before it comes.
@@ -30,6 +31,14 @@ type trait struct {
 	patience time.Duration // of the phones
 	lossy    bool          // messages are lost at random: a 1xx may be
 	prepare  func(*cluster, *node.Node) (blow, error)
+
+	// What the drill's account of the fault goes by.
+	leader   bool   // it befalls the raft leader, whatever VIPs that owns
+	all      bool   // it befalls every VIP, not only those of the node
+	restless bool   // a VIP may move more than once, or not at all
+	brief    bool   // a second later it is over, or not to be seen in the status
+	outage   string // why there is no majority for a while
+	stretch  int    // calls over the fault last so many times as long; 0: once
 }
 
 // Sets of faults that transcripts name.
@@ -48,6 +57,7 @@ const (
 	longPatience  = 25 * time.Second
 	flapTimes     = 5
 	flapEvery     = time.Second
+	noMajority    = "no majority of the nodes ran, and without one nobody may own an address"
 )
 
 // expand turns sets into faults, each once.
@@ -80,18 +90,26 @@ func traitOf(name string) (trait, error) {
 		}
 	}
 	switch name {
-	case "cable":
+	case "cable", "leader-cable":
+		t.leader = name == "leader-cable"
 		t.prepare = func(_ *cluster, n *node.Node) (blow, error) {
 			return blow{inflict: n.Box.Unplug, mend: func(context.Context) error { return n.Box.Plug() }}, nil
 		}
 	case "cable-flapping":
 		t.prepare, t.lossy, t.patience = flapping, true, longPatience
+		t.restless, t.brief = true, true
 	case "kill", "kill-serve", "kill-guard":
 		t.prepare = killing(partOf(name))
+		t.brief = name == "kill-guard"
+		t.restless = t.brief
 	case "freeze", "freeze-serve", "freeze-guard":
-		d, err := time.ParseDuration(after)
-		if err != nil {
-			return t, fmt.Errorf("fault %q: say how long: 0.1s, 1s or 10s", t.name)
+		var d time.Duration // until the calls have ended
+		if after != "" {
+			var err error
+			if d, err = time.ParseDuration(after); err != nil {
+				return t, fmt.Errorf("fault %q: %w", t.name, err)
+			}
+			t.restless, t.brief = d < time.Second, d <= time.Second
 		}
 		t.prepare = freezing(partOf(name), d)
 	case "partition":
@@ -115,14 +133,21 @@ func traitOf(name string) (trait, error) {
 		if name == "loss-30" {
 			percent = 30
 		}
-		t.lossy, t.patience = true, longPatience
+		t.lossy, t.patience, t.restless, t.brief = true, longPatience, true, true
 		t.prepare = losing(func(_ *cluster, n *node.Node) []netlab.Loss {
 			return []netlab.Loss{{From: n.Name, Percent: percent}, {To: n.Name, Percent: percent}}
 		})
 	case "power-loss":
 		t.prepare, t.patience = powerLoss(0), longPatience
+		t.all, t.restless, t.brief, t.outage = true, true, true, noMajority
 	case "cold-start-2":
 		t.prepare, t.patience = powerLoss(1), longPatience
+		t.all, t.restless, t.brief, t.outage = true, true, true, noMajority
+	case "rolling":
+		t.prepare, t.stretch = rolling, 5
+		t.all, t.restless, t.brief = true, true, true
+	case "replace":
+		t.prepare, t.stretch, t.restless = replacing, 3, true // the new box is given VIPs
 	default:
 		return t, fmt.Errorf("fault %q is not known", t.name)
 	}

@@ -54,6 +54,15 @@ func New(box *netlab.Box, name string, addr netip.Addr, binary, dir string) (*No
 	return n, nil
 }
 
+// Wipe empties the data directory, as that of a new box. Nothing of the product may run on it.
+func (n *Node) Wipe() error {
+	data := filepath.Join(n.dir, "data")
+	if err := errors.Join(os.RemoveAll(data), os.Mkdir(data, 0o700)); err != nil {
+		return fmt.Errorf("empty the disk of %s: %w", n.Name, err)
+	}
+	return nil
+}
+
 // Start starts serve and waits until its local socket answers.
 func (n *Node) Start(ctx context.Context) error {
 	n.mu.Lock()

@@ -2,6 +2,7 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -19,6 +20,7 @@ type Client struct {
 	raw       []byte
 	dst       netip.AddrPort
 	responses chan *sip.Response
+	lost      chan struct{} // closed when its connection has broken and it is not sent again
 
 	// Guarded by ep.mu.
 	timer *time.Timer
@@ -36,7 +38,7 @@ func (e *Endpoint) Send(req *sip.Request, dst netip.AddrPort) (*Client, error) {
 	}
 	c := &Client{
 		Request: req, Sent: time.Now(), ep: e, key: clientKey(via.Params.GetOr("branch", ""), req.Method),
-		raw: []byte(req.String()), dst: dst, wait: T1, responses: make(chan *sip.Response, 32),
+		raw: []byte(req.String()), dst: dst, wait: T1, responses: make(chan *sip.Response, 32), lost: make(chan struct{}),
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,6 +59,8 @@ func (c *Client) tick() {
 	case c.ep.closed:
 	case c.final || time.Since(c.Sent) > linger:
 		delete(c.ep.clients, c.key)
+	case c.ep.reliable:
+		c.timer.Reset(linger - time.Since(c.Sent) + time.Millisecond)
 	default:
 		c.ep.stats.Retransmitted.Add(1)
 		c.ep.write(c.raw, c.dst)
@@ -66,6 +70,22 @@ func (c *Client) tick() {
 		}
 		c.timer.Reset(c.wait)
 	}
+}
+
+// ErrBroken is what the sender of a set-up gets whose connection has broken.
+var ErrBroken = errors.New("the connection that the call was being set up on has broken")
+
+// setup tells whether this is an INVITE outside a dialog.
+func (c *Client) setup() bool {
+	to := c.Request.To()
+	return c.Request.Method == sip.INVITE && to != nil && !to.Params.Has("tag")
+}
+
+// fail ends a transaction whose connection has broken. The caller holds ep.mu.
+func (c *Client) fail() {
+	c.final = true
+	c.timer.Reset(linger)
+	close(c.lost)
 }
 
 // receive takes a response. The caller holds ep.mu.
@@ -98,7 +118,7 @@ func (c *Client) receive(res *sip.Response) {
 	}
 }
 
-// Next returns the next response, or an error when ctx ends before it comes. Provisional responses that were repeated come
+// Next returns the next response, or an error when ctx ends before it comes or the connection has broken (ErrBroken). Provisional responses that were repeated come
 // again; finals come once.
 func (c *Client) Next(ctx context.Context) (*sip.Response, error) {
 	select {
@@ -109,6 +129,8 @@ func (c *Client) Next(ctx context.Context) (*sip.Response, error) {
 	select {
 	case res := <-c.responses:
 		return res, nil
+	case <-c.lost:
+		return nil, ErrBroken
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

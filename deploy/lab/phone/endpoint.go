@@ -27,7 +27,7 @@ type Stats struct {
 	Sent, Received, Retransmitted, Unparsed, Unmatched atomic.Int64
 }
 
-// Conn is a UDP socket: *net.UDPConn, or what a test puts in its place.
+// Conn is a UDP socket: *net.UDPConn, what a test puts in its place, or Streams.
 type Conn interface {
 	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
 	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
@@ -35,16 +35,21 @@ type Conn interface {
 	Close() error
 }
 
-// Endpoint is one UDP socket with the transactions on it. Safe for concurrent use.
+// Endpoint is one UDP socket, or the connections of one phone, with the transactions on it. Safe for concurrent use.
 type Endpoint struct {
 	conn   Conn
 	addr   netip.AddrPort
 	parser *sip.Parser
 	stats  *Stats
 	done   chan struct{}
+	// transport is what Via calls it; over a reliable one nothing is repeated but a 2xx (RFC 3261 §17.1, §17.2, §13.3.1.4).
+	transport string
+	reliable  bool
+	broke     chan struct{} // has something in it when a connection has broken
 
 	mu      sync.Mutex
 	closed  bool
+	brokeAt time.Time
 	handler func(*Server)
 	clients map[string]*Client
 	servers map[string]*Server
@@ -57,6 +62,11 @@ func NewEndpoint(conn Conn, stats *Stats) *Endpoint {
 	e := &Endpoint{
 		conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort(), parser: sip.NewParser(), stats: stats, done: make(chan struct{}),
 		clients: map[string]*Client{}, servers: map[string]*Server{}, acks: map[string]*Server{}, dialogs: map[string]*Dialog{},
+		transport: "UDP", broke: make(chan struct{}, 1),
+	}
+	if s, ok := conn.(*Streams); ok {
+		e.transport, e.reliable = s.Transport(), true
+		s.OnBreak(e.broken)
 	}
 	go e.read()
 	return e
@@ -117,6 +127,41 @@ func (e *Endpoint) read() {
 			e.request(m, src)
 		}
 	}
+}
+
+// broken takes notice of a connection that has broken. Set-ups under way on it have failed (RFC 3261 §8.1.3.1: as if 503); any other
+// request is sent again over a new one, as the same transaction.
+func (e *Endpoint) broken(to netip.AddrPort) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.brokeAt = time.Now()
+	for _, c := range e.clients {
+		switch {
+		case c.final || c.dst != to:
+		case c.setup():
+			c.fail()
+		default:
+			e.stats.Retransmitted.Add(1)
+			e.write(c.raw, c.dst)
+		}
+	}
+	select {
+	case e.broke <- struct{}{}:
+	default:
+	}
+}
+
+// Broke has something in it when a connection has broken since it was last read. Never, over UDP.
+func (e *Endpoint) Broke() <-chan struct{} { return e.broke }
+
+// BrokeSince tells whether a connection has broken since then.
+func (e *Endpoint) BrokeSince(t time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.brokeAt.After(t)
 }
 
 // write sends bytes. A send that fails is as good as a datagram lost: retransmission is the remedy.
@@ -229,6 +274,9 @@ func addrOf(uri *sip.Uri) (netip.AddrPort, error) {
 	port := uri.Port
 	if port == 0 {
 		port = 5060
+		if transport, ok := uri.UriParams.Get("transport"); uri.Scheme == "sips" || ok && strings.EqualFold(transport, "tls") {
+			port = 5061
+		}
 	}
 	return netip.AddrPortFrom(ip, uint16(port)), nil
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+	"github.com/google/uuid"
 	"github.com/icholy/digest"
 )
 
@@ -21,13 +23,18 @@ type Phone struct {
 	Proxy    netip.AddrPort // where requests outside a dialog go: a VIP
 
 	regCallID string
+	instance  string // of a phone that keeps connections (RFC 5626 §4.1)
 	mu        sync.Mutex
 	regCSeq   uint32
 }
 
 // NewPhone makes a phone of an endpoint.
 func NewPhone(e *Endpoint, user, domain, password string, proxy netip.AddrPort) *Phone {
-	return &Phone{Endpoint: e, User: user, Domain: domain, Password: password, Proxy: proxy, regCallID: sip.GenerateTagN(24)}
+	p := &Phone{Endpoint: e, User: user, Domain: domain, Password: password, Proxy: proxy, regCallID: sip.GenerateTagN(24)}
+	if e.reliable {
+		p.instance = `"<urn:uuid:` + uuid.NewString() + `>"`
+	}
+	return p
 }
 
 // AoR is the phone's address of record, without scheme.
@@ -35,16 +42,22 @@ func (p *Phone) AoR() string { return p.User + "@" + p.Domain }
 
 // Contact is where the phone is reached directly.
 func (p *Phone) Contact() sip.ContactHeader {
-	return sip.ContactHeader{
+	c := sip.ContactHeader{
 		Address: sip.Uri{Scheme: "sip", User: p.User, Host: p.addr.Addr().String(), Port: int(p.addr.Port())},
 		Params:  sip.NewParams(),
 	}
+	if p.reliable {
+		c.Address.UriParams = sip.NewParams()
+		c.Address.UriParams.Add("transport", strings.ToLower(p.transport))
+		c.Params.Add("+sip.instance", p.instance)
+	}
+	return c
 }
 
 // via is a new Via of the endpoint: a new transaction.
 func (e *Endpoint) via() *sip.ViaHeader {
 	v := &sip.ViaHeader{
-		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: "UDP",
+		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: e.transport,
 		Host: e.addr.Addr().String(), Port: int(e.addr.Port()), Params: sip.NewParams(),
 	}
 	v.Params.Add("branch", sip.GenerateBranchN(24))

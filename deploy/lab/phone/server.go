@@ -126,6 +126,10 @@ func (s *Server) tick() {
 		return
 	}
 	if s.final != 0 && s.Request.Method == sip.INVITE && !s.acks && time.Since(s.Received) < 2*linger {
+		if s.ep.reliable && s.final >= 300 { // no Timer G
+			s.timer.Reset(2*linger - time.Since(s.Received) + time.Millisecond)
+			return
+		}
 		s.ep.stats.Retransmitted.Add(1)
 		s.ep.write(s.last, s.dst)
 		s.wait = min(2*s.wait, T2)

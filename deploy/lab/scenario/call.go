@@ -22,6 +22,8 @@ type call struct {
 	server *phone.Server // the callee's
 	a, b   *phone.Dialog
 	sent   time.Time
+	set    bool // up: no longer a set-up
+	broken bool // a connection broke before it was
 }
 
 func (c *call) caller() string { return "caller " + c.Caller.User }
@@ -193,6 +195,9 @@ func (c *call) ring(ctx context.Context) error {
 	c.server = server
 	c.Callee.Ring(server)
 	if got.client == nil {
+		if c.w.Lossy {
+			defer c.ringOn(ctx)()
+		}
 		if got, err = await(ctx, c.w, c.caller(), "180", func(ctx context.Context) (answer, error) {
 			select {
 			case a := <-first:
@@ -208,6 +213,24 @@ func (c *call) ring(ctx context.Context) error {
 	}
 	c.client = got.client
 	return expect(got.res, c.caller(), "180", c.sent, 180)
+}
+
+// ringEvery is how often a phone repeats its 180 where messages get lost at random.
+const ringEvery = time.Second
+
+// ringOn repeats the 180 until the returned function is called.
+func (c *call) ringOn(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var ringing sync.WaitGroup
+	ringing.Go(func() {
+		for pause(ctx, ringEvery) == nil {
+			c.Callee.Ring(c.server)
+		}
+	})
+	return func() {
+		cancel()
+		ringing.Wait()
+	}
 }
 
 // answer sends 200 and awaits it at the caller, and the caller's ACK at the callee.
@@ -227,7 +250,21 @@ func (c *call) answer(ctx context.Context) error {
 	if c.a, err = c.Caller.Confirm(c.client, res); err != nil {
 		return err
 	}
-	return done(ctx, c.w, c.callee(), "ACK", c.server.Acked())
+	err = done(ctx, c.w, c.callee(), "ACK", c.server.Acked())
+	c.broken, c.set = c.brokeSoFar(), err == nil
+	return err
+}
+
+func (c *call) brokeSoFar() bool {
+	return !c.sent.IsZero() && (c.Caller.BrokeSince(c.sent) || c.Callee.BrokeSince(c.sent))
+}
+
+// brokenSetup tells, at the call's end, whether a connection of one of its phones broke while it was being set up.
+func (c *call) brokenSetup() bool {
+	if c.set {
+		return c.broken
+	}
+	return c.brokeSoFar()
 }
 
 // inside sends a request in the dialog, awaits it at the other side and its 200 at this one, and for a re-INVITE the ACK.

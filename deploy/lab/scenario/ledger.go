@@ -16,6 +16,9 @@ const (
 	Ringing     Kind = "ringing"     // 180 before, answered after
 	Cancelled   Kind = "cancelled"   // 180 before, cancelled about the fault and after
 	Setup       Kind = "setup"       // short calls throughout
+	// SetupOnBroken: calls of any of these kinds whose caller's or callee's connection broke before the call was established, or
+	// cancelled. They are counted here instead: such a set-up may fail, since what was in flight on the connection is gone.
+	SetupOnBroken Kind = "setup_on_broken_connection"
 )
 
 // Missing is a message that was owed and did not come in time, or that came and was another one.
@@ -37,7 +40,8 @@ func (m *Missing) Error() string {
 type Loss struct {
 	Kind  Kind
 	ID    string
-	Route string // from where through which VIPs to where
+	Route string    // from where through which VIPs to where
+	Begun time.Time // when its INVITE was sent first
 	Missing
 }
 
@@ -70,6 +74,12 @@ func (l *Ledger) lose(loss Loss) {
 	c.Lost++
 	l.counts[loss.Kind] = c
 	l.losses = append(l.losses, loss)
+}
+
+// move counts a call that has begun as another kind.
+func (l *Ledger) move(from, to Kind) {
+	l.forget(from)
+	l.begin(to)
 }
 
 // forget takes back a call that was broken off because the drill was.

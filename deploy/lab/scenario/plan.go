@@ -39,6 +39,8 @@ type Planner struct {
 	gateway *phone.Phone
 	vips    []netip.AddrPort
 	dialled int
+
+	Stretch int // the calls that wait for the fault last so many times as long after it; 0: once
 }
 
 // NewPlanner makes a planner whose calls are spread over the VIPs.
@@ -87,5 +89,26 @@ func (p *Planner) Plan(kind Kind) Plan {
 		}
 		pl.Hangup.At = p.within(3000*ms, 5000*ms)
 	}
+	pl.stretch(time.Duration(max(1, p.Stretch)))
 	return pl
+}
+
+// stretch makes what comes after the fault come later.
+func (pl *Plan) stretch(by time.Duration) {
+	if pl.Kind == Setup {
+		return
+	}
+	later := func(d time.Duration) time.Duration {
+		if d > 0 {
+			return d * by
+		}
+		return d
+	}
+	pl.Hangup.At = later(pl.Hangup.At)
+	if pl.Kind == Ringing {
+		pl.Ring = later(pl.Ring)
+	}
+	for i := range pl.Middle {
+		pl.Middle[i].At = later(pl.Middle[i].At)
+	}
 }

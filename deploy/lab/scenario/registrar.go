@@ -50,7 +50,7 @@ func (k *Keeper) Run(ctx context.Context, seed uint64, spread time.Duration, fir
 				k.register(ctx, p)
 			}
 			initial.Done()
-			for pause(ctx, offset) == nil {
+			for untilDue(ctx, p, offset) == nil {
 				k.register(ctx, p)
 				offset = k.Every
 			}
@@ -59,6 +59,20 @@ func (k *Keeper) Run(ctx context.Context, seed uint64, spread time.Duration, fir
 	initial.Wait()
 	close(first)
 	all.Wait()
+}
+
+// untilDue waits until a phone registers again: when it is time to, or at once when a connection of its has broken.
+func untilDue(ctx context.Context, p *phone.Phone, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-p.Broke():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (k *Keeper) register(ctx context.Context, p *phone.Phone) {

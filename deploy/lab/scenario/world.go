@@ -24,6 +24,9 @@ type World struct {
 	Gateway  *phone.Phone
 	Patience time.Duration // how long each message may take
 	Ledger   *Ledger
+	// Lossy: messages get lost at random. A phone then repeats its 180, which nothing else would bring again (RFC 3261 §13.3.1.1 lets
+	// it). To be set before the first call.
+	Lossy bool
 
 	Arrivals phone.Arrivals
 
@@ -92,15 +95,20 @@ func (w *World) Play(ctx context.Context, plan Plan, ready func()) {
 		defer c.ready()
 		err := c.play(ctx)
 		c.close()
+		kind := plan.Kind
+		if c.brokenSetup() {
+			kind = SetupOnBroken
+			w.Ledger.move(plan.Kind, kind)
+		}
 		var m *Missing
 		switch {
 		case err == nil:
 		case errors.As(err, &m):
-			w.Ledger.lose(Loss{Kind: plan.Kind, ID: c.id, Route: c.route(), Missing: *m})
+			w.Ledger.lose(Loss{Kind: kind, ID: c.id, Route: c.route(), Begun: c.sent, Missing: *m})
 		case ctx.Err() != nil:
-			w.Ledger.forget(plan.Kind)
+			w.Ledger.forget(kind)
 		default: // the phone itself could not go on, because of what it was sent
-			w.Ledger.lose(Loss{Kind: plan.Kind, ID: c.id, Route: c.route(), Missing: Missing{
+			w.Ledger.lose(Loss{Kind: kind, ID: c.id, Route: c.route(), Begun: c.sent, Missing: Missing{
 				Awaited: "a usable message", By: "phone", Since: time.Now(), Got: err.Error(),
 			}})
 		}

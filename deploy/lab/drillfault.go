@@ -1,0 +1,72 @@
+package lab
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// drillSets are the sets of the fault suite that a drill can do too.
+var drillSets = []string{"parts", "partition", "loss", "flap", "power"}
+
+// Faults lists every fault that Options.Fault may name.
+func Faults() []Fault {
+	out := []Fault{FaultCable, FaultLeaderCable, FaultKill, FaultFreeze}
+	for _, set := range drillSets {
+		for _, f := range faultSets[set] {
+			out = append(out, Fault(f))
+		}
+	}
+	return append(out, FaultRolling, FaultReplace, FaultMixed)
+}
+
+// FaultNames are those names, for a person.
+func FaultNames() string {
+	var names []string
+	for _, f := range Faults() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
+// mixture lists the faults of FaultMixed: the faults that leave a majority.
+func mixture() ([]Fault, error) {
+	var out []Fault
+	for _, f := range Faults() {
+		if f == FaultMixed || f == FaultRolling || f == FaultReplace {
+			continue
+		}
+		t, err := traitOf(string(f))
+		if err != nil {
+			return nil, err
+		}
+		if t.outage == "" {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// faultOf is what befalls a round, counted from 1. Mixed faults come in an order that the seed decides, none again before all have come.
+func (o Options) faultOf(round int) (trait, error) {
+	if o.Fault != FaultMixed {
+		return traitOf(string(o.Fault))
+	}
+	all, err := mixture()
+	if err != nil {
+		return trait{}, err
+	}
+	turn := (round - 1) / len(all)
+	rng := rand.New(rand.NewPCG(o.Seed, uint64(turn)))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return traitOf(string(all[(round-1)%len(all)]))
+}
+
+// check tells whether a fault is known.
+func (f Fault) check() error {
+	if !slices.Contains(Faults(), f) {
+		return fmt.Errorf("fault: %q is not known; choose one of %s", f, FaultNames())
+	}
+	return nil
+}
