@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -61,10 +62,11 @@ type haView struct {
 	ownerless               []string
 	leader                  uint32
 	alarms                  []string
+	unrecorded              map[string]int // calls, by the name of the node that handles them
 }
 
 func (e *engine) view(cfg *fsm.Config) haView {
-	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard}
+	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard, unrecorded: map[string]int{}}
 	lease, ok := parseLeaseVoters(cfg.Setting(settingLeaseVoters, ""))
 	for _, n := range e.nodes(cfg) {
 		if !ok && n.Voter {
@@ -100,6 +102,9 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		}
 		if told && info.DiskSlow {
 			v.slow = append(v.slow, n.Name)
+		}
+		if told && info.Unrecorded > 0 {
+			v.unrecorded[n.Name] = info.Unrecorded
 		}
 	}
 	if v.needGuards {
@@ -150,6 +155,12 @@ func (v *haView) problems() []api.Problem {
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")
+	for _, name := range slices.Sorted(maps.Keys(v.unrecorded)) {
+		out = append(out, api.Problem{
+			What: fmt.Sprintf("%d calls are not replicated: lost if node %s is", v.unrecorded[name], name),
+			Do:   "they are as soon as there is a raft leader again: see RAFT below",
+		})
+	}
 	add(v.draining, "node %s is drained and takes no VIP", "end it when its work is done: holdline undrain --node NODE")
 	return out
 }

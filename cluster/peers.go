@@ -32,6 +32,7 @@ type peerInfo struct {
 	Held         map[uint32]int64 `json:"held,omitempty"` // VIP groups it owns: group → milliseconds since it took them
 	Epochs       map[uint32]int64 `json:"epochs,omitempty"`
 	Leaving      bool             `json:"leaving,omitempty"`
+	Unrecorded   int              `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
 }
 
 type heardInfo struct {
@@ -85,6 +86,9 @@ func (e *engine) info() peerInfo {
 		Version: e.node.opt.Version, FeatureLevel: FeatureLevel,
 	}
 	e.vips.fill(&i)
+	if core := e.vips.core.Load(); core != nil {
+		i.Unrecorded = core.Unrecorded()
+	}
 	return i
 }
 

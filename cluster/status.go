@@ -37,6 +37,11 @@ func (n *Node) Status(context.Context) (api.Status, error) {
 	s.Raft.FeatureLevel = cfg.FeatureLevel
 	counts := e.machine.Counts()
 	s.Counts = api.Counts{Users: cfg.UserCount(), Registrations: counts.Bindings, Calls: counts.Calls}
+	for _, n := range e.members.numbers() {
+		if i, ok := e.infoOf(n); ok {
+			s.Counts.Unrecorded += i.Unrecorded
+		}
+	}
 	cfg.Domains(func(*pb.Domain) bool { s.Counts.Domains++; return true })
 	return s, nil
 }

@@ -20,7 +20,8 @@ func OwnNumber(key []byte, home uint32) uint64 {
 	return ownNumber | binary.BigEndian.Uint64(b[:]) ^ uint64(home)
 }
 
-func isOwnNumber(n uint64) bool { return n&ownNumber != 0 }
+// IsOwnNumber reports whether a call's number was made by OwnNumber.
+func IsOwnNumber(n uint64) bool { return n&ownNumber != 0 }
 
 // ago says how long before this entry what is recorded now happened.
 func (x *exec) ago(ms int64) {
@@ -84,7 +85,7 @@ func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 		return nil, fail(pb.Code_STALE_EPOCH, "call %d was changed under epoch %d, after %d", row.Number, row.Epoch, c.Epoch)
 	case row != nil && (c.Create == nil || row.TokenNumber() == c.Call):
 		return row, nil
-	case !isOwnNumber(c.Call) || len(c.Create.Key) == 0 || len(c.Create.Key) > maxKey || c.Create.Home != c.Home:
+	case !IsOwnNumber(c.Call) || len(c.Create.Key) == 0 || len(c.Create.Key) > maxKey || c.Create.Home != c.Home:
 		return nil, rejected("catch up with call %d: its number, key or group can't be", c.Call)
 	}
 	legs, refused := x.triedLegs(c.Create)
@@ -100,8 +101,10 @@ func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 	}
 	// CreateCall was committed after all, too late for its sender, which had gone on without.
 	n := row.next(c.Epoch)
+	x.ago(c.CreatedAgoMs)
 	if row.Version == 1 {
 		n.Legs = legs
+		n.CreatedMs, n.CreatedWallMs = min(n.CreatedMs, x.at), min(n.CreatedWallMs, x.atWall)
 	}
 	n.odd = n.oddly()
 	n.odd.number = c.Call

@@ -63,7 +63,7 @@ func (t *callTable) dueIndex(c *Call) *btree.BTreeG[callDue] {
 }
 
 func (t *callTable) get(number uint64) *Call {
-	if isOwnNumber(number) {
+	if IsOwnNumber(number) {
 		number = t.byOwn[number]
 	}
 	c, _ := t.rows.get(number)

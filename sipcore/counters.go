@@ -17,6 +17,10 @@ func (c *Core) Counters(fn func(name, help string, value uint64)) {
 	fn("udp_send_drops", "datagrams not sent: full buffer, fence, no socket or another error", t.SendFull+t.SendFenced+t.SendErrors+t.SendNoSocket)
 }
 
+// Unrecorded is the number of calls of which this node has done something that is not in the replicated table yet, for lack
+// of a raft leader.
+func (c *Core) Unrecorded() int { return int(c.stats.Behind.Load()) }
+
 // Transactions is the number of transactions under way or kept for retransmissions.
 func (c *Core) Transactions() int {
 	n := 0

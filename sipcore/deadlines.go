@@ -3,6 +3,7 @@ package sipcore
 import (
 	"time"
 
+	"holdline/sipcore/proxy"
 	"holdline/sipcore/transport"
 )
 
@@ -12,24 +13,11 @@ const (
 	overdueAtOnce = 200  // calls ended per tick: what a long silence leaves is spread
 )
 
-// fsmClock tells FSM time between entries: it goes on from the last one by this node's monotonic clock.
-type fsmClock struct {
-	last int64 // FSM time of the last entry seen
-	at   int64 // and when it was first seen, in the core's time
-}
-
-func (f *fsmClock) now(applied, now int64) int64 {
-	if applied != f.last {
-		f.last, f.at = applied, now
-	}
-	return f.last + (now-f.at)/int64(time.Millisecond)
-}
-
 // deadlines ends the answered calls of our groups whose session timer or maximum duration is over.
 func (c *Core) deadlines() {
 	t := time.NewTicker(deadlineTick)
 	defer t.Stop()
-	var clock fsmClock
+	var clock proxy.FSMClock
 	out := c.udp.NewSender()
 	for {
 		select {
@@ -37,11 +25,11 @@ func (c *Core) deadlines() {
 			return
 		case <-t.C:
 		}
-		c.endOverdue(out, clock.now(c.opt.Machine.Now(), c.now()))
+		c.endOverdue(out, clock.See(c.opt.Machine.Now(), c.now()))
 		for _, s := range c.shards {
 			v, now := c.currentView(), c.now()
 			s.lock(out)
-			s.proxy.SaveAgain(v, now)
+			s.proxy.CatchUp(v, now)
 			s.unlock(v, now)
 		}
 		out.Flush()

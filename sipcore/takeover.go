@@ -8,15 +8,37 @@ const rearmBatch = 32
 // watch is called inside Apply. A takeover of this node's that is applied is its barrier: from here on its replica has all
 // that the last owner committed, so the calls in it can be taken up.
 func (c *Core) watch(ev fsm.Event) {
-	t, ok := ev.(fsm.TakenOver)
-	if !ok {
-		return
+	switch ev := ev.(type) {
+	case fsm.TakenOver:
+		c.spawn(func() { c.rearm(ev.Group, ev.Epoch) })
+	case fsm.CallHandedOver:
+		c.spawn(func() { c.rearmOne(ev.Group, ev.Call) })
 	}
+}
+
+// spawn runs fn unless the core is being closed.
+func (c *Core) spawn(fn func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ctx.Err() == nil {
-		c.wg.Go(func() { c.rearm(t.Group, t.Epoch) })
+		c.wg.Go(fn)
 	}
+}
+
+// rearmOne takes up a call that a former owner of its group has entered late.
+func (c *Core) rearmOne(group uint32, number uint64) {
+	epoch, _, ok := c.opt.Owners.Lease(group)
+	row := c.opt.Machine.Call(number)
+	if !ok || row == nil {
+		return
+	}
+	out := c.udp.NewSender()
+	v, now := c.currentView(), c.now()
+	s := c.shardOf([]byte(row.CallID))
+	s.lock(out)
+	s.proxy.Rearm(v, now, row, epoch)
+	s.unlock(v, now)
+	out.Flush()
 }
 
 // rearm takes up the ringing and failing calls of a group that this node has taken over.

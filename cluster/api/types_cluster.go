@@ -142,6 +142,7 @@ type Counts struct {
 	Users         int `json:"users"`
 	Registrations int `json:"registrations" doc:"contact bindings"`
 	Calls         int `json:"calls" doc:"calls being set up or established"`
+	Unrecorded    int `json:"unrecorded_calls" doc:"calls of which something is not in the replicated table yet, for lack of a raft leader"`
 }
 
 // Status is the whole picture from one node.

@@ -69,6 +69,9 @@ func (a *app) writeStatus(st api.Status) error {
 		b.WriteString(worstGap(st.Nodes))
 		fmt.Fprintf(&b, "\n%d domains, %d users, %d registrations, %d calls\n",
 			st.Counts.Domains, st.Counts.Users, st.Counts.Registrations, st.Counts.Calls)
+		if n := st.Counts.Unrecorded; n > 0 {
+			fmt.Fprintf(&b, "%d calls are not replicated: they are as soon as there is a raft leader again\n", n)
+		}
 	}
 	return a.say("%s", strings.TrimRight(b.String(), "\n"))
 }

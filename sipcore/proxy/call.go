@@ -72,8 +72,7 @@ type call struct {
 	calleeTag string // in a dialog: the To tag under which it is recorded
 	byCallee  bool   // and who sent the request
 
-	unsaved *pb.AnswerCall // the answer that is being committed
-	hang    *hangup
+	hang *hangup
 }
 
 func (u *call) release() {

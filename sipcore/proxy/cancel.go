@@ -48,7 +48,7 @@ func (s *Shard) submitCancel(c *txn.Cell, u *call) {
 		return
 	}
 	cmd := &pb.CancelCall{Call: u.number, Home: c.Home, Epoch: c.Epoch}
-	s.env.Submit(&pb.Command{Op: &pb.Command_CancelCall{CancelCall: cmd}}, Commit{Kind: commitCancel, Cell: c.Ref()})
+	s.submit(&pb.Command{Op: &pb.Command_CancelCall{CancelCall: cmd}}, Commit{Kind: commitCancel, Cell: c.Ref(), Call: u.number})
 }
 
 // cancelCommitted sends the 200 to the CANCEL and cancels what is open. With nothing open the caller gets its 487.

@@ -1,9 +1,20 @@
 package proxy
 
 import (
+	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore/txn"
 )
+
+// submit commits a command about the call cm.Call. What concerns a call that is behind comes after what is: it goes on at once.
+func (s *Shard) submit(cmd *pb.Command, cm Commit) {
+	cm.cmd, cm.at = cmd, s.now
+	if len(s.behind) == 0 || s.behind[cm.Call] == nil {
+		s.env.Submit(cmd, cm)
+	} else if cm.Kind != commitRenew {
+		s.committed(cm, nil, errBehind)
+	}
+}
 
 // committed goes on with what waited for a command.
 //
@@ -11,12 +22,19 @@ import (
 //   - Nothing could be committed (err): the call goes on unreplicated and is counted (DESIGN §4, "Without a leader").
 //   - A newer owner has taken the group over: this node falls silent; the neighbours' retransmissions reach the owner.
 func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
-	switch cm.Kind {
-	case commitAgain:
-		s.savedAgain(cm.Call, err)
+	if cm.Kind == commitCatchUp {
+		s.caughtUp(cm.Call, r, err)
 		return
-	case commitHangup:
-		s.hungUp(cm, err)
+	}
+	if err != nil {
+		s.opt.Stats.Unreplicated.Add(1)
+		r = nil
+		s.keep(cm)
+	} else if r.Code == pb.Code_NOT_FOUND && fsm.IsOwnNumber(cm.Call) {
+		s.keep(cm) // its former owner has yet to enter it
+	}
+	if cm.Kind == commitHangup {
+		delete(s.hanging, cm.Call)
 		return
 	}
 	c := cm.Cell.Cell()
@@ -24,13 +42,6 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 		return
 	}
 	u := callOf(c)
-	if err != nil {
-		s.opt.Stats.Unreplicated.Add(1)
-		r = nil
-		if u.unsaved != nil && (cm.Kind == commitAnswer || cm.Kind == commitEnd) {
-			s.keepUnsaved(u.unsaved)
-		}
-	}
 	if (r != nil && r.Code == pb.Code_STALE_EPOCH) || !s.held(c) {
 		s.opt.Stats.Stale.Add(1)
 		s.freeCell(c)
@@ -38,7 +49,7 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 	}
 	switch cm.Kind {
 	case commitCreate:
-		s.created(c, u, r, err)
+		s.created(c, u, cm, r, err)
 	case commitLeg, commitFinal:
 		if cm.Leg == noLeg {
 			s.sendFinal(c, u)
@@ -59,6 +70,7 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 // Advance fires the timers that are due.
 func (s *Shard) Advance(v *View, now int64) {
 	s.view, s.now = v, now
+	s.clock.See(s.opt.State.Now(), now)
 	for {
 		ev, ok := s.tab.Expire(now)
 		if !ok {

@@ -121,7 +121,7 @@ func (s *Shard) submitLeg(c *txn.Cell, u *call, l *txn.Leg, toTag []byte, final 
 	if final && u.final != nil {
 		cmd.Final = append([]byte(nil), u.final.B...)
 	}
-	s.env.Submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: cmd}}, Commit{Kind: kind, Leg: legPos(c, l), Cell: c.Ref()})
+	s.submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: cmd}}, Commit{Kind: kind, Leg: legPos(c, l), Cell: c.Ref(), Call: u.number})
 }
 
 // legCommitted sends what waited for a leg's result.
@@ -311,7 +311,7 @@ func (s *Shard) finish(c *txn.Cell, u *call, status uint16, fields []wire.Field)
 	if u.final != nil {
 		cmd.Final = append([]byte(nil), u.final.B...)
 	}
-	s.env.Submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: cmd}}, Commit{Kind: commitFinal, Leg: noLeg, Cell: c.Ref()})
+	s.submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: cmd}}, Commit{Kind: commitFinal, Leg: noLeg, Cell: c.Ref(), Call: u.number})
 }
 
 // noLeg stands for no leg in a Commit.

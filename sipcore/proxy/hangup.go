@@ -39,7 +39,8 @@ type hangup struct {
 // have the same branches.
 func (s *Shard) Overdue(v *View, now int64, row *fsm.Call, epoch uint64, fsmNow int64) {
 	s.view, s.now = v, now
-	if _, already := s.hanging[row.Number]; already || s.unsaved[row.Number] != nil || s.answers[row.Number].Cell() != nil {
+	inMessages := row.TokenNumber()
+	if s.hanging[row.Number] || s.behind[row.Number] != nil || s.behind[inMessages] != nil || s.answers[inMessages].Cell() != nil {
 		return
 	}
 	h := &hangup{call: row.Number, home: row.Home, epoch: epoch, cause: "session-timer"}
@@ -50,7 +51,7 @@ func (s *Shard) Overdue(v *View, now int64, row *fsm.Call, epoch uint64, fsmNow 
 		return
 	}
 	s.opt.Stats.HangUps.Add(1)
-	s.hanging[row.Number] = nil
+	s.hanging[row.Number] = true
 	h.open = 1
 	for _, tag := range row.Dialogs {
 		i := slices.IndexFunc(row.Legs, func(l fsm.Leg) bool { return l.ToTag == tag })
@@ -201,15 +202,6 @@ func (s *Shard) byeDone(h *hangup) {
 }
 
 func (s *Shard) submitHangup(cmd *pb.EndCall) {
-	s.hanging[cmd.Call] = nil
-	s.env.Submit(&pb.Command{Op: &pb.Command_EndCall{EndCall: cmd}}, Commit{Kind: commitHangup, Call: cmd.Call, end: cmd})
-}
-
-// hungUp takes the result of submitHangup. Without a leader it is submitted again later, and no BYE sent twice.
-func (s *Shard) hungUp(cm Commit, err error) {
-	if err != nil {
-		s.hanging[cm.Call] = cm.end
-		return
-	}
-	delete(s.hanging, cm.Call)
+	s.hanging[cmd.Call] = true
+	s.submit(&pb.Command{Op: &pb.Command_EndCall{EndCall: cmd}}, Commit{Kind: commitHangup, Call: cmd.Call})
 }

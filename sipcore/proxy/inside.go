@@ -150,13 +150,12 @@ func (s *Shard) submitEnd(c *txn.Cell, u *call) {
 		s.sendFinal(c, u)
 		return
 	}
-	delete(s.unsaved, u.number)
 	cause := "caller"
 	if u.byCallee {
 		cause = "callee"
 	}
 	cmd := &pb.EndCall{Call: u.number, Home: c.Home, Epoch: c.Epoch, ToTag: u.calleeTag, Cause: cause}
-	s.env.Submit(&pb.Command{Op: &pb.Command_EndCall{EndCall: cmd}}, Commit{Kind: commitEnd, Cell: c.Ref()})
+	s.submit(&pb.Command{Op: &pb.Command_EndCall{EndCall: cmd}}, Commit{Kind: commitEnd, Cell: c.Ref(), Call: u.number})
 }
 
 // ack handles an ACK: that of a final of ours ends here, that of a 2xx goes on to the callee, held until the answer

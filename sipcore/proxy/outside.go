@@ -112,7 +112,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, or
 	} else {
 		cmd.Alternates = uint32(s.opt.MaxLegs - 1)
 	}
-	s.env.Submit(&pb.Command{Op: &pb.Command_CreateCall{CreateCall: cmd}}, Commit{Kind: commitCreate, Cell: c.Ref()})
+	s.submit(&pb.Command{Op: &pb.Command_CreateCall{CreateCall: cmd}}, Commit{Kind: commitCreate, Cell: c.Ref()})
 }
 
 // recordKey is what the call's record is created under: the same for a retransmission on any node.
@@ -128,7 +128,7 @@ func recordKey(k txn.Key, home uint32) []byte {
 
 // created goes on with a new call when its record has been applied: 100 to the caller and an INVITE to the first
 // targets. A record that was there already, made by another node for the same request, is taken up where it stands.
-func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
+func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error) {
 	u.creating = false
 	if err == nil {
 		switch r.Code {
@@ -145,8 +145,11 @@ func (s *Shard) created(c *txn.Cell, u *call, r *pb.Result, err error) {
 			s.finish(c, u, 500, nil)
 			return
 		}
-	} else if u.pool != "" {
-		u.targets = append(u.targets[:0], s.poolTargets(c, u.pool, u.user)...)
+	} else {
+		if u.pool != "" {
+			u.targets = append(u.targets[:0], s.poolTargets(c, u.pool, u.user)...)
+		}
+		u.number = s.keepCall(cm, u.targets)
 	}
 	if u.cancel == phaseCommitting {
 		s.submitCancel(c, u)

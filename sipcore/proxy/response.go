@@ -112,9 +112,9 @@ func (s *Shard) renew(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 		return
 	}
 	u.renewed = s.now
-	s.env.Submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: &pb.LegResult{
+	s.submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: &pb.LegResult{
 		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(in.Msg.Status), ToTag: text(in.Msg.Bytes(in.Msg.To.Tag)),
-	}}}, Commit{Kind: commitRenew, Cell: c.Ref()})
+	}}}, Commit{Kind: commitRenew, Cell: c.Ref(), Call: u.number})
 }
 
 // provisional relays a 1xx. Our own 100 was sent when the call's record was committed; a 100 from a leg of a re-INVITE

@@ -10,9 +10,6 @@ import (
 	"holdline/sipcore/wire"
 )
 
-// maxUnsaved bounds the answers that a shard keeps to commit later.
-const maxUnsaved = 4096
-
 // answerCommand is the record of a 2xx to an INVITE: the dialog, its session interval (RFC 4028), and what a BYE of ours to
 // either side needs. It is called while the request is still there.
 func (s *Shard) answerCommand(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) *pb.AnswerCall {
@@ -110,9 +107,8 @@ func (s *Shard) refreshCommand(m *wire.Msg, c *txn.Cell, u *call) *pb.AnswerCall
 // submitAnswer commits an answer or refresh; the ACK, or the final to an UPDATE, waits for that.
 func (s *Shard) submitAnswer(c *txn.Cell, u *call, cmd *pb.AnswerCall) {
 	u.answers++
-	u.unsaved = cmd
 	s.answers[u.number] = c.Ref()
-	s.env.Submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitAnswer, Cell: c.Ref(), Call: u.number})
+	s.submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitAnswer, Cell: c.Ref(), Call: u.number})
 }
 
 // submitRefresh commits what the 2xx to an UPDATE says of the session; its final waits for that.
@@ -124,47 +120,6 @@ func (s *Shard) submitRefresh(c *txn.Cell, u *call) bool {
 	if cmd == nil {
 		return false
 	}
-	u.unsaved = cmd
-	s.env.Submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitEnd, Cell: c.Ref(), Call: u.number})
+	s.submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitEnd, Cell: c.Ref(), Call: u.number})
 	return true
-}
-
-// keepUnsaved remembers an answer that could not be committed: a refresh that is not recorded would end a call.
-func (s *Shard) keepUnsaved(cmd *pb.AnswerCall) {
-	if _, have := s.unsaved[cmd.Call]; have || len(s.unsaved) < maxUnsaved {
-		s.unsaved[cmd.Call] = cmd
-	}
-}
-
-// SaveAgain submits what could not be committed for lack of a raft leader. It is called about once a second.
-func (s *Shard) SaveAgain(v *View, now int64) {
-	s.view, s.now = v, now
-	for number, cmd := range s.unsaved {
-		if epoch, ok := s.env.Lease(cmd.Home); !ok || epoch != cmd.Epoch {
-			delete(s.unsaved, number)
-			continue
-		}
-		if !s.saving[number] {
-			s.saving[number] = true
-			s.env.Submit(&pb.Command{Op: &pb.Command_AnswerCall{AnswerCall: cmd}}, Commit{Kind: commitAgain, Call: number})
-		}
-	}
-	for number, cmd := range s.hanging {
-		if cmd == nil {
-			continue
-		}
-		if epoch, ok := s.env.Lease(cmd.Home); !ok || epoch != cmd.Epoch {
-			delete(s.hanging, number)
-			continue
-		}
-		s.submitHangup(cmd)
-	}
-}
-
-// savedAgain takes the result of what SaveAgain submitted.
-func (s *Shard) savedAgain(number uint64, err error) {
-	delete(s.saving, number)
-	if err == nil {
-		delete(s.unsaved, number)
-	}
 }

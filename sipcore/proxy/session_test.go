@@ -31,7 +31,7 @@ func (w *world) overdue(fsmNow int64) {
 			w.s.Overdue(w.v, w.now, row, e, fsmNow)
 		}
 	}
-	w.s.SaveAgain(w.v, w.now)
+	w.s.CatchUp(w.v, w.now)
 	if !w.hold {
 		w.commit()
 	}
@@ -182,10 +182,11 @@ func TestRefreshWithoutLeader(t *testing.T) {
 	w.overdue(before + sessionSlack)
 	w.want()
 	w.noLeader = false
+	w.now += int64(time.Second)
 	w.cl.ms += 900_000
 	w.overdue(before + sessionSlack)
 	w.want()
-	if after := w.cl.m.Call(1).DeadlineMs; after < before+900_000 || len(w.s.unsaved) != 0 {
+	if after := w.cl.m.Call(1).DeadlineMs; after < before+900_000 || len(w.s.behind) != 0 {
 		t.Errorf("deadline %d, was %d", after, before)
 	}
 }

@@ -90,7 +90,7 @@ const (
 	commitEnd
 	commitRegister
 	commitRenew // nothing waits for it
-	commitAgain
+	commitCatchUp
 	commitHangup
 )
 
@@ -99,9 +99,10 @@ type Commit struct {
 	Kind CommitKind
 	Leg  uint8
 	Cell txn.Ref
-	Call uint64
+	Call uint64 // as the call's messages name it
 
-	end *pb.EndCall
+	cmd *pb.Command // what is being committed, and since when
+	at  int64
 }
 
 // Lookup tells which leg waits for an address.
@@ -118,11 +119,13 @@ type Shard struct {
 	tab  *txn.Table
 	now  int64
 
-	answers map[uint64]txn.Ref        // calls whose AnswerCall is not applied yet: their ACKs wait
-	resumed map[uint64]txn.Ref        // calls taken up from another owner that are not answered
-	unsaved map[uint64]*pb.AnswerCall // by call: answers that could not be committed yet
-	saving  map[uint64]bool           // those of them that have been submitted again
-	hanging map[uint64]*pb.EndCall    // calls that we are ending; not nil: the record's end, to be submitted again
+	answers map[uint64]txn.Ref // calls whose AnswerCall is not applied yet: their ACKs wait
+	resumed map[uint64]txn.Ref // calls taken up from another owner that are not answered
+	hanging map[uint64]bool    // calls that we are ending
+	behind  map[uint64]*behind
+	backlog []uint64 // keys of behind, but for the one that is under way
+	flying  bool     // there is one
+	clock   FSMClock
 	free    []*call
 
 	// Scratch, used within one entry.
@@ -142,7 +145,7 @@ type Shard struct {
 func NewShard(opt Options, env Env) *Shard {
 	return &Shard{
 		opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref),
-		unsaved: make(map[uint64]*pb.AnswerCall), saving: make(map[uint64]bool), hanging: make(map[uint64]*pb.EndCall),
+		hanging: make(map[uint64]bool), behind: make(map[uint64]*behind),
 	}
 }
 

@@ -11,6 +11,10 @@ type Stats struct {
 	Refused             atomic.Uint64
 	Overload            atomic.Uint64
 	Unreplicated        atomic.Uint64
+	Behind              atomic.Int64 // calls of which something is not in the replicated table yet
+	BehindBytes         atomic.Int64 // what is kept of them
+	CaughtUp            atomic.Uint64
+	NotCaughtUp         atomic.Uint64
 	Stale               atomic.Uint64
 	DroppedTransactions atomic.Uint64
 	DroppedNegative     atomic.Uint64
@@ -31,6 +35,8 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("refused", "requests answered with 3xx to 6xx by this node itself", s.Refused.Load())
 	fn("overload", "requests refused with 503 for lack of room for transactions", s.Overload.Load())
 	fn("unreplicated", "steps of calls that went on without a commit: no raft leader", s.Unreplicated.Load())
+	fn("caught_up_calls", "calls entered in the replicated table after the fact", s.CaughtUp.Load())
+	fn("not_caught_up_calls", "times that something of a call will never be in the replicated table: no room to keep it, or refused", s.NotCaughtUp.Load())
 	fn("stale_transactions", "transactions dropped because another node owns their VIP group", s.Stale.Load())
 	fn("lost_transactions", "transactions dropped with a VIP group that this node lost", s.DroppedTransactions.Load())
 	fn("withheld_answers", "negative answers withheld shortly after a takeover", s.DroppedNegative.Load())

@@ -43,7 +43,7 @@ func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 	u.serial = row.Pool != ""
 	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
 	u.pinned = s.behindNAT(&in, &sender{members: s.view.Config.Sources(in.Flow.Remote.Addr())})
-	u.number = row.Number
+	u.number = row.TokenNumber()
 	s.adoptRow(u, row)
 	s.resume(c, u, row)
 }
@@ -63,7 +63,7 @@ func (s *Shard) rearmFinal(row *fsm.Call, epoch uint64) {
 	if c == nil {
 		return
 	}
-	u.number = row.Number
+	u.number = row.TokenNumber()
 	s.resume(c, u, row)
 }
 
@@ -90,7 +90,7 @@ func targetPB(t *fsm.Target) *pb.Target {
 // resume goes on with a call where its record says it stands.
 func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 	if len(row.Invite) > 0 {
-		s.resumed[row.Number] = c.Ref()
+		s.resumed[u.number] = c.Ref()
 	}
 	switch row.State {
 	case pb.CallState_CALL_FAILED:

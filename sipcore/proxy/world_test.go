@@ -125,6 +125,7 @@ type world struct {
 	log      []string // kinds of commands submitted
 	hold     bool     // commits wait for w.commit
 	noLeader bool
+	late     []*pb.Command // not nil: what has failed is on its way all the same, and is committed by the next leader
 	epochs   map[uint32]uint64
 	acquired int64
 	settling bool
@@ -185,6 +186,9 @@ func (w *world) commit() {
 		p := w.pending[0]
 		w.pending = w.pending[1:]
 		if w.noLeader {
+			if w.late != nil {
+				w.late = append(w.late, p.cmd)
+			}
 			w.s.Committed(w.v, w.now, p.c, nil, errNoLeader)
 			continue
 		}
