@@ -51,7 +51,7 @@ func knownSettings() []knownSetting {
 		number(settingCDRFiles, cdrFiles, 0, 100_000, "files of call detail records a node keeps; 0: all"),
 		number(fsm.SettingCDRMaxRows, fsm.CDRMaxRows, 1000, 1<<24, "call detail records the cluster keeps in memory for consumers and nodes that are behind"),
 		number(fsm.SettingCDRRetention, fsm.CDRRetentionDays, 1, 3650, "days for which the cluster keeps call detail records that not all have taken"),
-		number("proxy.gateway-timeout", 4, 1, 32, "seconds a pool member may leave an INVITE without any response before the next one is tried"),
+		number("proxy.gateway-timeout", 4, 1, 32, "seconds a pool member, or one of several flows of a phone, may leave an INVITE without any response before the next one is tried"),
 		number("proxy.gateway-down", 30, 0, 3600, "seconds for which a silent pool member is tried after all others"),
 		number("register.default-expires", 3600, 1, 86400*365, "seconds granted to a REGISTER that asks for none"),
 		number("register.flow-timer", 120, 0, 3600, "seconds within which a phone with RFC 5626 outbound pings over TCP or TLS, else its connection is closed; 0: it is not asked to"),

@@ -63,7 +63,7 @@ func newBenchCall(b testing.TB) *benchCall {
 	e.legs = []*pb.Leg{{Target: target}}
 	c := &benchCall{env: e, now: int64(time.Hour)}
 	c.s = NewShard(Options{
-		State: benchState{cl.m}, Auth: trustAll{}, Pool: &txn.Pool{}, Stats: &Stats{}, MaxCells: 1 << 20, MaxLegs: 8,
+		State: benchState{cl.m}, Auth: trustAll{}, Pool: &txn.Pool{}, Stats: &Stats{}, Health: &Health{}, MaxCells: 1 << 20, MaxLegs: 8,
 	}, e)
 	c.v, _ = NewView(cl.m.Config(), []Group{{1, []VIP{{Addr: netip.MustParseAddr("10.0.0.101")}}}}, nil)
 	return c

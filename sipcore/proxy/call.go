@@ -44,8 +44,10 @@ type call struct {
 	pinned   bool   // the caller is behind NAT
 	respTag  uint32 // To tag of our own responses
 	targets  []*pb.Target
-	next     int    // first target without a leg
-	pool     string // of a call through a gateway, and the user part towards it
+	several  bool        // a phone among the targets has more than one flow
+	flows    []phoneFlow // of those that were tried after their first flow had failed
+	next     int         // first target without a leg
+	pool     string      // of a call through a gateway, and the user part towards it
 	user     string
 	serial   bool
 	noMore   bool // 6xx, CANCEL, or answered: no further targets
@@ -82,9 +84,10 @@ func (u *call) release() {
 	for i := range u.nAcks {
 		u.acks[i].Release()
 	}
-	targets := u.targets[:0]
+	targets, flows := u.targets[:0], u.flows[:0]
 	clear(u.targets)
-	*u = call{targets: targets}
+	clear(u.flows)
+	*u = call{targets: targets, flows: flows}
 }
 
 func callOf(c *txn.Cell) *call { return c.User.(*call) }

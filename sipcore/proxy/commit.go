@@ -100,7 +100,7 @@ func (s *Shard) timer(ev txn.Event, u *call) {
 		}
 		if ev.Leg.Patience != 0 && ev.Cell.Invite() {
 			s.tab.Abandon(ev.Leg, 408)
-			if s.tryOther(ev.Cell, u, ev.Leg) {
+			if s.tryOther(ev.Cell, u, ev.Leg) || s.tryFlow(ev.Cell, u, ev.Leg) {
 				return
 			}
 			s.legDone(ev.Cell, u, ev.Leg, nil)

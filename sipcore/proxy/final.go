@@ -13,6 +13,14 @@ func (s *Shard) legFinal(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	if c.Invite() {
 		l.Ack = s.buildAck(m, l)
 	}
+	if flowFailed(m.Status) && mayRetry(c, u, l) && s.anotherFlow(u, l.Index) != nil {
+		if l.Ack != nil {
+			l.Acked = true
+			s.send(l.Flow, l.Ack.B)
+		}
+		s.tryFlow(c, u, l)
+		return
+	}
 	if m.Status == 503 && s.tryOther(c, u, l) {
 		if l.Ack != nil {
 			l.Acked = true
@@ -43,7 +51,7 @@ func (s *Shard) buildAck(final *wire.Msg, l *txn.Leg) *txn.Buf {
 // legFailed ends a leg that got no final: timeout, no address, transport error.
 func (s *Shard) legFailed(c *txn.Cell, u *call, l *txn.Leg, status uint16) {
 	s.tab.GiveUp(l, status)
-	if status != 487 && s.tryOther(c, u, l) {
+	if status != 487 && (s.tryOther(c, u, l) || s.tryFlow(c, u, l)) {
 		return
 	}
 	s.legDone(c, u, l, nil)
@@ -167,7 +175,7 @@ func (s *Shard) decide(c *txn.Cell, u *call) {
 		if l.Status < 300 && (c.Invite() || l.Status < 200) {
 			continue
 		}
-		st := s.meaning(u, l)
+		st := s.meaning(c, u, l)
 		if n := rank(st); n > score {
 			best, status, score = l, st, n
 		}
@@ -185,13 +193,15 @@ func (s *Shard) decide(c *txn.Cell, u *call) {
 }
 
 // meaning is a leg's status as the caller should see it: a leg that we cancelled because nobody answered is a
-// timeout, and a 503 says nothing about us (§16.7 step 6).
-func (s *Shard) meaning(u *call, l *txn.Leg) uint16 {
+// timeout, a 503 says nothing about us (§16.7 step 6), and 430 is for proxies only (RFC 5626 §11.5).
+func (s *Shard) meaning(c *txn.Cell, u *call, l *txn.Leg) uint16 {
 	switch {
 	case l.Status == 487 && u.cancel == phaseNone:
 		return 408
 	case l.Status == 503 && l.Response != nil:
 		return 500
+	case l.Status == 430 && (!u.hasToken || !s.viaProxy(c)):
+		return 480
 	}
 	return l.Status
 }

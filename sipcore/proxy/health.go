@@ -91,8 +91,12 @@ func (s *Shard) avoid(pool string) []string {
 	return out
 }
 
-// patience is how long a leg may stay silent: a gateway less than Timer B while there is another to try.
-func (s *Shard) patience(u *call, t *pb.Target) int64 {
+// patience is how long the leg of target index may stay silent: a gateway less than Timer B while there is another to try, and a
+// flow of a phone while it has another.
+func (s *Shard) patience(u *call, index uint8, t *pb.Target) int64 {
+	if u.several && t.Aor != "" && s.anotherFlow(u, index) != nil {
+		return s.seconds(settingGatewayTimeout, gatewayTimeout)
+	}
 	if !u.serial || t.Member == "" || !u.moreTargets() {
 		return 0
 	}

@@ -13,9 +13,14 @@ import (
 
 // startTarget makes the leg of target i, with its share of the Max-Breadth if that is split, and sends it, at once or when its host has been looked up.
 func (s *Shard) startTarget(c *txn.Cell, u *call, i, share int) {
-	t := u.targets[i]
 	l := s.tab.NewLeg(c)
-	l.Index, l.Patience, l.Breadth = uint8(i), s.patience(u, t), uint32(share)
+	l.Index, l.Breadth = uint8(i), uint32(share)
+	s.launch(c, u, l, u.targets[i])
+}
+
+// launch sends a new leg to t.
+func (s *Shard) launch(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) {
+	l.Patience = s.patience(u, l.Index, t)
 	if !s.legFlow(c, u, l, t) {
 		s.legFailed(c, u, l, 503)
 		return
@@ -89,8 +94,8 @@ func legOf(c *txn.Cell, index, attempt uint8) *txn.Leg {
 func (s *Shard) sendLeg(c *txn.Cell, u *call, l *txn.Leg) {
 	uri := requestURI(c.Request.B, u.lineEnd)
 	var routes []string
-	if int(l.Index) < len(u.targets) {
-		uri, routes = []byte(u.targets[l.Index].Uri), u.targets[l.Index].Routes
+	if t := targetOf(u, l); t != nil {
+		uri, routes = []byte(t.Uri), t.Routes
 	}
 	buf := s.opt.Pool.Get(len(c.Request.B) + 512)
 	out, ok := s.appendLeg(buf.B, c, u, l, uri, routes)
@@ -200,17 +205,14 @@ func (f *face) recordRoute(p pb.Transport, sips bool) string {
 // pinCallee reports whether requests to the callee must take the flow of its registration: it is a phone on a stream,
 // or its contact names another address than it registers from.
 func (s *Shard) pinCallee(u *call, l *txn.Leg) bool {
-	if int(l.Index) >= len(u.targets) {
-		return false
-	}
-	t := u.targets[l.Index]
+	t := targetOf(u, l)
 	if t == nil || t.Aor == "" || len(t.Routes) > 0 { // none: a leg that had failed before the call was taken over
 		return false
 	}
 	if l.Flow.Proto != pb.Transport_UDP {
 		return true
 	}
-	return !s.uriNames([]byte(t.Uri), l.Flow)
+	return !s.uriNames([]byte(t.Uri), l.Flow) || asksForFlow([]byte(t.Uri))
 }
 
 // uriNames reports whether a URI's host and port are literally those of flow's peer.

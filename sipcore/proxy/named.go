@@ -25,10 +25,10 @@ func (s *Shard) query(tagHash uint32, uri *wire.URI, flow transport.Flow, free b
 // free3263 reports whether the DNS may say which transport a leg takes: that of a target which is neither a phone nor a gateway
 // of ours, and whose URI does not say.
 func (s *Shard) free3263(u *call, l *txn.Leg, uri *wire.URI) bool {
-	if u.hasToken || int(l.Index) >= len(u.targets) || u.targets[l.Index] == nil {
+	t := targetOf(u, l)
+	if u.hasToken || t == nil {
 		return false
 	}
-	t := u.targets[l.Index]
 	_, given := uri.Param("transport")
 	return t.Aor == "" && t.Member == "" && !given
 }
@@ -91,10 +91,15 @@ const addrPool = "\x00address"
 
 func addrText(a netip.AddrPort) string { return a.String() }
 
+// mayRetry reports whether it is of use to send what a leg should have delivered another way, as another attempt.
+func mayRetry(c *txn.Cell, u *call, l *txn.Leg) bool {
+	return l.Open && u.cancel == phaseNone && !u.noMore && !u.answered && !u.decided && c.Request != nil && l.Attempt < 255
+}
+
 // tryOther sends a leg that failed to the next target of its host, as another attempt. It reports false when there is none, or no
 // use. The failed attempt is not recorded: a new owner begins with the first target again.
 func (s *Shard) tryOther(c *txn.Cell, u *call, l *txn.Leg) bool {
-	if len(l.Others) == 0 || !l.Open || u.cancel != phaseNone || u.noMore || u.answered || u.decided || c.Request == nil || l.Attempt == 255 {
+	if len(l.Others) == 0 || !mayRetry(c, u, l) {
 		return false
 	}
 	s.opt.Health.mark(addrPool, addrText(l.Flow.Remote), s.now, s.now+s.seconds(settingGatewayDown, gatewayDown))
@@ -105,7 +110,7 @@ func (s *Shard) tryOther(c *txn.Cell, u *call, l *txn.Leg) bool {
 	case len(n.Others) > 0:
 		n.Patience = l.Patience
 	case int(l.Index) < len(u.targets) && u.targets[l.Index] != nil:
-		n.Patience = s.patience(u, u.targets[l.Index])
+		n.Patience = s.patience(u, l.Index, u.targets[l.Index])
 	}
 	l.Open, l.Others = false, nil
 	s.sendLeg(c, u, n)

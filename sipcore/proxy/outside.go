@@ -36,7 +36,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	u.loop = s.loopHash(in)
-	u.serial = d.pool != ""
+	u.serial, u.several = d.pool != "", d.several
 	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
 	u.pinned = s.behindNAT(in, &w)
 	if !s.template(in, c, u, w.digest) {
@@ -73,6 +73,9 @@ func (s *Shard) strayInDialog(in *Inbound, key txn.Key) bool {
 // of its dialogs must then take the flow it sends from. Pool members mean what they write.
 func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
 	m := in.Msg
+	if contactAsksForFlow(m) {
+		return true
+	}
 	if in.Flow.Proto != pb.Transport_UDP {
 		return len(w.members) == 0 || in.Flow.Proto >= pb.Transport_WS
 	}
@@ -81,6 +84,15 @@ func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
 	}
 	na, err := wire.ParseNameAddr(m.Value(wire.HdrContact))
 	return err == nil && !s.uriNames(na.URI, in.Flow)
+}
+
+// contactAsksForFlow reports whether a request comes straight from a phone whose Contact has ob (RFC 5626 §5.3).
+func contactAsksForFlow(m *wire.Msg) bool {
+	if !m.Via2.Value.Empty() || !m.Has(wire.HdrContact) {
+		return false
+	}
+	na, err := wire.ParseNameAddr(m.Value(wire.HdrContact))
+	return err == nil && asksForFlow(na.URI)
 }
 
 // createCall submits the call's record. Nothing is sent until it has been applied: the caller's own

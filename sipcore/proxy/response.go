@@ -175,6 +175,8 @@ func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	u.answered, u.noMore = true, true
 	clear(u.targets) // nothing is kept for the rest of the transaction's life that it does not need
 	u.targets = u.targets[:0]
+	clear(u.flows)
+	u.flows = u.flows[:0]
 	if first {
 		for _, x := range c.Legs {
 			if x.Open {

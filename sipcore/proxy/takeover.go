@@ -76,6 +76,7 @@ func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 		var t *pb.Target
 		if l.Target != nil && l.State != pb.LegState_FAILED {
 			t = targetPB(l.Target)
+			u.several = u.several || t.Aor != "" // what patience goes by; it looks whether that is so
 		}
 		u.targets = append(u.targets, t)
 	}

@@ -4,7 +4,6 @@ import (
 	"sort"
 
 	"holdline/fsm/pb"
-	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -13,6 +12,7 @@ import (
 type destination struct {
 	domain  *pb.Domain
 	targets []*pb.Target
+	several bool // a phone among the targets has more than one flow
 	pool    string
 	user    string // user part towards the gateway
 }
@@ -34,7 +34,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	aor := s.aor(&u, d.domain)
 	s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
 	if len(s.bindings) > 0 {
-		d.targets = s.phoneTargets(aor)
+		d.targets, d.several = s.phoneTargets(aor)
 		return d, nil
 	}
 	var user [64]byte
@@ -52,23 +52,22 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	return d, &wire.Response{Status: 404}
 }
 
-// phoneTargets makes targets of s.bindings, highest q first.
-func (s *Shard) phoneTargets(aor string) []*pb.Target {
+// phoneTargets makes targets of s.bindings, highest q first; several: a phone has more flows than the one that is a target.
+func (s *Shard) phoneTargets(aor string) (targets []*pb.Target, several bool) {
 	b := s.bindings
 	if len(b) > 1 {
 		sort.SliceStable(b, func(i, j int) bool { return b[i].Q > b[j].Q })
 	}
-	targets := s.targets[:0]
+	b, several = oneFlowEach(b)
+	targets = s.targets[:0]
 	for i := range b {
 		if len(targets) == s.opt.MaxLegs {
 			break
 		}
-		targets = append(targets, &pb.Target{
-			Uri: b[i].Contact, Flow: transport.Flow(b[i].Flow).PB(), Q: uint32(b[i].Q), Routes: b[i].Path, Aor: aor,
-		})
+		targets = append(targets, bindingTarget(&b[i], aor))
 	}
 	s.targets = targets
-	return targets
+	return targets, several
 }
 
 // poolTargets makes targets of a pool's members without asking the replicated state: for requests that make no call, and

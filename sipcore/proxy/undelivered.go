@@ -34,7 +34,12 @@ func (s *Shard) Undeliverable(v *View, now int64, x Undelivered) {
 	switch {
 	case u.kind == kindBye:
 		status = 481
-	case u.hasToken, int(l.Index) < len(u.targets) && u.targets[l.Index] != nil && u.targets[l.Index].Aor != "":
+	case u.hasToken:
+		status = 480
+		if s.viaProxy(c) {
+			status = 430 // RFC 5626 §5.3.1: another proxy may know another flow
+		}
+	case targetOf(u, l) != nil && targetOf(u, l).Aor != "":
 		status = 480
 	}
 	s.legFailed(c, u, l, status)
