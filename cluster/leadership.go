@@ -91,22 +91,23 @@ func (w watched) Error() error {
 	return err
 }
 
-// stuckTransfer is since when writes have been refused because of a leadership transfer.
-type stuckTransfer struct{ since atomic.Int64 }
+// stuckTransfer is since when writes have been refused because of a leadership transfer; nil: they are not.
+type stuckTransfer struct{ since atomic.Pointer[time.Time] }
 
 const transferLimit = 3 * time.Second
 
 func (s *stuckTransfer) note(refused bool) {
 	if !refused {
-		s.since.Store(0)
-	} else {
-		s.since.CompareAndSwap(0, time.Now().UnixNano())
+		s.since.Store(nil)
+	} else if s.since.Load() == nil {
+		now := time.Now()
+		s.since.CompareAndSwap(nil, &now)
 	}
 }
 
 func (s *stuckTransfer) stuck() bool {
 	at := s.since.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) > transferLimit
+	return at != nil && time.Since(*at) > transferLimit
 }
 
 // sendBatch hands a batch of this node's submitter to the leader.

@@ -17,6 +17,7 @@ const (
 	gossipInfo     = 'i'
 	gossipMembers  = 'm'
 	gossipChecksum = 'c'
+	gossipMove     = 'v'
 )
 
 // peerInfo is what a node tells the others of itself over the link, ten times a second.
@@ -164,6 +165,13 @@ func (h linkHandler) Gossip(from uint32, message []byte) {
 			return
 		}
 		h.e.checksums.set(from, s)
+	case gossipMove:
+		var m moveAsk
+		if err := json.Unmarshal(message[1:], &m); err != nil {
+			h.e.logger.Warn("unreadable gossip", "peer", from, "err", err)
+			return
+		}
+		h.e.moveAsked(m)
 	case gossipMembers:
 		if err := h.e.members.adopt(message[1:], true); err == nil {
 			h.e.logger.Info("member table learned from peer", "peer", from)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -150,72 +149,4 @@ func (n *Node) RemoveVIP(ctx context.Context, group string) error {
 		return err
 	}
 	return e.write(ctx, &pb.Command{Op: &pb.Command_RemoveGroup{RemoveGroup: &pb.RemoveGroup{Number: g.Number}}})
-}
-
-// MoveVIP implements api.Backend. The new owner becomes the group's home: that is what makes the present owner release it, on
-// whichever node it is.
-func (n *Node) MoveVIP(ctx context.Context, group string, r api.MoveRequest) (api.Group, error) {
-	e, err := n.member()
-	if err != nil {
-		return api.Group{}, err
-	}
-	cfg := e.machine.Config()
-	g, err := findGroup(cfg, group)
-	if err != nil {
-		return api.Group{}, err
-	}
-	owner, _, _ := e.ownerOf(g)
-	to, err := e.moveTarget(cfg, g, owner, r.To)
-	if err != nil {
-		return api.Group{}, err
-	}
-	if owner == to.Number {
-		return e.groupRow(g), nil
-	}
-	row := &pb.Group{Number: g.Number, Name: g.Name, Vips: g.Vips, HomeNode: to.Uuid}
-	if g.HomeNode == to.Uuid { // it had been moved away: ask once more
-		row.HomeNode = ""
-		if err := e.write(ctx, &pb.Command{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: row}}}); err != nil {
-			return api.Group{}, err
-		}
-		row.HomeNode = to.Uuid
-	}
-	if err := e.write(ctx, &pb.Command{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: row}}}); err != nil {
-		return api.Group{}, err
-	}
-	wait, cancel := context.WithTimeout(ctx, commitPatience)
-	defer cancel()
-	for {
-		if owner, _, _ := e.ownerOf(g); owner == to.Number {
-			return e.groupRow(e.machine.Config().Group(g.Number)), nil
-		}
-		select {
-		case <-wait.Done():
-			return api.Group{}, api.Errorf(api.CodeUnavailable, "VIP group %s has not moved to %s within %v: see that its guard runs (holdline doctor there); its preference is recorded", g.Name, to.Name, commitPatience)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
-func (e *engine) moveTarget(cfg *fsm.Config, g *pb.Group, owner uint32, name string) (*pb.Node, error) {
-	if name == "" {
-		for _, c := range candidates(cfg.Nodes(), g, leavingNodes(cfg)) {
-			if alive, _ := e.alive(c); alive && c != owner {
-				return cfg.Node(c), nil
-			}
-		}
-		return nil, api.Errorf(api.CodeRefused, "no other node can take VIP group %s: see `holdline status`", g.Name)
-	}
-	to, err := e.findNode(name)
-	if err != nil {
-		return nil, err
-	}
-	alive, _ := e.alive(to.Number)
-	switch {
-	case !alive:
-		return nil, api.Errorf(api.CodeRefused, "node %s does not answer", to.Name)
-	case to.Draining || slices.Contains(leavingNodes(cfg), to.Uuid):
-		return nil, api.Errorf(api.CodeRefused, "node %s is drained or leaving and takes no VIP", to.Name)
-	}
-	return to, nil
 }

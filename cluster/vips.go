@@ -354,6 +354,9 @@ func (e *engine) moveHome(cfg *fsm.Config) {
 // release gives a group away after what is on its way has been committed.
 func (e *engine) release(ctx context.Context, group, to uint32) {
 	e.flush(ctx)
+	if _, _, held := e.vips.Lease(group); !held {
+		return // it has been asked for twice, or the lease is lost
+	}
 	if err := e.vips.client.Load().Release(group, to); err != nil {
 		e.logger.Warn("VIP group not released", "group", group, "to", e.name(to), "err", err)
 	}

@@ -111,6 +111,6 @@ func (in *inbound) flush() error {
 
 func (l *Link) heard(node uint32) {
 	if p := l.peer(node); p != nil {
-		p.heard.Store(time.Now().UnixNano())
+		p.heard.Store(l.now())
 	}
 }

@@ -67,6 +67,7 @@ type Options struct {
 // Link carries frames between this node and the others. It is safe for concurrent use.
 type Link struct {
 	opt    Options
+	made   time.Time // what times are counted from: the wall clock may be stepped
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -91,11 +92,14 @@ type frame struct {
 // New makes a Link without peers.
 func New(o Options) *Link {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Link{opt: o, ctx: ctx, cancel: cancel, peers: map[uint32]*peer{}, reads: map[uint64]func(uint64, bool){}}
+	l := &Link{opt: o, made: time.Now(), ctx: ctx, cancel: cancel, peers: map[uint32]*peer{}, reads: map[uint64]func(uint64, bool){}}
 	l.parking.wake = make(chan struct{}, 1)
 	l.wg.Go(l.unpark)
 	return l
 }
+
+// now is the time since the Link was made, in nanoseconds of the monotonic clock, never 0.
+func (l *Link) now() int64 { return max(1, int64(time.Since(l.made))) }
 
 // SetPeers says which nodes there are, this one aside.
 func (l *Link) SetPeers(nodes []uint32) {

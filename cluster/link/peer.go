@@ -16,7 +16,7 @@ type peer struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
-	heard  atomic.Int64 // UnixNano of this process's clock
+	heard  atomic.Int64 // Link.now
 	rtt    atomic.Int64
 
 	mu        sync.Mutex
@@ -68,7 +68,7 @@ func (p *peer) state() PeerState {
 	defer p.mu.Unlock()
 	s := PeerState{Node: p.node, Connected: p.connected, RTT: time.Duration(p.rtt.Load()), Waiting: len(p.queue) + len(p.sent)}
 	if at := p.heard.Load(); at != 0 {
-		s.Heard = time.Unix(0, at)
+		s.Heard = p.link.made.Add(time.Duration(at))
 	}
 	return s
 }
@@ -129,7 +129,7 @@ func (p *peer) serve(conn net.Conn) (up bool, err error) {
 
 // answered notes that the peer is there.
 func (p *peer) answered() {
-	p.heard.Store(time.Now().UnixNano())
+	p.heard.Store(p.link.now())
 	p.mu.Lock()
 	first := !p.connected
 	p.connected = true
@@ -157,7 +157,7 @@ func (p *peer) write(conn net.Conn, failed <-chan error) error {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	began := time.Now()
-	buf := appendMessage(make([]byte, 0, 64<<10), kindPing, appendU64(nil, uint64(began.UnixNano())))
+	buf := appendMessage(make([]byte, 0, 64<<10), kindPing, appendU64(nil, uint64(p.link.now())))
 	for {
 		buf = p.gather(buf)
 		if len(buf) > 0 {
@@ -174,10 +174,10 @@ func (p *peer) write(conn net.Conn, failed <-chan error) error {
 		select {
 		case <-p.wake:
 		case now := <-ping.C:
-			if now.Sub(began) > silentAfter && now.Sub(time.Unix(0, p.heard.Load())) > silentAfter {
+			if now.Sub(began) > silentAfter && p.link.now()-p.heard.Load() > int64(silentAfter) {
 				return context.DeadlineExceeded
 			}
-			p.sendControl(kindPing, appendU64(nil, uint64(now.UnixNano())))
+			p.sendControl(kindPing, appendU64(nil, uint64(p.link.now())))
 		case err := <-failed:
 			return err
 		case <-p.ctx.Done():
@@ -225,7 +225,7 @@ func (p *peer) read(conn net.Conn) error {
 		case kind == kindIndex && len(b) == 17:
 			p.link.readAnswered(u64(b), u64(b[8:]), b[16] == 1)
 		case kind == kindPong && len(b) == 8:
-			p.rtt.Store(time.Now().UnixNano() - int64(u64(b)))
+			p.rtt.Store(p.link.now() - int64(u64(b)))
 		default:
 			return errMalformed
 		}

@@ -124,17 +124,21 @@ func (n *Node) Await(ctx context.Context, try func(context.Context) error) error
 	n.mu.Unlock()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		err := try(ctx)
 		if err == nil {
 			return nil
+		}
+		if last == nil || ctx.Err() == nil { // a try that was cut short says nothing
+			last = err
 		}
 		select {
 		case <-tick.C:
 		case <-ended:
 			return fmt.Errorf("serve on %s has ended: %s", n.Name, lastLine(n.Log))
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w (last: %w)", n.Name, ctx.Err(), err)
+			return fmt.Errorf("wait for %s: %w (last: %w)", n.Name, ctx.Err(), last)
 		}
 	}
 }
