@@ -32,6 +32,7 @@ type softphone struct {
 	user      string
 	transport string
 	proxy     string
+	supported string // of its REGISTERs
 	ua        sipgo.DialogUA
 	client    *sipgo.Client
 	in        chan *sipgo.DialogServerSession
@@ -125,9 +126,12 @@ func (p *softphone) request(method sip.RequestMethod, user string) *sip.Request 
 	return req
 }
 
-func (p *softphone) register(ctx context.Context) {
+func (p *softphone) register(ctx context.Context) *sip.Response {
 	p.t.Helper()
 	req := p.request(sip.REGISTER, "")
+	if p.supported != "" {
+		req.AppendHeader(sip.NewHeader("Supported", p.supported))
+	}
 	res, err := p.client.Do(ctx, req)
 	if err == nil && res.StatusCode == 401 {
 		res, err = p.client.DoDigestAuth(ctx, req, res, sipgo.DigestAuth{Username: p.user, Password: "secret-" + p.user})
@@ -135,6 +139,7 @@ func (p *softphone) register(ctx context.Context) {
 	if err != nil || res.StatusCode != 200 {
 		p.t.Fatalf("REGISTER over %s: %v %v", p.transport, res, err)
 	}
+	return res
 }
 
 func (p *softphone) call(ctx context.Context, user string) *sipgo.DialogClientSession {

@@ -52,6 +52,44 @@ func TestBaresip(t *testing.T) {
 			noCalls(t, c)
 		})
 	}
+	t.Run("two flows", func(t *testing.T) { baresipFlows(t, c, dir, people) })
+}
+
+// baresipFlows is a call to a phone that has registered over two VIPs as RFC 5626 says: it rings once.
+func baresipFlows(t *testing.T, c *cluster, dir string, people []user) {
+	params := fmt.Sprintf(`;answermode=auto;sipnat="outbound";outbound2="sip:%s:%d;transport=tcp"`, c.vips[0], sipPort)
+	alice := startBaresip(t, c, dir, people[0], "udp", c.vips[0], 6100, "")
+	bob := startBaresip(t, c, dir, people[1], "tcp", c.vips[len(c.vips)-1], 6105, params)
+	alice.await("registered successfully")
+	bob.await("registered successfully")
+	ctx := within(t, 10*time.Second)
+	for flows := ""; flows != "12" && flows != "21"; {
+		out, err := c.nodes[0].CLI(ctx, "", "registrations", "--json")
+		if err != nil {
+			t.Fatalf("%v; flows %q", err, flows)
+		}
+		var list struct {
+			Registrations []struct {
+				AoR   string
+				RegID int `json:"reg_id"`
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			t.Fatal(err)
+		}
+		flows = ""
+		for _, r := range list.Registrations {
+			if r.RegID != 0 && r.AoR == people[1].name+"@"+domain {
+				flows += fmt.Sprint(r.RegID)
+			}
+		}
+	}
+	alice.command("/dial sip:" + people[1].name + "@" + domain)
+	alice.await("Call established")
+	bob.await("Call established")
+	alice.command("/hangup")
+	bob.await("session closed")
+	noCalls(t, c)
 }
 
 // noCalls waits until the cluster holds no call: the BYE was answered, and that is committed.
