@@ -66,6 +66,7 @@ type Core struct {
 	stats    proxy.Stats
 	drops    drops
 	tickles  tickles
+	icmp     icmp
 	resolver *resolve.Resolver
 
 	shards  []*shard
@@ -94,7 +95,7 @@ func New(opt Options) (*Core, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.resolver = resolve.New(resolve.Options{Limit: maxLookups})
 	c.acquired.Store(&map[uint32]acquisition{})
-	udp, err := transport.NewUDP(transport.Options{Readers: opt.Readers, Handler: c.handle, Logger: c.log})
+	udp, err := transport.NewUDP(transport.Options{Readers: opt.Readers, Handler: c.handle, Unreachable: c.unreachable, Logger: c.log})
 	if err != nil {
 		c.cancel()
 		return nil, fmt.Errorf("start SIP core: %w", err)

@@ -11,6 +11,8 @@ func (c *Core) Counters(fn func(name, help string, value uint64)) {
 	fn("tickles_sent", "ACKs sent after a takeover to peers whose connections went with the last owner", c.tickles.sent.Load())
 	fn("tickles_failed", "ACKs after a takeover that the kernel did not take", c.tickles.failed.Load())
 	t := c.udp.Stats()
+	fn("icmp_errors", "ICMP errors about datagrams of ours, whether believed or not", t.ICMPErrors)
+	fn("icmp_ignored", "ICMP errors that quote no request of ours, or came faster than they are looked at", c.icmp.ignored.Load())
 	fn("udp_received", "datagrams received", t.Received)
 	fn("udp_kernel_drops", "datagrams lost in full receive buffers", t.KernelDrops)
 	fn("udp_sent", "datagrams sent", t.Sent)

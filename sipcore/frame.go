@@ -16,6 +16,9 @@ const (
 	frameInbound  = 1 // a datagram as it came in, for the owner of its transaction
 	frameOutbound = 2 // a message to be sent, for the owner of the VIP
 	frameFailed   = 3 // a request that could not be sent, for the owner of its transaction
+	// frameUnreachable is an ICMP error about a request, for the owner of its transaction: where it was to go, one byte that says
+	// whether its host said so, and what the error quotes. Nodes of older releases drop it, and time tells them instead.
+	frameUnreachable = 4
 )
 
 var errFrame = errors.New("read frame: malformed; the other node runs an incompatible version")
@@ -41,7 +44,7 @@ func parseFrame(b []byte) (kind byte, f transport.Flow, data []byte, err error) 
 	}
 	kind, f.VIP, f.Proto, f.Port = b[0], b[1], pb.Transport(b[2]), binary.BigEndian.Uint16(b[3:])
 	addr, ok := netip.AddrFromSlice(b[head : head+int(b[5])])
-	if !ok || b[2] > byte(pb.Transport_WSS) || kind < frameInbound || kind > frameFailed {
+	if !ok || b[2] > byte(pb.Transport_WSS) || kind < frameInbound || kind > frameUnreachable {
 		return 0, f, nil, errFrame
 	}
 	b = b[head+int(b[5]):]
@@ -83,6 +86,11 @@ func (c *Core) HandleFrame(from, group uint32, epoch uint64, frame []byte) {
 	switch kind {
 	case frameFailed:
 		c.undelivered(data)
+		return
+	case frameUnreachable:
+		if len(data) > 0 {
+			c.unreachable(transport.Unreachable{Remote: flow.Remote, Hard: data[0] != 0, Quoted: data[1:]})
+		}
 		return
 	case frameOutbound:
 		if flow.Group != group {

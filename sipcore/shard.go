@@ -37,6 +37,7 @@ type posted struct {
 	isLookup bool
 
 	undelivered *proxy.Undelivered
+	unreachable *proxy.Unreachable
 }
 
 // lock takes the shard for the owner of out.
@@ -66,6 +67,8 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 			switch {
 			case p.undelivered != nil:
 				s.proxy.Undeliverable(v, now, *p.undelivered)
+			case p.unreachable != nil:
+				s.proxy.Unreachable(v, now, p.unreachable)
 			case p.isLookup:
 				s.proxy.Resolved(v, now, p.lookup, p.targets)
 			default:

@@ -126,10 +126,18 @@ func memberOf(u *call, index uint8) *pb.Target {
 	return u.targets[index]
 }
 
+// down takes the member behind a leg for down for a while; false: it is none.
+func (s *Shard) down(u *call, index uint8) bool {
+	t := memberOf(u, index)
+	if t != nil {
+		s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+s.seconds(settingGatewayDown, gatewayDown))
+	}
+	return t != nil
+}
+
 // silent takes the member behind a leg that timed out for down.
 func (s *Shard) silent(u *call, index uint8) {
-	if t := memberOf(u, index); t != nil {
-		s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+s.seconds(settingGatewayDown, gatewayDown))
+	if s.down(u, index) {
 		s.opt.Stats.GatewaysSilent.Add(1)
 	}
 }

@@ -30,17 +30,18 @@ func (s *Shard) Undeliverable(v *View, now int64, x Undelivered) {
 		return
 	}
 	u := callOf(c)
-	status := uint16(503)
+	s.legFailed(c, u, l, s.unsent(c, u, l))
+}
+
+// unsent is what a leg has failed with that did not reach its peer.
+func (s *Shard) unsent(c *txn.Cell, u *call, l *txn.Leg) uint16 {
 	switch {
 	case u.kind == kindBye:
-		status = 481
-	case u.hasToken:
-		status = 480
-		if s.viaProxy(c) {
-			status = 430 // RFC 5626 §5.3.1: another proxy may know another flow
-		}
-	case targetOf(u, l) != nil && targetOf(u, l).Aor != "":
-		status = 480
+		return 481
+	case u.hasToken && s.viaProxy(c):
+		return 430 // RFC 5626 §5.3.1: another proxy may know another flow
+	case u.hasToken, targetOf(u, l) != nil && targetOf(u, l).Aor != "":
+		return 480
 	}
-	s.legFailed(c, u, l, status)
+	return 503
 }

@@ -57,9 +57,13 @@ func (b *rxBatch) recv(fd uintptr) (int, unix.Errno) {
 func (s *socket) run() {
 	for !s.closing.Load() {
 		if err := s.raw.Read(s.readable); err != nil && !s.closing.Load() {
+			// The poller gives a descriptor up when it tells of an error and of nothing else: an ICMP error while the send
+			// buffer is full. It comes round with the next datagram, and until then we look ourselves.
 			s.u.counters.readErrors.Add(1)
-			s.u.log.Error("reading SIP socket", "local", s.ep.Local.String(), "err", err)
-			return
+			if err := s.raw.Control(func(fd uintptr) { s.takeErrors(fd); s.readable(fd) }); err != nil && !s.closing.Load() {
+				s.u.log.Error("reading SIP socket", "local", s.ep.Local.String(), "err", err)
+				return
+			}
 		}
 		time.Sleep(gatherTime) // readable comes back without an error only to let more gather
 	}
@@ -80,6 +84,13 @@ func (s *socket) readable(fd uintptr) bool {
 		case unix.EINTR:
 			continue
 		default:
+			if pending(errno) {
+				s.takeErrors(fd)
+				if turn%turns == 0 {
+					runtime.Gosched()
+				}
+				continue // what came besides is still in the queue
+			}
 			s.u.counters.readErrors.Add(1)
 			if turn >= turns {
 				return false // an error that stays must not keep a CPU busy

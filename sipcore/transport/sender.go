@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"unsafe"
+
 	"golang.org/x/sys/unix"
 
 	"holdline/fsm/pb"
@@ -134,6 +136,12 @@ func (q *txQueue) add(to Flow, data []byte) {
 	q.iovs[i].SetLen(len(data))
 }
 
+// payload is a queued datagram.
+func (q *txQueue) payload(i int) []byte {
+	v := &q.iovs[i]
+	return unsafe.Slice(v.Base, v.Len)
+}
+
 // flush sends all of the queue. Control keeps the descriptor from being closed meanwhile, and unlike Write lets other
 // goroutines send on the socket at the same time.
 func (q *txQueue) flush() {
@@ -146,11 +154,15 @@ func (q *txQueue) flush() {
 	q.n, q.data = 0, q.data[:0]
 }
 
+// maxResend is how often a datagram is tried that fails. An ICMP error about an earlier one makes the next call fail that sends.
+const maxResend = 3
+
 // writeTo calls sendmmsg until every datagram was sent or given up. An error is reported for the first datagram of a
-// call only; that one is skipped.
+// call only; that one is skipped when it keeps failing. An error that ends a call early may have been one that was pending.
 func (q *txQueue) writeTo(fd uintptr) {
 	c := &q.sock.u.counters
 	var sent, bytes uint64
+	tries := 0
 	for pos := 0; pos < q.n; {
 		n, errno := sendmmsg(fd, q.msgs[pos:q.n])
 		switch errno {
@@ -160,6 +172,10 @@ func (q *txQueue) writeTo(fd uintptr) {
 			}
 			sent += uint64(n)
 			pos += n
+			tries = 0
+			if pos < q.n {
+				q.sock.takeErrors(fd)
+			}
 			continue
 		case unix.EINTR:
 			continue
@@ -172,9 +188,15 @@ func (q *txQueue) writeTo(fd uintptr) {
 		case unix.EPERM:
 			c.sendFenced.Add(1)
 		default:
+			if tries++; tries <= maxResend && pending(errno) {
+				q.sock.takeErrors(fd)
+				continue
+			}
 			c.sendErrors.Add(1)
+			q.sock.u.unreachable(q.names[pos].get(), errno, q.payload(pos))
 		}
 		pos++
+		tries = 0
 	}
 	c.sent.Add(sent)
 	c.sentBytes.Add(bytes)

@@ -22,6 +22,7 @@ type socket struct {
 	raw     syscall.RawConn
 	drops   uint32 // SO_RXQ_OVFL as last seen; reader only
 	pace    pace   // reader only
+	errors  errorQueue
 	closing atomic.Bool
 }
 
@@ -64,14 +65,16 @@ func (u *UDP) setOptions(fd int, local netip.AddrPort) error {
 		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
 		{"SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
 	}
-	// DF off: large SIP datagrams are fragmented.
+	// DF off: large SIP datagrams are fragmented. RECVERR: ICMP errors are told, with what they quote.
 	if local.Addr().Is4() {
 		opts = append(opts,
 			sockopt{"IP_FREEBIND", unix.IPPROTO_IP, unix.IP_FREEBIND, 1},
+			sockopt{"IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, 1},
 			sockopt{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT})
 	} else {
 		opts = append(opts,
 			sockopt{"IPV6_FREEBIND", unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1},
+			sockopt{"IPV6_RECVERR", unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1},
 			sockopt{"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT})
 	}
 	for _, o := range opts {

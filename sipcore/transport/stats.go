@@ -11,6 +11,7 @@ type Stats struct {
 	Keepalives    uint64 // CRLF and the like, dropped
 	STUN          uint64 // STUN messages
 	ReadErrors    uint64
+	ICMPErrors    uint64 // about datagrams of ours, whether believed or not
 	Sent          uint64
 	SentBytes     uint64
 	SendFull      uint64 // dropped: send buffer full
@@ -20,8 +21,8 @@ type Stats struct {
 }
 
 type counters struct {
-	received, receivedBytes, batches, kernelDrops, keepalives, stun, readErrors atomic.Uint64
-	sent, sentBytes, sendFull, sendFenced, sendErrors, sendNoSocket             atomic.Uint64
+	received, receivedBytes, batches, kernelDrops, keepalives, stun, readErrors, icmpErrors atomic.Uint64
+	sent, sentBytes, sendFull, sendFenced, sendErrors, sendNoSocket                         atomic.Uint64
 }
 
 // Stats returns the counters. They are read one by one, not as of one instant.
@@ -30,8 +31,8 @@ func (u *UDP) Stats() Stats {
 	return Stats{
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Batches: c.batches.Load(),
 		KernelDrops: c.kernelDrops.Load(), Keepalives: c.keepalives.Load(), STUN: c.stun.Load(),
-		ReadErrors: c.readErrors.Load(),
-		Sent:       c.sent.Load(), SentBytes: c.sentBytes.Load(), SendFull: c.sendFull.Load(),
+		ReadErrors: c.readErrors.Load(), ICMPErrors: c.icmpErrors.Load(),
+		Sent: c.sent.Load(), SentBytes: c.sentBytes.Load(), SendFull: c.sendFull.Load(),
 		SendFenced: c.sendFenced.Load(), SendErrors: c.sendErrors.Load(), SendNoSocket: c.sendNoSocket.Load(),
 	}
 }

@@ -41,7 +41,10 @@ type Options struct {
 	ReceiveBuffer int // SO_RCVBUF in bytes; 0 = 4 MiB
 	SendBuffer    int // SO_SNDBUF in bytes; 0 = 4 MiB
 	Handler       Handler
-	Logger        *slog.Logger // nil: slog.Default
+	// Unreachable is told what has not arrived; nil: nobody wants to know. It is called by whoever reads or sends, under any lock
+	// that a sender holds, and must not block.
+	Unreachable func(Unreachable)
+	Logger      *slog.Logger // nil: slog.Default
 }
 
 const defaultBuffer = 4 << 20

@@ -57,6 +57,7 @@ type Leg struct {
 	Breadth  uint32           // its share of the request's Max-Breadth when that is split, else 0
 	Others   []transport.Flow // further targets of its host
 	Patience int64            // how long it may stay silent; 0: Timer B or F
+	Unsure   int64            // when an ICMP error about it came that was not believed on its own; 0: none
 	Request  *Buf             // as sent; kept till the final for retransmission, CANCEL and ACK
 	CancelRq *Buf             // the CANCEL, while it may have to be sent again
 	Ack      *Buf             // the ACK to a non-2xx final, sent again when the final comes again
