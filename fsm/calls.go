@@ -17,7 +17,6 @@ type callTable struct {
 
 	byKey    map[string]*Call
 	byOwn    map[uint64]uint64      // numbers that owners made → number
-	byHome   tree[uint64, struct{}] // home and number in one
 	due      *btree.BTreeG[callDue] // those that are over
 	live     *btree.BTreeG[callDue] // active ones
 	byMember map[memberKey]int      // active calls
@@ -43,7 +42,6 @@ func (t *callTable) init() {
 	t.byUser = map[string]int{}
 	t.byGroup = map[uint32]int{}
 	t.rows = newTree[uint64, *Call]()
-	t.byHome = newTree[uint64, struct{}]()
 	t.due, t.live = btree.NewG(degree, callDue.less), btree.NewG(degree, callDue.less)
 }
 
@@ -70,26 +68,10 @@ func (t *callTable) get(number uint64) *Call {
 	return c
 }
 
-func homeKey(home uint32, number uint64) uint64 { return uint64(home)<<48 | number }
-
-func (t *callTable) ofHome(group uint32, fn func(*Call)) {
-	t.byHome.from(homeKey(group, 0), func(k uint64, _ struct{}) bool {
-		if k>>48 != uint64(group) {
-			return false
-		}
-		if c := t.get(k & (1<<48 - 1)); c != nil {
-			fn(c)
-		}
-		return true
-	})
-}
-
 // put sets a row; old is what it replaces, or nil.
 func (t *callTable) put(old, c *Call) {
 	t.rows.set(c.Number, c)
-	if old == nil {
-		t.byHome.set(homeKey(c.Home, c.Number), struct{}{})
-	} else {
+	if old != nil {
 		t.count(old, -1)
 	}
 	t.byKey[c.Key] = c
@@ -107,7 +89,6 @@ func (t *callTable) put(old, c *Call) {
 
 func (t *callTable) drop(c *Call) {
 	t.rows.delete(c.Number)
-	t.byHome.delete(homeKey(c.Home, c.Number))
 	delete(t.byKey, c.Key)
 	delete(t.byOwn, c.TokenNumber())
 	t.dueIndex(c).Delete(callDue{c.dueAt(), c.Number})

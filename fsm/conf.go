@@ -28,7 +28,7 @@ func (c *conf) init() {
 	c.vips = map[netip.Addr]vipRef{}
 	c.domains = newTree[string, *pb.Domain]()
 	c.aliases = newTree[string, *pb.Domain]()
-	c.users = newTree[string, *User]()
+	c.users = newListing[*User]()
 	c.routes = newTree[string, *domainRoutes]()
 	c.pools = map[string]*Pool{}
 	c.sources = new(bart.Table[[]*pb.Member])
@@ -87,6 +87,9 @@ func lower(s string) string {
 	}
 	return s
 }
+
+// sameName compares without regard to case, in ASCII.
+func sameName(a, b string) bool { return a == b || lower(a) == lower(b) }
 
 // nameError says what is wrong with the name of a thing an operator makes, or "".
 func nameError(what, name string) string {

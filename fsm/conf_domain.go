@@ -148,7 +148,7 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 }
 
 func (c *conf) setUser(u *User) {
-	if !c.users.set(u.AoR, u) {
+	if !c.users.set(u) {
 		c.usersOf[domainOf(u.AoR)]++
 	}
 }

@@ -13,20 +13,22 @@ func checkDerived(t tester, m *Machine) {
 	st := m.st
 	bindings, empty := 0, 0
 	var due []regDue
-	st.regs.rows.scan(func(aor string, r *regRow) bool {
-		if aor != r.aor {
-			t.Errorf("row %s is kept under %s", r.aor, aor)
+	st.regs.rows.scan(func(r *regRow) bool {
+		if r == nil {
+			t.Fatal("an AoR is listed and has no row")
 		}
 		bindings += len(r.bindings)
 		if len(r.bindings) == 0 {
 			empty++
 		}
-		due = append(due, regDue{r.due(), r})
+		due = append(due, regDue{r.due(), r.id, r})
 		return true
 	})
 	if st.regs.bindings != bindings || st.regs.empty != empty {
 		t.Errorf("registrations: counted %d bindings and %d empty rows, there are %d and %d", st.regs.bindings, st.regs.empty, bindings, empty)
 	}
+	checkListing(t, "registrations", &st.regs.rows)
+	checkListing(t, "users", &st.conf.users)
 	if st.regs.due.Len() != len(due) {
 		t.Errorf("registrations: %d rows, %d in the expiry index", len(due), st.regs.due.Len())
 	}
@@ -41,6 +43,22 @@ func checkDerived(t tester, m *Machine) {
 	m.Config().Users(func(u *User) bool { users[domainOf(u.AoR)]++; return true })
 	if !maps.Equal(users, st.conf.usersOf) {
 		t.Errorf("users per domain %v, counted %v", users, st.conf.usersOf)
+	}
+}
+
+// checkListing compares the names in order with the rows.
+func checkListing[V named](t tester, what string, l *listing[V]) {
+	t.Helper()
+	n := 0
+	l.names.scan(func(name string, _ struct{}) bool {
+		if row, found := l.rows.get(name); !found || row.name() != name {
+			t.Errorf("%s: %s is listed and has no row", what, name)
+		}
+		n++
+		return true
+	})
+	if n != l.len() {
+		t.Errorf("%s: %d are listed of %d", what, n, l.len())
 	}
 }
 
@@ -59,8 +77,8 @@ func checkCalls(t tester, st *state) {
 	if got.active != want.active || !maps.Equal(got.byMember, want.byMember) || !maps.Equal(got.byDomain, want.byDomain) || !maps.Equal(got.byGroup, want.byGroup) || !maps.Equal(got.byUser, want.byUser) {
 		t.Errorf("counters %d %v %v %v, from the rows %d %v %v %v", got.active, got.byMember, got.byDomain, got.byGroup, want.active, want.byMember, want.byDomain, want.byGroup)
 	}
-	if !maps.Equal(got.byKey, want.byKey) || !maps.Equal(got.byOwn, want.byOwn) || !slices.Equal(items(got.byHome.t), items(want.byHome.t)) || !slices.Equal(items(got.due), items(want.due)) || !slices.Equal(items(got.live), items(want.live)) {
-		t.Errorf("indexes by key %d, home %d, deadline %d differ from the rows %d", len(got.byKey), got.byHome.len(), got.due.Len(), got.rows.len())
+	if !maps.Equal(got.byKey, want.byKey) || !maps.Equal(got.byOwn, want.byOwn) || !slices.Equal(items(got.due), items(want.due)) || !slices.Equal(items(got.live), items(want.live)) {
+		t.Errorf("indexes by key %d, deadline %d differ from the rows %d", len(got.byKey), got.due.Len(), got.rows.len())
 	}
 	for k, n := range got.byMember {
 		if n < 0 {

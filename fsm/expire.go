@@ -30,19 +30,14 @@ func (x *exec) expire(e *pb.Expire) *pb.Result {
 
 func (x *exec) expireRegistrations(upTo int64, left int) int {
 	t := &x.st.regs
-	for ; left > 0; left-- {
-		first, any := t.due.Min()
-		if !any || first.at > upTo {
-			break
-		}
-		old := first.row
+	for _, old := range t.firstDue(upTo, left) {
+		left--
 		row := *old
 		row.bindings = slices.DeleteFunc(slices.Clone(old.bindings), func(b Binding) bool { return b.ExpiresMs <= upTo })
 		if len(row.bindings) == 0 {
 			t.drop(old.aor)
 		} else {
-			row.bindings = slices.Clip(row.bindings)
-			t.put(old, &row)
+			t.put(old, row.stored(old))
 		}
 	}
 	return left

@@ -23,7 +23,8 @@ type Machine struct {
 	applied  atomic.Uint64
 	watchers atomic.Pointer[[]func(Event)]
 
-	entry pb.Entry // scratch of Apply
+	entry    pb.Entry  // scratch of Apply
+	bindings []Binding // scratch of register
 }
 
 // FailStop is what Apply panics with: the entry is committed, so every replica must apply it, and this binary can't.

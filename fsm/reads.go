@@ -24,11 +24,11 @@ func (m *Machine) Registered(aor, callID string, cseq uint32, txn []byte) bool {
 
 // Registrations calls fn for each AoR with bindings, sorted, from a copy of the table made at the start; fn may take its time.
 func (m *Machine) Registrations(fn func(aor string, bindings []Binding) bool) {
-	m.mu.Lock() // copying marks the tree
-	rows := m.st.regs.rows.copy()
+	m.mu.Lock() // copying marks the table
+	regs := m.st.regs.rows.copy()
 	m.mu.Unlock()
-	rows.scan(func(aor string, r *regRow) bool {
-		return len(r.bindings) == 0 || fn(aor, r.bindings)
+	regs.scan(func(r *regRow) bool {
+		return len(r.bindings) == 0 || fn(r.aor, r.bindings)
 	})
 }
 
@@ -46,14 +46,11 @@ func (m *Machine) CallByKey(key []byte) *Call {
 	return m.st.calls.byKey[string(key)]
 }
 
-// CallsOf calls fn for each call whose home is the group, ended ones too, oldest first, until it returns false. The
-// rows are gathered first, so fn may take its time and may read the machine.
+// CallsOf calls fn for each call whose home is the group, ended ones too, oldest first, until it returns false. It goes through
+// a copy of the table made at the start, of all homes (10 ms for 100 000 calls): a takeover wants it once, and every call would
+// pay for an index. fn may take its time and may read the machine.
 func (m *Machine) CallsOf(group uint32, fn func(*Call) bool) {
-	for _, c := range m.callsOf(group) {
-		if !fn(c) {
-			return
-		}
-	}
+	m.Calls(func(c *Call) bool { return c.Home != group || fn(c) })
 }
 
 // Calls calls fn for each call, ended ones too, by number, from a copy of the table made at the start.
@@ -115,12 +112,4 @@ func (m *Machine) ExpireDue() (upTo int64, any bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.st.expireDue()
-}
-
-func (m *Machine) callsOf(group uint32) []*Call {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	var out []*Call
-	m.st.calls.ofHome(group, func(c *Call) { out = append(out, c) })
-	return out
 }

@@ -22,13 +22,16 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 	if r := x.stale(c.GetGroup(), c.GetEpoch()); r != nil {
 		return r
 	}
-	if _, known := x.st.conf.users.get(c.Aor); !known {
-		return notFound("user %s does not exist", c.Aor)
-	}
 	old := x.st.regs.get(c.Aor)
 	txn := txnHash(c.Txn)
-	row := &regRow{aor: c.Aor, callID: c.CallId, cseq: c.Cseq, txn: txn}
-	if old != nil {
+	row := regRow{callID: c.CallId, cseq: c.Cseq, txn: txn}
+	if old == nil {
+		u := x.st.conf.User(c.Aor) // a user who goes takes the row along: where there is one there is the user
+		if u == nil {
+			return notFound("user %s does not exist", c.Aor)
+		}
+		row.aor = u.AoR
+	} else {
 		if old.repeats(c.CallId, c.Cseq, txn) {
 			return again(0)
 		}
@@ -45,12 +48,13 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 			return x.outOfOrder(c, old, txn)
 		}
 	}
-	row.bindings = slices.Clone(row.bindings)
 	if c.RemoveAll {
 		row.bindings = nil
 	}
+	x.m.bindings = append(x.m.bindings[:0], row.bindings...)
+	row.bindings = x.m.bindings
 	for _, ch := range c.Changes {
-		if r := x.change(row, c, ch); r != nil {
+		if r := x.change(&row, c, ch); r != nil {
 			return r
 		}
 	}
@@ -66,12 +70,10 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 		return fail(pb.Code_LIMIT, "%s has %d contacts registered, the most allowed", c.Aor, limit)
 	}
 	if len(row.bindings) == 0 {
-		row.bindings = nil
 		row.goneMs = x.now + tombstoneMs
-	} else {
-		row.bindings = slices.Clip(row.bindings)
 	}
-	x.st.regs.put(old, row)
+	x.st.regs.put(old, row.stored(old))
+	clear(row.bindings)
 	return ok()
 }
 
@@ -119,18 +121,8 @@ func (x *exec) change(row *regRow, c *pb.Register, ch *pb.BindingChange) *pb.Res
 		row.bindings = append(row.bindings, b)
 		return nil
 	}
-	b.share(&row.bindings[i])
 	row.bindings[i] = b
 	return nil
-}
-
-// share keeps the old row's strings where they are the same: a refresh then leaves less behind for the garbage collector.
-func (b *Binding) share(old *Binding) {
-	for _, p := range [...][2]*string{{&b.Contact, &old.Contact}, {&b.Params, &old.Params}, {&b.Instance, &old.Instance}} {
-		if *p[0] == *p[1] {
-			*p[0] = *p[1]
-		}
-	}
 }
 
 func bindingFromPB(in *pb.Binding) Binding {

@@ -1,10 +1,12 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"holdline/fsm/pb"
 )
@@ -136,5 +138,52 @@ func TestSameURI(t *testing.T) {
 	}
 	if !slices.Equal([]string{CanonicalAoR("Alice@EXAMPLE.com."), CanonicalHost("[2001:DB8::1]")}, []string{"Alice@example.com", "2001:db8::1"}) {
 		t.Error("canonical forms")
+	}
+}
+
+// TestExpiryOrder: of rows that are due at one moment those go first that are first by AoR, whichever came first, on a replica that
+// was restored too.
+func TestExpiryOrder(t *testing.T) {
+	r := cluster(t)
+	for _, aor := range []string{"user2@example.com", "user0@example.com", "user3@example.com", "user1@example.com"} {
+		r.must(register(aor, "call-"+aor, 1, "t1", contact("sip:"+aor, 60)))
+	}
+	restored := &replica{tester: t, Machine: New(), time: r.time}
+	if err := restored.Restore(bytes.NewReader(r.bytes())); err != nil {
+		t.Fatal(err)
+	}
+	for _, on := range []*replica{r, restored} {
+		on.time += 60_000
+		on.do(cmd(&pb.Expire{UpToMs: on.time, MaxRows: 3}))
+		checkDerived(t, on.Machine)
+		var left []string
+		on.Registrations(func(aor string, _ []Binding) bool { left = append(left, aor); return true })
+		if !slices.Equal(left, []string{"user3@example.com"}) {
+			t.Errorf("after three of four have expired %v is left", left)
+		}
+	}
+}
+
+// TestRefreshKeepsStrings: what a refresh says again is not kept again.
+func TestRefreshKeepsStrings(t *testing.T) {
+	r := cluster(t)
+	at := func() (p []*byte) {
+		row := r.st.regs.get("user1@example.com")
+		row.strings(func(s *string) { p = append(p, unsafe.StringData(*s)) })
+		return append(p, unsafe.StringData(row.aor))
+	}
+	refresh := func(cseq uint32, callID, uri string) {
+		r.must(register("user1@example.com", callID, cseq, fmt.Sprint(cseq), contact(uri, 60)))
+	}
+	refresh(1, "one", "sip:a@192.0.2.1")
+	first := at()
+	refresh(2, "one", "sip:a@192.0.2.1")
+	if !slices.Equal(at(), first) {
+		t.Error("a refresh made new strings of the same text")
+	}
+	refresh(3, "one", "sip:A@192.0.2.1;x") // another contact
+	checkRow := r.Bindings("user1@example.com", nil)
+	if len(checkRow) != 2 || checkRow[0].Contact != "sip:a@192.0.2.1" || checkRow[1].Contact != "sip:A@192.0.2.1;x" || checkRow[1].CallID != "one" {
+		t.Errorf("bindings %+v", checkRow)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/google/btree"
 )
@@ -14,8 +16,9 @@ const tombstoneMs = 32_000
 
 // regTable holds one row per AoR.
 type regTable struct {
-	rows     tree[string, *regRow]
+	rows     listing[*regRow]
 	due      *btree.BTreeG[regDue] // by when a row has something to expire; derived
+	last     uint64                // id given last; derived
 	bindings int                   // derived
 	empty    int                   // rows without bindings; derived
 }
@@ -28,21 +31,29 @@ type regRow struct {
 	txn      uint64
 	cseq     uint32
 	goneMs   int64 // without bindings: when the row goes
+	id       uint64
 }
 
+func (r *regRow) name() string { return r.aor }
+
+// regDue orders rows by expiry; those of one moment by id, which is this replica's own and stays with an AoR. It spares the tree
+// a look at each row it passes.
 type regDue struct {
 	at  int64
+	id  uint64
 	row *regRow
 }
 
+func (d regDue) less(o regDue) bool {
+	if d.at != o.at {
+		return d.at < o.at
+	}
+	return d.id < o.id
+}
+
 func (t *regTable) init() {
-	t.rows = newTree[string, *regRow]()
-	t.due = btree.NewG(degree, func(a, b regDue) bool {
-		if a.at != b.at {
-			return a.at < b.at
-		}
-		return a.row.aor < b.row.aor
-	})
+	t.rows = newListing[*regRow]()
+	t.due = btree.NewG(degree, regDue.less)
 }
 
 func (t *regTable) get(aor string) *regRow {
@@ -52,9 +63,15 @@ func (t *regTable) get(aor string) *regRow {
 
 // put sets a row; old is what it replaces, or nil.
 func (t *regTable) put(old, r *regRow) {
-	t.unindex(old)
-	t.rows.set(r.aor, r)
-	t.due.ReplaceOrInsert(regDue{r.due(), r})
+	if old == nil {
+		t.last++
+		r.id = t.last
+	} else {
+		r.id = old.id
+		t.unindex(old)
+	}
+	t.rows.set(r)
+	t.due.ReplaceOrInsert(regDue{r.due(), r.id, r})
 	t.bindings += len(r.bindings)
 	if len(r.bindings) == 0 {
 		t.empty++
@@ -68,14 +85,35 @@ func (t *regTable) drop(aor string) {
 }
 
 func (t *regTable) unindex(r *regRow) {
-	if r == nil {
-		return
-	}
-	t.due.Delete(regDue{r.due(), r})
+	t.due.Delete(regDue{at: r.due(), id: r.id})
 	t.bindings -= len(r.bindings)
 	if len(r.bindings) == 0 {
 		t.empty--
 	}
+}
+
+// firstDue returns rows that have something to expire up to a time, earliest first, those of one moment by AoR, at most limit: the
+// same ones on every replica.
+func (t *regTable) firstDue(upTo int64, limit int) []*regRow {
+	var rows []*regRow
+	begin, at := 0, int64(math.MinInt64) // of the rows of one moment
+	sorted := func() {
+		slices.SortFunc(rows[begin:], func(a, b *regRow) int { return strings.Compare(a.aor, b.aor) })
+		begin = len(rows)
+	}
+	t.due.Ascend(func(d regDue) bool {
+		if d.at != at {
+			sorted()
+			at = d.at
+		}
+		if d.at > upTo || begin >= limit {
+			return false
+		}
+		rows = append(rows, d.row)
+		return true
+	})
+	sorted()
+	return rows[:min(limit, len(rows))]
 }
 
 // due is the first moment at which the row has something to expire.
@@ -107,7 +145,7 @@ func find(bindings []Binding, contact, instance string, regID uint32) int {
 	for i := range bindings {
 		b := &bindings[i]
 		if instance != "" && regID != 0 && b.Instance != "" && b.RegID != 0 {
-			if b.RegID == regID && lower(b.Instance) == lower(instance) {
+			if b.RegID == regID && sameName(b.Instance, instance) {
 				return i
 			}
 			continue

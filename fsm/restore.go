@@ -229,7 +229,11 @@ func (in *restorer) row(k kind, b []byte) {
 		}
 	case kindRegistration:
 		if r := decode[pb.Registration](in, b); in.rises(r.Aor) && len(r.Txn) == 8 {
-			in.st.regs.put(nil, rowFromPB(r))
+			row := rowFromPB(r)
+			if u := in.st.conf.User(r.Aor); u != nil {
+				row.aor = u.AoR
+			}
+			in.st.regs.put(nil, row.stored(nil))
 		} else {
 			in.bad = errDamaged
 		}
@@ -295,16 +299,13 @@ func rotationFromPB(in *pb.PoolState) *rotation {
 	return r
 }
 
-func rowFromPB(in *pb.Registration) *regRow {
-	r := &regRow{aor: in.Aor, callID: in.CallId, cseq: in.Cseq, txn: binary.BigEndian.Uint64(in.Txn), goneMs: in.GoneMs}
+func rowFromPB(in *pb.Registration) regRow {
+	r := regRow{aor: in.Aor, callID: in.CallId, cseq: in.Cseq, txn: binary.BigEndian.Uint64(in.Txn), goneMs: in.GoneMs}
 	if len(in.Bindings) > 0 {
 		r.bindings = make([]Binding, len(in.Bindings))
 	}
 	for i, b := range in.Bindings {
 		r.bindings[i] = bindingFromPB(b)
-		if r.bindings[i].CallID == r.callID {
-			r.bindings[i].CallID = r.callID
-		}
 	}
 	return r
 }

@@ -53,7 +53,7 @@ type Snapshot struct {
 	meta    *pb.Meta
 	turns   map[string]*rotation
 	session []*session
-	regs    tree[string, *regRow]
+	regs    listing[*regRow]
 	calls   tree[uint64, *Call]
 	cursors map[string]*pb.Cursor
 	cdrs    tree[uint64, cdrRow]
@@ -98,7 +98,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	sw.write([]byte(snapshotMagic))
 	s.writeConfig(sw)
 	s.writeSessions(sw)
-	s.regs.scan(func(_ string, r *regRow) bool {
+	s.regs.scan(func(r *regRow) bool {
 		sw.record(kindRegistration, r.pb())
 		return sw.err == nil
 	})

@@ -19,8 +19,8 @@ type tree[K cmp.Ordered, V any] struct {
 }
 
 type pair[K cmp.Ordered, V any] struct {
+	value V // first: one that takes no room takes none here
 	key   K
-	value V
 }
 
 func newTree[K cmp.Ordered, V any]() tree[K, V] {
@@ -39,7 +39,7 @@ func (t tree[K, V]) get(k K) (V, bool) {
 
 // set puts a row in and reports whether it replaced one.
 func (t tree[K, V]) set(k K, v V) bool {
-	_, replaced := t.t.ReplaceOrInsert(pair[K, V]{k, v})
+	_, replaced := t.t.ReplaceOrInsert(pair[K, V]{v, k})
 	return replaced
 }
 

@@ -20,7 +20,7 @@ type Config struct {
 	vips    map[netip.Addr]vipRef
 	domains tree[string, *pb.Domain]
 	aliases tree[string, *pb.Domain] // names and aliases
-	users   tree[string, *User]
+	users   listing[*User]
 	pools   map[string]*Pool
 	sources *bart.Table[[]*pb.Member]
 	routes  tree[string, *domainRoutes]
@@ -38,6 +38,8 @@ type User struct {
 	HasMD5  bool
 	HasSHA2 bool
 }
+
+func (u *User) name() string { return u.AoR }
 
 // Pool is a pool with its members, sorted by name.
 type Pool struct {
@@ -127,7 +129,7 @@ func (c *Config) User(aor string) *User {
 
 // Users calls fn for each user by AoR until it returns false.
 func (c *Config) Users(fn func(*User) bool) {
-	c.users.scan(func(_ string, u *User) bool { return fn(u) })
+	c.users.scan(fn)
 }
 
 // UserCount is the number of users.
