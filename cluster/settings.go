@@ -47,6 +47,7 @@ func knownSettings() []knownSetting {
 			string(vip.Fast), string(vip.Standard)),
 		choice(settingTiming, "fast", "raft timeouts: fast (80/120 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause", "fast", "standard"),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
+		number("call.min-session-expires", 90, 90, 86400, "seconds; a session timer that is shorter is answered 422, or lengthened for phones that know no session timers"),
 		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),
 		number(settingCDRFiles, cdrFiles, 0, 100_000, "files of call detail records a node keeps; 0: all"),
 		number(fsm.SettingCDRMaxRows, fsm.CDRMaxRows, 1000, 1<<24, "call detail records the cluster keeps in memory for consumers and nodes that are behind"),

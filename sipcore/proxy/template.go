@@ -32,6 +32,7 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool
 	if dropCredentials {
 		e.RemoveAll(wire.HdrProxyAuthorization)
 	}
+	s.lengthenSession(e, m)
 	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {
 		e.RemoveAll(wire.HdrMaxBreadth)
 	}

@@ -24,6 +24,9 @@ func (s *Shard) validate(in *Inbound) (r wire.Response, bad bool) {
 	if refusal := checkBreadth(m); refusal != nil {
 		return *refusal, true
 	}
+	if refusal := s.checkSession(m); refusal != nil {
+		return *refusal, true
+	}
 	if s.loops(in) {
 		return wire.Response{Status: 482}, true
 	}

@@ -145,13 +145,15 @@ func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Fie
 	return string(u.User) + "@" + d.Name, nil, true
 }
 
+var testGroups = []Group{
+	{1, []VIP{{Addr: netip.MustParseAddr("10.0.0.101")}}},
+	{2, []VIP{{Addr: netip.MustParseAddr("10.0.0.102")}}},
+}
+
 func newWorld(t testing.TB, cl *cluster) *world {
 	w := &world{t: t, cl: cl, now: int64(time.Hour), epochs: map[uint32]uint64{1: 1, 2: 1}, known: map[string][]resolve.Target{}}
 	w.s = NewShard(Options{State: cl.m, Auth: trustAll{}, Pool: &txn.Pool{}, Stats: &w.stats, Health: &Health{}, MaxCells: 1000, MaxLegs: 8}, w)
-	v, ok := NewView(cl.m.Config(), []Group{
-		{1, []VIP{{Addr: netip.MustParseAddr("10.0.0.101")}}},
-		{2, []VIP{{Addr: netip.MustParseAddr("10.0.0.102")}}},
-	}, nil)
+	v, ok := NewView(cl.m.Config(), testGroups, nil)
 	if !ok {
 		t.Fatal("no keys")
 	}
