@@ -33,7 +33,8 @@ func (x *exec) ago(ms int64) {
 // so steps that were committed after all change nothing, and the whole may come twice. Deadlines count from now: outage time ends nothing.
 //
 // The sender need not own the group any more: it alone knows of what it did when nobody could be told. So it is
-// refused only if a later owner has written the call's row.
+// refused only if a later owner has written the call's row, and even then a BYE that was answered counts: who took the call up as it
+// was before repeats the INVITE, and a callee that repeats its 200 would leave a call that nobody ends.
 func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
 	g := x.st.conf.Group(c.GetHome())
 	if g == nil {
@@ -41,6 +42,9 @@ func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
 	}
 	row, refused := x.lateCall(c)
 	if refused != nil {
+		if refused.Code == pb.Code_STALE_EPOCH && x.lateByes(c) {
+			return okID(x.known(c).Number)
+		}
 		return refused
 	}
 	for _, s := range c.Steps {
@@ -55,6 +59,31 @@ func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
 		x.events = append(x.events, CallHandedOver{Group: row.Home, Call: row.Number})
 	}
 	return okID(row.Number)
+}
+
+// lateByes ends the dialogs that both sides saw end, in a row that a later owner has written. It reports whether there were any.
+func (x *exec) lateByes(c *pb.CatchUpCall) bool {
+	found := false
+	for _, s := range c.Steps {
+		e := s.GetEndCall()
+		if cause := endedBecause(e.GetCause()); e.GetToTag() == "" || cause != CauseByeCaller && cause != CauseByeCallee {
+			continue
+		}
+		found = true
+		x.ago(s.GetAgoMs())
+		x.endDialog(x.known(c), e)
+	}
+	x.ago(0)
+	return found
+}
+
+// known is the row of the call that is to be brought up to date, nil if there is none.
+func (x *exec) known(c *pb.CatchUpCall) *Call {
+	t := &x.st.calls
+	if row := t.get(c.Call); row != nil || c.Create == nil {
+		return row
+	}
+	return t.byKey[string(c.Create.Key)]
 }
 
 // lateStep applies a step; what it is refused for is nothing that the sender could mend.
@@ -74,10 +103,7 @@ func (x *exec) lateStep(row *Call, s *pb.CallStep) {
 // lateCall finds the row that is to be brought up to date, or makes it.
 func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 	t := &x.st.calls
-	row := t.get(c.Call)
-	if row == nil && c.Create != nil {
-		row = t.byKey[string(c.Create.Key)]
-	}
+	row := x.known(c)
 	switch {
 	case row == nil && c.Create == nil, row != nil && row.Home != c.Home:
 		return nil, notFound("call %d of VIP group %d does not exist", c.Call, c.Home)

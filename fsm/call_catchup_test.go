@@ -144,6 +144,37 @@ func TestHandOver(t *testing.T) {
 	r.refused(catchUp(nil, OwnNumber([]byte("never"), 1), cdrStep{0, end("a")}), pb.Code_NOT_FOUND, "call "+fmt.Sprint(OwnNumber([]byte("never"), 1))+" of VIP group 1 does not exist")
 }
 
+// TestByeBeforeHandOver: a call that was answered and hung up while its owner could commit nothing is over, also when the next owner has
+// taken it up ringing and heard the callee's 200 again.
+func TestByeBeforeHandOver(t *testing.T) {
+	bye := end("a")
+	bye.GetEndCall().Cause = "callee"
+	answered := answer(0, "a")
+	answered.GetAnswerCall().Epoch = 6
+	for name, first := range map[string][]*pb.Command{
+		"answer first": {answered, catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye})},
+		"bye first":    {leg6(), catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye}), answered},
+	} {
+		r := cluster(t)
+		r.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}))
+		r.must(first...)
+		if c := r.Call(1); c.Active() && len(c.Dialogs) > 0 {
+			t.Errorf("%s: the call stands: %+v", name, c)
+		}
+		checkDerived(t, r.Machine)
+	}
+	r := cluster(t)
+	r.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}), answered)
+	r.refused(catchUp(nil, 1, cdrStep{0, end("a")}), pb.Code_STALE_EPOCH, "call 1 was changed under epoch 6, after 5") // no BYE
+}
+
+// leg6 is the next owner's first word of the call.
+func leg6() *pb.Command {
+	c := leg(0, 180, false)
+	c.GetLegResult().Epoch = 6
+	return c
+}
+
 // TestCatchUpOfALaterRelease: a step that this release does not know must not enter the log.
 func TestCatchUpOfALaterRelease(t *testing.T) {
 	up := catchUp(nil, 1, cdrStep{0, end("a")})
