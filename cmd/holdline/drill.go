@@ -10,6 +10,7 @@ import (
 
 func (a *app) drillCmd() *cobra.Command {
 	var o lab.Options
+	var live liveFlags
 	var file string
 	c := &cobra.Command{
 		Use:   "drill",
@@ -19,10 +20,17 @@ fault to the node that owns an address and leads the cluster, and reports what w
 silent, and whether two nodes ever answered for it. Nothing outside the namespaces is touched. Without root it runs in a user
 namespace.
 
+With --live it does the same on the real boxes, guided by you: it makes a domain with some users in the cluster, or takes --accounts, lets
+test phones on this machine register and call through the VIPs, asks you to pull a node's cable, measures, asks you to plug it in
+again, and removes what it has made, also when you break it off. It needs a node's socket (run it on a node, or with
+the socket of one forwarded by ssh -L) and, to count owners, CAP_NET_RAW on the network of the VIPs.
+
 Exit code 0 when the verdict is pass, 1 otherwise.`,
 		Example: `  holdline drill
   holdline drill --fault freeze --repeat 20 --json drill.json
-  holdline drill --suite short`,
+  holdline drill --fault mixed --transport mixed --repeat 10
+  holdline drill --suite short
+  holdline drill --live --node n2`,
 		Args: needs(),
 	}
 	fs := c.Flags()
@@ -36,13 +44,23 @@ Exit code 0 when the verdict is pass, 1 otherwise.`,
 	fs.IntVar(&o.Repeat, "repeat", 1, "fault rounds on the same cluster")
 	fs.StringVar(&o.Suite, "suite", "", `run the fault suite instead: "all", "short", or a pattern of transcript/fault such as '7*/kill'`)
 	fs.BoolVar(&o.Keep, "keep", false, "keep logs and data directories also when the drill passed")
+	live.add(fs)
 	fs.StringVar(&file, "json", "", "also write the report to this file")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		o.Fault = lab.Fault(*fault)
 		if o.CPS == 0 {
 			o.CPS = -1 // lab: 0 means the default
 		}
-		report, err := lab.Drill(c.Context(), o, a.out)
+		if err := live.check(fs); err != nil {
+			return err
+		}
+		var report lab.Report
+		var err error
+		if live.live {
+			report, err = a.drillLive(c, live, o)
+		} else {
+			report, err = lab.Drill(c.Context(), o, a.out)
+		}
 		if err != nil {
 			return err
 		}

@@ -54,12 +54,7 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 		return rep, fmt.Errorf("make a directory for the drill: %w; set TMPDIR to one that you may write to", err)
 	}
 	rep = Report{Seed: o.Seed, Nodes: o.Nodes, CPS: max(0, o.CPS), Transport: o.Transport, PatienceS: o.Patience.Seconds(), Outcome: Outcome{Fault: o.Fault, Verdict: VerdictFail}}
-	var saying sync.Mutex
-	d := &drill{o: o, say: func(format string, args ...any) {
-		saying.Lock()
-		defer saying.Unlock()
-		fmt.Fprintf(progress, "%6.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
-	}}
+	d := &drill{o: o, say: sayer(progress, begin)}
 	err = d.carryOut(ctx, dir, &rep)
 	rep.Seconds = time.Since(begin).Seconds()
 	if err == nil && rep.Passed() && !o.Keep {
@@ -73,6 +68,16 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 		return rep, fmt.Errorf("%w; logs are in %s", err, dir)
 	}
 	return rep, nil
+}
+
+// sayer writes lines with the seconds since the beginning.
+func sayer(w io.Writer, begin time.Time) func(format string, args ...any) {
+	var saying sync.Mutex
+	return func(format string, args ...any) {
+		saying.Lock()
+		defer saying.Unlock()
+		fmt.Fprintf(w, "%6.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
 }
 
 func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err error) {

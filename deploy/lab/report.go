@@ -148,6 +148,8 @@ type Loss struct {
 type CaptureStats struct {
 	Frames  int `json:"frames"`
 	Dropped int `json:"dropped"` // by the kernel for want of room: any makes the owner count worthless
+	// Missing is why there was none, in a live drill: owners were not counted then.
+	Missing string `json:"missing,omitempty"`
 }
 
 // Machine is where the drill ran.

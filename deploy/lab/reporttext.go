@@ -89,6 +89,10 @@ func (m Machine) text(b *strings.Builder) {
 	case m.UserNS:
 		guard += " (user namespace: no real-time priority)"
 	}
+	if m.FsyncMaxMS == 0 { // of a live drill: the nodes are elsewhere
+		fmt.Fprintf(b, "Machine of the phones: %d cores, Linux %s, load average before %.1f\n", m.Cores, m.Kernel, m.Load)
+		return
+	}
 	fmt.Fprintf(b, "Machine: %d cores, Linux %s, guard scheduling %s, fsync p50 %.2f ms, max %.2f ms, load average before %.1f\n",
 		m.Cores, m.Kernel, guard, m.FsyncP50MS, m.FsyncMaxMS, m.Load)
 	if m.Load > float64(m.Cores) {
@@ -101,8 +105,12 @@ func (o Round) row(w io.Writer, name string) {
 	if o.RejoinS < 0 {
 		rejoin = "never"
 	}
+	owners := fmt.Sprint(o.MaxSimultaneousOwners)
+	if o.MaxSimultaneousOwners == 0 {
+		owners = "not counted"
+	}
 	c := o.Calls
-	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f ms\t%d\t%v\t%v\t%v\t%v\t%d/%d\t%s\t%s\n", name, o.Fault, o.Node, o.VIPGapMS, o.MaxSimultaneousOwners,
+	fmt.Fprintf(w, "%s\t%s\t%s\t%.1f ms\t%s\t%v\t%v\t%v\t%v\t%d/%d\t%s\t%s\n", name, o.Fault, o.Node, o.VIPGapMS, owners,
 		c.Established, c.Ringing, c.Cancelled, c.Setup, o.Registrations.Lost, o.Registrations.Acknowledged, rejoin, o.Verdict)
 }
 

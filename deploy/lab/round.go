@@ -44,6 +44,8 @@ type drill struct {
 type round struct {
 	*drill
 	rng     *rand.Rand
+	vips    []netip.Addr
+	nameOf  func(capture.Sender) string // the box that a frame came from
 	trait   trait
 	target  target
 	stroke  *stroke
@@ -56,7 +58,8 @@ type round struct {
 
 func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	seed := d.o.Seed*1_000_003 + uint64(number)
-	r := &round{drill: d, rng: rand.New(rand.NewPCG(seed, 1))}
+	r := &round{drill: d, rng: rand.New(rand.NewPCG(seed, 1)), vips: d.cluster.vips}
+	r.nameOf = func(s capture.Sender) string { return d.cluster.boxAt(s.Port) }
 	begin := time.Now()
 	var err error
 	if r.trait, err = d.o.faultOf(number); err != nil {
@@ -110,6 +113,7 @@ func (r *round) run(ctx context.Context) (err error) {
 	}
 	r.world.Wait()
 	r.calls()
+	r.crashes()
 	r.gaps(samples, frames)
 	r.out.Capture = CaptureStats{Frames: len(frames), Dropped: dropped}
 	return r.registrations(ctx)
@@ -245,7 +249,7 @@ func (r *round) load(ctx context.Context) (stop func()) {
 
 func (r *round) vipPorts() []netip.AddrPort {
 	var out []netip.AddrPort
-	for _, v := range r.cluster.vips {
+	for _, v := range r.vips {
 		out = append(out, netip.AddrPortFrom(v, sipPort))
 	}
 	return out
@@ -256,15 +260,20 @@ func (r *round) probe() (*probe.Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	var targets []probe.Target
-	for _, v := range r.cluster.vips {
+	return probe.Start(conn, r.probed()), nil
+}
+
+// probed says which VIP is asked how often.
+func (r *round) probed() []probe.Target {
+	var out []probe.Target
+	for _, v := range r.vips {
 		every := othersEvery
 		if slices.Contains(r.target.vips, v) {
 			every = movedEvery
 		}
-		targets = append(targets, probe.Target{VIP: netip.AddrPortFrom(v, sipPort), Every: every})
+		out = append(out, probe.Target{VIP: netip.AddrPortFrom(v, sipPort), Every: every})
 	}
-	return probe.Start(conn, targets), nil
+	return out
 }
 
 // statusTells looks, a second after the fault, whether the surviving nodes still call all well: they must not.
@@ -351,16 +360,21 @@ func (r *round) registrations(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	r.lostRegistrations(len(acknowledged), lost)
+	return nil
+}
+
+// lostRegistrations takes what became of the acknowledged registrations into the round.
+func (r *round) lostRegistrations(acknowledged int, lost map[*phone.Phone]string) {
 	for p, reason := range lost {
 		r.out.Losses = append(r.out.Losses, Loss{
 			Kind: "registration", ID: p.AoR(), Awaited: "its contact " + p.Addr().String(), By: "lab", SinceMS: r.sinceFault(time.Now()), Detail: reason,
 		})
 	}
-	r.out.Registrations = Registrations{Acknowledged: len(acknowledged), Lost: len(lost), Unanswered: r.keeper.Unanswered()}
+	r.out.Registrations = Registrations{Acknowledged: acknowledged, Lost: len(lost), Unanswered: r.keeper.Unanswered()}
 	for reason, n := range r.keeper.Refusals() {
 		r.warn("%d phones had their latest REGISTER refused: %s", n, reason)
 	}
-	return nil
 }
 
 // notListed asks a node for its registrations, twice if some are missing: a follower may be a moment behind.

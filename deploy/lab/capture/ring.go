@@ -41,15 +41,27 @@ type Capture struct {
 // Start begins capturing on the ports of the switch: frames as boxes put them onto their cables, before the switch does
 // anything with them. Frames that leave the switch are not looked at.
 func Start(sw *netlab.Space, vips []netip.Addr, ports []int) (*Capture, error) {
-	c := &Capture{fd: -1, wake: -1, done: make(chan struct{})}
-	err := sw.Do(func() error { return c.open(vips, ports) })
-	if err != nil {
+	c := newCapture()
+	if err := sw.Do(func() error { return c.open(vips, ports) }); err != nil {
 		c.release()
 		return nil, fmt.Errorf("capture on the switch: %w", err)
 	}
 	go c.read()
 	return c, nil
 }
+
+// StartHere captures what comes in at interfaces of this machine, by their indexes. It needs CAP_NET_RAW.
+func StartHere(vips []netip.Addr, interfaces []int) (*Capture, error) {
+	c := newCapture()
+	if err := c.open(vips, interfaces); err != nil {
+		c.release()
+		return nil, fmt.Errorf("capture on this machine: %w", err)
+	}
+	go c.read()
+	return c, nil
+}
+
+func newCapture() *Capture { return &Capture{fd: -1, wake: -1, done: make(chan struct{})} }
 
 func (c *Capture) open(vips []netip.Addr, ports []int) error {
 	var err error

@@ -54,6 +54,9 @@ func New(box *netlab.Box, name string, addr netip.Addr, binary, dir string) (*No
 	return n, nil
 }
 
+// Socket is where serve takes commands.
+func (n *Node) Socket() string { return n.socket }
+
 // Wipe empties the data directory, as that of a new box. Nothing of the product may run on it.
 func (n *Node) Wipe() error {
 	data := filepath.Join(n.dir, "data")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -147,6 +148,18 @@ func parse(b []byte, run string) (target, number int, ok bool) {
 	target, err1 := strconv.Atoi(string(first))
 	number, err2 := strconv.Atoi(string(second))
 	return target, number, found && err1 == nil && err2 == nil && target >= 0 && number >= 0
+}
+
+// Since returns a target's samples that were sent after a time, as they are now.
+func (p *Probe) Since(target int, from time.Time) []Sample {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.samples[target]
+	first := len(all)
+	for first > 0 && all[first-1].Sent.After(from) {
+		first--
+	}
+	return slices.Clone(all[first:])
 }
 
 // Stop ends the probing, waits for answers that may still come, and returns the samples of each target.

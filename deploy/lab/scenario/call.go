@@ -18,12 +18,13 @@ type call struct {
 	id    string
 	ready func()
 
-	client *phone.Client // the caller's INVITE
-	server *phone.Server // the callee's
-	a, b   *phone.Dialog
-	sent   time.Time
-	set    bool // up: no longer a set-up
-	broken bool // a connection broke before it was
+	client  *phone.Client // the caller's INVITE
+	server  *phone.Server // the callee's
+	a, b    *phone.Dialog
+	sent    time.Time
+	set     bool // up: no longer a set-up
+	broken  bool // a connection broke before it was
+	renewed bool // rang long enough without the fault
 }
 
 func (c *call) caller() string { return "caller " + c.Caller.User }
@@ -75,7 +76,8 @@ func (c *call) playSetup(ctx context.Context) error {
 
 func (c *call) playRinging(ctx context.Context) error {
 	c.ready()
-	if err := c.w.untilFault(ctx, c.Ring); err != nil {
+	var err error
+	if c.renewed, err = c.w.ringUntilFault(ctx, c.Ring, c.w.Renew+c.Ring); err != nil {
 		return err
 	}
 	if err := c.answer(ctx); err != nil {
@@ -106,7 +108,8 @@ func (c *call) playEstablished(ctx context.Context) error {
 // playCancelled: the callee hears of it, the caller gets 200 for the CANCEL and 487 for the INVITE, and the callee the ACK to its 487.
 func (c *call) playCancelled(ctx context.Context) error {
 	c.ready()
-	if err := c.w.untilFault(ctx, c.Hangup.At); err != nil {
+	var err error
+	if c.renewed, err = c.w.ringUntilFault(ctx, c.Hangup.At, c.w.Renew+c.Hangup.At); err != nil {
 		return err
 	}
 	cancel, err := c.client.Cancel()

@@ -43,7 +43,7 @@ type Planner struct {
 	Stretch int // the calls that wait for the fault last so many times as long after it; 0: once
 }
 
-// NewPlanner makes a planner whose calls are spread over the VIPs.
+// NewPlanner makes a planner whose calls are spread over the VIPs. Without a gateway (nil) all of them go from phone to phone.
 func NewPlanner(seed uint64, phones []*phone.Phone, gateway *phone.Phone, vips []netip.AddrPort) *Planner {
 	return &Planner{rng: rand.New(rand.NewPCG(seed, 0x686f6c64)), phones: phones, gateway: gateway, vips: vips}
 }
@@ -59,7 +59,7 @@ func (p *Planner) Plan(kind Kind) Plan {
 	a := p.rng.IntN(len(p.phones))
 	b := (a + 1 + p.rng.IntN(len(p.phones)-1)) % len(p.phones)
 	switch way := p.rng.IntN(10); {
-	case way < 5:
+	case way < 5 || p.gateway == nil:
 		pl.Caller, pl.Callee, pl.Dial = p.phones[a], p.phones[b], p.phones[b].User
 	case way < 9:
 		p.dialled++

@@ -155,6 +155,62 @@ func TestBrokenOffCallsAreNoLosses(t *testing.T) {
 	}
 }
 
+// A call that waits for a person rings on and on: one after the other, and only the last of them counts as what it is.
+func TestCallsThatWaitAreRenewed(t *testing.T) {
+	w, _, planner, k := town(t, 4, 10*time.Second)
+	w.Renew = 20 * time.Millisecond
+	register(t, k)
+	for _, kind := range []Kind{Ringing, Cancelled} {
+		w.Play(t.Context(), quick(planner.Plan(kind)), nil)
+	}
+	for end := time.Now().Add(10 * time.Second); w.Ledger.Count(Setup).Total < 6; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v set-ups of calls that waited; want more", w.Ledger.Count(Setup))
+		}
+	}
+	w.SetFault(time.Now())
+	w.Wait()
+	for _, kind := range []Kind{Ringing, Cancelled} {
+		if c := w.Ledger.Count(kind); c.Total > 1 || c.Lost != 0 {
+			t.Errorf("%s: %+v; want the last one", kind, c)
+		}
+	}
+	if c := w.Ledger.Count(Setup); c.Lost != 0 {
+		t.Errorf("%+v, %v", c, w.Ledger.Losses())
+	}
+}
+
+// A call that is broken off politely is ended at both sides, whatever its state.
+func TestPoliteCallsAreEnded(t *testing.T) {
+	for _, kind := range []Kind{Established, Ringing} {
+		t.Run(string(kind), func(t *testing.T) {
+			w, p, planner, k := town(t, 4, 10*time.Second)
+			w.Polite = true
+			register(t, k)
+			ended := make(chan struct{}, 10)
+			ctx, cancel := context.WithCancel(t.Context())
+			ready := make(chan struct{})
+			w.Play(ctx, planner.Plan(kind), func() { close(ready) })
+			<-ready
+			want := map[Kind]string{Established: "BYE ", Ringing: "SIP/2.0 480"}[kind]
+			p.losing(func(start string) bool {
+				if strings.HasPrefix(start, want) {
+					ended <- struct{}{}
+				}
+				return false
+			})
+			cancel()
+			w.Wait()
+			if len(ended) == 0 {
+				t.Errorf("no %s", want)
+			}
+			if c := w.Ledger.Count(kind); c != (Count{}) {
+				t.Errorf("%+v; want none counted", c)
+			}
+		})
+	}
+}
+
 func TestSeedFixesThePlans(t *testing.T) {
 	make := func(seed uint64) []string {
 		var phones []*phone.Phone

@@ -27,6 +27,11 @@ type World struct {
 	// Lossy: messages get lost at random. A phone then repeats its 180, which nothing else would bring again (RFC 3261 §13.3.1.1 lets
 	// it). To be set before the first call.
 	Lossy bool
+	// Renew, if not 0, is how long a call rings in wait for the fault, about. It then ends as it would have, is counted as a set-up, and
+	// another rings in its place: nobody's patience is endless, and a person's fault may be long in coming.
+	Renew time.Duration
+	// Polite: calls that are broken off or lost are ended, as far as they can be, so that no proxy has to keep them.
+	Polite bool
 
 	Arrivals phone.Arrivals
 
@@ -38,7 +43,7 @@ type World struct {
 	faultAt time.Time
 }
 
-// New makes a world and takes over the phones' and the gateway's incoming requests. The name tells its calls from those of
+// New makes a world and takes over the phones' and the gateway's incoming requests; there may be no gateway. The name tells its calls from those of
 // other worlds with the same phones.
 func New(name string, phones []*phone.Phone, gateway *phone.Phone, patience time.Duration) *World {
 	w := &World{
@@ -48,7 +53,9 @@ func New(name string, phones []*phone.Phone, gateway *phone.Phone, patience time
 	for _, p := range phones {
 		w.Arrivals.Watch(p)
 	}
-	w.Arrivals.Watch(gateway)
+	if gateway != nil {
+		w.Arrivals.Watch(gateway)
+	}
 	return w
 }
 
@@ -68,6 +75,31 @@ func (w *World) untilFault(ctx context.Context, after time.Duration) error {
 	return pause(ctx, time.Until(w.faultAt.Add(after)))
 }
 
+// ringUntilFault is untilFault for a call that rings. It returns early when the call has rung long enough; again is true then.
+func (w *World) ringUntilFault(ctx context.Context, after, longest time.Duration) (again bool, err error) {
+	if w.Renew > 0 {
+		enough := time.NewTimer(longest)
+		defer enough.Stop()
+		select {
+		case <-w.fault:
+		case <-enough.C:
+			return true, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return false, w.untilFault(ctx, after)
+}
+
+func (w *World) faultCame() bool {
+	select {
+	case <-w.fault:
+		return true
+	default:
+		return false
+	}
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(max(0, d))
 	defer t.Stop()
@@ -81,38 +113,55 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Play runs a call in the background. ready, if not nil, is called when the call waits for the fault, or has failed before.
 func (w *World) Play(ctx context.Context, plan Plan, ready func()) {
-	c := &call{w: w, Plan: plan, id: w.name + "-" + strconv.FormatInt(w.ids.Add(1), 10), ready: sync.OnceFunc(func() {
-		if ready != nil {
-			ready()
-		}
-	})}
-	w.Ledger.begin(plan.Kind)
+	if ready == nil {
+		ready = func() {}
+	}
+	ready = sync.OnceFunc(ready)
 	running := &w.held
 	if plan.Kind == Setup {
 		running = &w.short
 	}
+	w.Ledger.begin(plan.Kind)
 	running.Go(func() {
-		defer c.ready()
-		err := c.play(ctx)
-		c.close()
-		kind := plan.Kind
-		if c.brokenSetup() {
-			kind = SetupOnBroken
-			w.Ledger.move(plan.Kind, kind)
-		}
-		var m *Missing
-		switch {
-		case err == nil:
-		case errors.As(err, &m):
-			w.Ledger.lose(Loss{Kind: kind, ID: c.id, Route: c.route(), Begun: c.sent, Missing: *m})
-		case ctx.Err() != nil:
-			w.Ledger.forget(kind)
-		default: // the phone itself could not go on, because of what it was sent
-			w.Ledger.lose(Loss{Kind: kind, ID: c.id, Route: c.route(), Begun: c.sent, Missing: Missing{
-				Awaited: "a usable message", By: "phone", Since: time.Now(), Got: err.Error(),
-			}})
+		defer ready()
+		for w.playOnce(ctx, plan, ready) {
+			w.Ledger.begin(plan.Kind)
 		}
 	})
+}
+
+// playOnce plays a call that has been counted, and tells whether another is to ring in its place.
+func (w *World) playOnce(ctx context.Context, plan Plan, ready func()) (again bool) {
+	c := &call{w: w, Plan: plan, id: w.name + "-" + strconv.FormatInt(w.ids.Add(1), 10), ready: ready}
+	err := c.play(ctx)
+	if err != nil && w.Polite {
+		c.hangUp(context.WithoutCancel(ctx))
+	}
+	c.close()
+	kind := plan.Kind
+	switch {
+	case c.brokenSetup():
+		kind = SetupOnBroken
+	case c.renewed:
+		kind = Setup
+	}
+	if kind != plan.Kind {
+		w.Ledger.move(plan.Kind, kind)
+	}
+	var m *Missing
+	switch {
+	case err == nil:
+		return c.renewed && !w.faultCame()
+	case errors.As(err, &m):
+		w.Ledger.lose(Loss{Kind: kind, ID: c.id, Route: c.route(), Begun: c.sent, Missing: *m})
+	case ctx.Err() != nil:
+		w.Ledger.forget(kind)
+	default: // the phone itself could not go on, because of what it was sent
+		w.Ledger.lose(Loss{Kind: kind, ID: c.id, Route: c.route(), Begun: c.sent, Missing: Missing{
+			Awaited: "a usable message", By: "phone", Since: time.Now(), Got: err.Error(),
+		}})
+	}
+	return false
 }
 
 // WaitHeld returns when every call that waited for the fault has ended.
