@@ -9,6 +9,7 @@ import (
 	"holdline/cluster/api"
 	"holdline/fsm"
 	"holdline/sipcore"
+	"holdline/sipcore/registrar"
 	"holdline/vip"
 )
 
@@ -58,7 +59,8 @@ func knownSettings() []knownSetting {
 		number("register.flow-timer", 120, 0, 3600, "seconds within which a phone with RFC 5626 outbound pings over TCP or TLS, else its connection is closed; 0: it is not asked to"),
 		number("register.max-bindings", 10, 1, 100, "contacts a user may have registered at a time"),
 		number("register.max-expires", 7200, 1, 86400*365, "seconds granted at most"),
-		number("register.min-expires", 60, 0, 86400, "a REGISTER for less is answered 423"),
+		number("register.min-expires", 60, 0, 3600, "a REGISTER for less is answered 423"),
+		choice(registrar.SettingPath, "supported", "whose Path (RFC 3327) is taken: of phones that name it in Supported, others get 420; or any phone's", "supported", "any"),
 		choice(sipcore.SettingVerifyTLS, "yes", "whether gateways that are called over TLS must show a certificate for their name that a known authority has signed", "yes", "no"),
 		{Setting: api.Setting{Name: sipcore.SettingOrigins, Meaning: "hosts of the web pages that WebSockets may come from, such as *.example.com, with spaces between them; empty: any"}, hosts: true},
 		number(settingWSPort, defaultWSPort, 0, 65535, "port of SIP over WebSockets on every VIP; 0: none"),

@@ -93,7 +93,7 @@ func (s *Shard) calleeEnd(row *fsm.Call, l *fsm.Leg) *end {
 	if e.flow.Group == 0 {
 		e.flow.Group, e.flow.VIP = row.Home, uint8(row.HomeVIP)
 	}
-	e.pinned = e.flow.Proto != pb.Transport_UDP || l.Target.AoR != "" && len(l.Target.Routes) == 0 && !s.uriNames([]byte(l.Target.URI), e.flow)
+	e.pinned = len(l.Target.Routes) == 0 && (e.flow.Proto != pb.Transport_UDP || l.Target.AoR != "" && !s.uriNames([]byte(l.Target.URI), e.flow))
 	return e
 }
 

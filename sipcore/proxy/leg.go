@@ -45,6 +45,9 @@ func (s *Shard) legFlow(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) bool {
 	if flow.Group == 0 {
 		flow.Group, flow.VIP = c.Home, u.source.VIP
 	}
+	if len(t.Routes) > 0 {
+		s.pathFlow(&flow, t.Routes[0])
+	}
 	if f := s.view.face(flow); t.Aor == "" && f != nil {
 		flow.Port = f.ports[flow.Proto] // a gateway is called from the VIP's SIP port
 	}

@@ -30,7 +30,7 @@ func (s *Shard) free3263(u *call, l *txn.Leg, uri *wire.URI) bool {
 		return false
 	}
 	_, given := uri.Param("transport")
-	return t.Aor == "" && t.Member == "" && !given
+	return (t.Aor == "" || len(t.Routes) > 0) && t.Member == "" && !given
 }
 
 // Resolved goes on with a leg whose host has been looked up: with the first target that is not taken for down; the others are

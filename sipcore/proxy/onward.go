@@ -1,7 +1,11 @@
 package proxy
 
 import (
+	"net/netip"
+
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -45,6 +49,28 @@ func hopProto(u *wire.URI) pb.Transport {
 		return pb.Transport_TCP
 	}
 	return pb.Transport_UDP
+}
+
+// pathFlow turns the flow that a phone's REGISTER came by into one to the first hop of its Path (RFC 3327 §5.4), whose address is still
+// to be found. A hop that does not say over which transport, and is where the REGISTER came from, is spoken to as it has spoken.
+func (s *Shard) pathFlow(f *transport.Flow, hop string) {
+	na, err := wire.ParseNameAddr([]byte(hop))
+	if err != nil {
+		return // the registrar has read it
+	}
+	u, err := wire.ParseURI(na.URI)
+	if err != nil {
+		return
+	}
+	_, given := u.Param("transport")
+	a, literal := resolve.Literal(u.Host)
+	if given || u.Scheme == wire.SchemeSIPS || !literal || a.Unmap() != f.Remote.Addr() {
+		f.Proto = hopProto(&u)
+	}
+	f.Remote, f.Conn = netip.AddrPort{}, 0
+	if face := s.view.face(*f); face != nil {
+		f.Port = face.ports[f.Proto]
+	}
 }
 
 // nextHopOf is where a target without an address goes: its Path, else the Route that the request still has, else its URI.

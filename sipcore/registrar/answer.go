@@ -1,22 +1,24 @@
 package registrar
 
 import (
+	"net/http"
 	"strconv"
+	"time"
 
 	"holdline/fsm"
 	"holdline/sipcore/wire"
 )
 
 // bindings makes the 200 that lists what the AoR has registered, with the seconds left of each (RFC 3261 §10.3 step 8), and
-// repeats the Path of the REGISTER with this CSeq (RFC 3327 §5.3).
-func (r *Registrar) bindings(aor string, now int64, cseq uint32) *wire.Response {
+// repeats the Path of this REGISTER for a phone that knows it (RFC 3327 §5.3).
+func (r *Registrar) bindings(m *wire.Msg, aor string, now int64) *wire.Response {
 	var room [8]fsm.Binding
 	all := r.state.Bindings(aor, room[:0])
 	fields := make([]wire.Field, 0, len(all)+2)
 	b := make([]byte, 0, 128*len(all))
 	var path []string
 	for i := range all {
-		if all[i].CSeq == cseq && path == nil {
+		if all[i].CSeq == m.CSeq && path == nil && knowsPath(m) {
 			path = all[i].Path
 		}
 		left := (all[i].ExpiresMs - now + 999) / 1000
@@ -30,7 +32,8 @@ func (r *Registrar) bindings(aor string, now int64, cseq uint32) *wire.Response 
 	for _, p := range path {
 		fields = append(fields, wire.Field{ID: wire.HdrPath, Value: []byte(p)})
 	}
-	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path, outbound")})
+	date := time.Now().UTC().AppendFormat(nil, http.TimeFormat) // step 8: some phones set their clocks by it
+	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path, outbound")}, wire.Field{ID: wire.HdrDate, Value: date})
 	return &wire.Response{Status: 200, Fields: fields}
 }
 

@@ -26,6 +26,7 @@ const (
 type limits struct {
 	min, max, def int64
 	bindings      uint32
+	anyPath       bool // Path is taken for phones that don't say that they know it
 }
 
 func limitsOf(cfg *fsm.Config) limits {
@@ -35,8 +36,9 @@ func limitsOf(cfg *fsm.Config) limits {
 		def: cfg.SettingInt("register.default-expires", 3600),
 	}
 	l.max = min(max(l.max, 1), 1<<31)
-	l.min = min(max(l.min, 0), l.max)
+	l.min = min(max(l.min, 0), l.max, 3600) // what asks for an hour is not refused (§10.3 step 7)
 	l.def = min(max(l.def, l.min, 1), l.max)
+	l.anyPath = cfg.Setting(SettingPath, "supported") == "any"
 	l.bindings = uint32(min(max(cfg.SettingInt("register.max-bindings", 10), 1), maxChanges))
 	return l
 }
@@ -181,10 +183,21 @@ func (q *request) expires(c *wire.Contact) (int64, error) {
 	return min(want, q.limits.max), nil
 }
 
+// SettingPath says whose Path is taken (RFC 3327 §5.3 leaves it to local policy): "supported", of phones that say that they know the
+// extension, who can then see where their calls will go; or "any".
+const SettingPath = "register.path"
+
+func knowsPath(m *wire.Msg) bool {
+	return names(m, wire.HdrSupported, "path") || names(m, wire.HdrRequire, "path")
+}
+
 // readPath keeps the Path that requests to the bindings must take (RFC 3327 §5.3).
 func (q *request) readPath() error {
 	if !q.m.Has(wire.HdrPath) {
 		return nil
+	}
+	if !q.limits.anyPath && !knowsPath(q.m) {
+		return refuse(420, "", wire.Field{ID: wire.HdrUnsupported, Value: []byte("path")})
 	}
 	it := q.m.Values(wire.HdrPath)
 	for {

@@ -76,7 +76,7 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 		return nil, nil, err
 	}
 	if r.state.Registered(aor, callID, m.CSeq, txnKey) {
-		resp := r.bindings(aor, r.state.Now(), m.CSeq)
+		resp := r.bindings(m, aor, r.state.Now())
 		addOutbound(cfg, in, resp)
 		return nil, resp, nil
 	}
@@ -96,7 +96,7 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 		return nil, nil, err
 	}
 	if len(req.cmd.Changes) == 0 && !req.cmd.RemoveAll { // a query (§10.2.3)
-		return nil, r.bindings(aor, r.state.Now(), m.CSeq), nil
+		return nil, r.bindings(m, aor, r.state.Now()), nil
 	}
 	return &pb.Command{Op: &pb.Command_Register{Register: req.cmd}}, nil, nil
 }
@@ -109,7 +109,7 @@ func (r *Registrar) Answer(in *proxy.Inbound, res *pb.Result, err error) (*wire.
 		return unavailable(), 0
 	}
 	if res.Code == pb.Code_OK {
-		resp := r.bindings(res.Aor, res.TimeMs, uint32(res.Id))
+		resp := r.bindings(in.Msg, res.Aor, res.TimeMs)
 		return resp, addOutbound(r.state.Config(), in, resp)
 	}
 	return refused(res.Code), 0
