@@ -167,7 +167,7 @@ func (l *live) awaitPlug(ctx context.Context) error {
 
 // watch looks at the status until it is as wanted, or time is up.
 func (l *live) watch(ctx context.Context, most time.Duration, wanted func(api.Status) bool) error {
-	limited, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("I have waited for %v", most))
+	limited, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("waited for %v in vain", most))
 	defer cancel()
 	tick := time.NewTicker(liveAsk)
 	defer tick.Stop()

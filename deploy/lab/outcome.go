@@ -31,6 +31,7 @@ func (r *round) calls() {
 		}
 		r.out.Losses = append(r.out.Losses, out)
 	}
+	r.breaks()
 	answers := l.Answers()
 	if len(answers) > 0 {
 		slices.Sort(answers)
@@ -40,6 +41,20 @@ func (r *round) calls() {
 	}
 	if n := r.world.Arrivals.Duplicates(); n > 0 {
 		r.warn("%d INVITEs reached a callee twice, as two transactions", n)
+	}
+}
+
+// breaks takes into the round when phones noticed that their connections were gone.
+func (r *round) breaks() {
+	var after []float64
+	for _, at := range r.handsets.stats.Breaks() {
+		if at.After(r.faultAt) && (r.wholeAt.IsZero() || at.Before(r.wholeAt)) {
+			after = append(after, r.sinceFault(at))
+		}
+	}
+	if len(after) > 0 {
+		slices.Sort(after)
+		r.out.Breaks = &Breaks{Connections: len(after), P50MS: percentile(after, 50), MaxMS: after[len(after)-1]}
 	}
 }
 

@@ -109,7 +109,15 @@ type Round struct {
 	Capture   CaptureStats     `json:"capture"`
 	Seconds   float64          `json:"seconds"`
 	Warnings  []string         `json:"warnings,omitempty"`
+	Breaks    *Breaks          `json:"broken_connections,omitempty"`
 	Setups    map[string]int64 `json:"setup_answer_us,omitempty"` // p50, p99, max: INVITE to 200 of the short calls
+}
+
+// Breaks says how many connections of phones broke after the fault, and when the phones noticed, relative to it.
+type Breaks struct {
+	Connections int     `json:"connections"`
+	P50MS       float64 `json:"p50_ms"`
+	MaxMS       float64 `json:"max_ms"`
 }
 
 // VIPRound is one VIP during one round.

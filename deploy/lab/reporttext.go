@@ -135,6 +135,9 @@ func (o Round) details(b *strings.Builder) {
 		fmt.Fprintf(b, "round %d: short calls: INVITE to 200 less ringing p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
 			o.Number, float64(a["p50"])/1000, float64(a["p99"])/1000, float64(a["max"])/1000)
 	}
+	if n := o.Breaks; n != nil {
+		fmt.Fprintf(b, "round %d: %d connections of phones broke; the phones noticed after %.1f ms (p50), %.1f ms (the last)\n", o.Number, n.Connections, n.P50MS, n.MaxMS)
+	}
 	if n := o.Registrations.Unanswered; n > 0 {
 		fmt.Fprintf(b, "round %d: %d REGISTERs had no answer\n", o.Number, n)
 	}

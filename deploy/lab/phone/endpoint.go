@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +26,22 @@ const (
 // Stats counts what an endpoint saw. Read it with atomic loads.
 type Stats struct {
 	Sent, Received, Retransmitted, Unparsed, Unmatched atomic.Int64
+
+	mu     sync.Mutex
+	breaks []time.Time
+}
+
+// Breaks lists when phones have noticed that a connection of theirs was broken.
+func (s *Stats) Breaks() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.breaks)
+}
+
+func (s *Stats) broke(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.breaks = append(s.breaks, at)
 }
 
 // Conn is a UDP socket: *net.UDPConn, what a test puts in its place, or Streams.
@@ -138,6 +155,7 @@ func (e *Endpoint) broken(to netip.AddrPort) {
 		return
 	}
 	e.brokeAt = time.Now()
+	e.stats.broke(e.brokeAt)
 	for _, c := range e.clients {
 		switch {
 		case c.final || c.dst != to:
