@@ -77,6 +77,7 @@ func (m metrics) counter(name, help string, v uint64, labels []string, values ..
 func (m metrics) core(c *sipcore.Core) {
 	m.gauge("sip_transactions", "SIP transactions under way or kept for retransmissions.", float64(c.Transactions()), nil)
 	m.gauge("sip_unrecorded_calls", "Calls of which something is not in the replicated table yet, for lack of a raft leader.", float64(c.Unrecorded()), nil)
+	m.gauge("sip_pressure", "Share of new requests that is refused now for overload; what exceeds 1 is the share left unanswered.", c.Pressure(), nil)
 	c.Counters(func(name, help string, v uint64) { m.counter("sip_"+name+"_total", help, v, nil) })
 }
 

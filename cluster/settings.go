@@ -19,6 +19,7 @@ type knownSetting struct {
 	values    []string
 	low, high int64
 	hosts     bool // patterns of host names instead
+	digits    bool // telephone numbers instead
 }
 
 // Ports of WebSockets: those next to SIP and SIP over TLS, unless set otherwise.
@@ -63,6 +64,10 @@ func knownSettings() []knownSetting {
 		choice(registrar.SettingPath, "supported", "whose Path (RFC 3327) is taken: of phones that name it in Supported, others get 420; or any phone's", "supported", "any"),
 		choice(sipcore.SettingVerifyTLS, "yes", "whether gateways that are called over TLS must show a certificate for their name that a known authority has signed", "yes", "no"),
 		{Setting: api.Setting{Name: sipcore.SettingOrigins, Meaning: "hosts of the web pages that WebSockets may come from, such as *.example.com, with spaces between them; empty: any"}, hosts: true},
+		{Setting: api.Setting{
+			Name: sipcore.SettingEmergency, Default: sipcore.EmergencyNumbers,
+			Meaning: "numbers of emergency calls, with spaces between them: such calls are not turned away when the cluster is overloaded",
+		}, digits: true},
 		number(settingWSPort, defaultWSPort, 0, 65535, "port of SIP over WebSockets on every VIP; 0: none"),
 		number(settingWSSPort, defaultWSSPort, 0, 65535, "port of SIP over secure WebSockets on every VIP; 0: none"),
 	}
@@ -79,6 +84,12 @@ func (s *knownSetting) check(value string) error {
 	if s.hosts {
 		if strings.Trim(value, hostPatternText) != "" {
 			return api.Errorf(api.CodeInvalid, "setting %s takes host names in lower case, with * for any part, such as *.example.com", s.Name)
+		}
+		return nil
+	}
+	if s.digits {
+		if strings.Trim(value, "+0123456789*# ") != "" {
+			return api.Errorf(api.CodeInvalid, "setting %s takes telephone numbers, such as 112 911", s.Name)
 		}
 		return nil
 	}

@@ -67,7 +67,10 @@ type Core struct {
 	drops    drops
 	tickles  tickles
 	icmp     icmp
-	resolver *resolve.Resolver
+
+	admission   proxy.Admission
+	kernelDrops uint64 // as the first worker last saw them
+	resolver    *resolve.Resolver
 
 	shards  []*shard
 	workers []*worker
@@ -120,7 +123,7 @@ func (c *Core) makeShards() {
 	}
 	auth, registrar := c.identities()
 	opt := proxy.Options{
-		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: new(proxy.Health),
+		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: new(proxy.Health), Admission: &c.admission,
 		MaxCells: limit/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {

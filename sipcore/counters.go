@@ -23,6 +23,9 @@ func (c *Core) Counters(fn func(name, help string, value uint64)) {
 // of a raft leader.
 func (c *Core) Unrecorded() int { return int(c.stats.Behind.Load()) }
 
+// Pressure is the share of new requests that is refused now for overload; what exceeds 1 is the share left unanswered.
+func (c *Core) Pressure() float64 { return c.admission.Pressure() }
+
 // Transactions is the number of transactions under way or kept for retransmissions.
 func (c *Core) Transactions() int {
 	n := 0

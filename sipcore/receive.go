@@ -32,6 +32,9 @@ func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
 	sc := c.scratch.Get().(*scratch)
 	v, now := c.currentView(), c.now()
 	ahead := leaseClockAhead()
+	if batch[0].Flow.Conn == 0 {
+		c.admission.Queued(batch[0].Queued, len(batch))
+	}
 	for i := range batch {
 		p := &batch[i]
 		_, since, ok := c.opt.Owners.Lease(p.Flow.Group)
@@ -116,4 +119,12 @@ func (c *Core) answer(out *transport.Sender, sc *scratch, flow transport.Flow) {
 		return
 	}
 	out.Send(proxy.ReplyFlow(&sc.msg, flow), sc.reply)
+}
+
+// admit keeps the judgement up of how much can be served. One worker calls it.
+func (c *Core) admit() {
+	drops := c.udp.Stats().KernelDrops
+	c.admission.Lost(int64(drops - c.kernelDrops))
+	c.kernelDrops = drops
+	c.admission.Step(c.now())
 }

@@ -16,6 +16,12 @@ const (
 	SettingOrigins   = "sip.ws-origins" // hosts of the web pages that WebSockets may come from; empty: any
 )
 
+// The setting that names emergency numbers, and what they are unless set.
+const (
+	SettingEmergency = proxy.SettingEmergency
+	EmergencyNumbers = proxy.EmergencyNumbers
+)
+
 func (c *Core) startStreams() (err error) {
 	c.streams, err = transport.NewStreams(transport.StreamOptions{
 		UDP: c.udp, Handler: c.handle, Logger: c.log, Certificates: c.opt.Certificates, Limits: c.opt.Streams,

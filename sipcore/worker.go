@@ -45,6 +45,9 @@ func (w *worker) run() {
 			w.posted()
 		case <-t.C:
 			w.timers()
+			if w == w.core.workers[0] {
+				w.core.admit()
+			}
 		}
 	}
 }

@@ -54,7 +54,7 @@ type call struct {
 	answered bool
 	decided  bool // the final to the caller has been chosen
 	creating bool
-	renewed  int64 // when the record's deadline was last set by what is heard of the legs
+	renewed  int64 // when the record's deadline was last set by what is heard of the legs, at first when its command was submitted
 	cancel   phase
 
 	trying    *txn.Buf // 100, until the record is committed

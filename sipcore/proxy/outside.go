@@ -30,6 +30,9 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	if m.Method == wire.Invite {
 		k = kindCall
 	}
+	if s.turnedAway(in, key, len(w.members) > 0) {
+		return
+	}
 	c, u := s.newCell(in, key, k)
 	if c == nil {
 		s.overloaded(in, key)
@@ -143,6 +146,7 @@ func recordKey(k txn.Key, home uint32) []byte {
 func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error) {
 	u.creating = false
 	if err == nil {
+		s.opt.Admission.committed.add(s.now - u.renewed)
 		switch r.Code {
 		case pb.Code_OK, pb.Code_EXISTS:
 			u.number = r.Id

@@ -10,10 +10,10 @@ import (
 
 // register hands a REGISTER to the registrar. Its 200 waits until the bindings are committed.
 func (s *Shard) register(in *Inbound, key txn.Key) {
-	u, err := wire.ParseURI(in.Msg.Bytes(in.Msg.URI))
+	uri, err := wire.ParseURI(in.Msg.Bytes(in.Msg.URI))
 	var domain *pb.Domain
 	if err == nil {
-		domain = s.domain(u.Host)
+		domain = s.domain(uri.Host)
 	}
 	if domain == nil || s.opt.Registrar == nil {
 		s.refuse(in, key, &wire.Response{Status: 404, Reason: "Domain Not Served Here"})
@@ -24,18 +24,25 @@ func (s *Shard) register(in *Inbound, key txn.Key) {
 		s.reply(in, key, resp)
 		return
 	}
-	c, _ := s.newCell(in, key, kindRegister)
+	if s.turnedAway(in, key, false) {
+		return
+	}
+	c, u := s.newCell(in, key, kindRegister)
 	if c == nil {
 		s.overloaded(in, key)
 		return
 	}
 	c.Request = s.opt.Pool.Copy(in.Msg.B)
+	u.renewed = s.now
 	s.env.Submit(cmd, Commit{Kind: commitRegister, Cell: c.Ref()})
 }
 
 // registered answers a REGISTER. The transaction is not kept: a retransmission finds the same result in the
 // replicated state, on any node.
 func (s *Shard) registered(c *txn.Cell, u *call, r *pb.Result, err error) {
+	if err == nil {
+		s.opt.Admission.committed.add(s.now - u.renewed)
+	}
 	if s.tmp.Scan(c.Request.B) == nil {
 		in := Inbound{Msg: &s.tmp, Flow: u.source, Home: c.Home, Epoch: c.Epoch}
 		if resp, alive := s.opt.Registrar.Answer(&in, r, err); resp != nil {

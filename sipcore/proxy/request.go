@@ -35,6 +35,9 @@ func (s *Shard) request(in *Inbound) {
 		}
 		return
 	}
+	if s.ignored(in) {
+		return
+	}
 	if r, bad := s.validate(in); bad {
 		s.reply(in, key, &r)
 		return

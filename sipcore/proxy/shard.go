@@ -54,8 +54,9 @@ type Options struct {
 	Pool      *txn.Pool
 	Stats     *Stats
 	Health    *Health
-	MaxCells  int // transactions at once; beyond it new requests get a stateless 503
-	MaxLegs   int // targets of one request
+	Admission *Admission // nil: all are admitted
+	MaxCells  int        // transactions at once; beyond it new requests get a stateless 503
+	MaxLegs   int        // targets of one request
 }
 
 // Inbound is a message that came in, read and classified, for the owner of Home to handle.
@@ -143,6 +144,9 @@ type Shard struct {
 
 // NewShard makes a shard.
 func NewShard(opt Options, env Env) *Shard {
+	if opt.Admission == nil {
+		opt.Admission = new(Admission)
+	}
 	return &Shard{
 		opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref),
 		hanging: make(map[uint64]bool), behind: make(map[uint64]*behind),

@@ -10,6 +10,8 @@ type Stats struct {
 	Calls               atomic.Uint64
 	Refused             atomic.Uint64
 	Overload            atomic.Uint64
+	TurnedAway          atomic.Uint64
+	Ignored             atomic.Uint64
 	Unreplicated        atomic.Uint64
 	Behind              atomic.Int64 // calls of which something is not in the replicated table yet
 	BehindBytes         atomic.Int64 // what is kept of them
@@ -36,6 +38,8 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("calls", "INVITEs that began a call", s.Calls.Load())
 	fn("refused", "requests answered with 3xx to 6xx by this node itself", s.Refused.Load())
 	fn("overload", "requests refused with 503 for lack of room for transactions", s.Overload.Load())
+	fn("turned_away", "new requests refused with 503 because more come than can be served", s.TurnedAway.Load())
+	fn("ignored", "new requests left unanswered because more come than can be answered", s.Ignored.Load())
 	fn("unreplicated", "steps of calls that went on without a commit: no raft leader", s.Unreplicated.Load())
 	fn("caught_up_calls", "calls entered in the replicated table after the fact", s.CaughtUp.Load())
 	fn("not_caught_up_calls", "times that something of a call will never be in the replicated table: no room to keep it, or refused", s.NotCaughtUp.Load())

@@ -110,9 +110,9 @@ func (s *socket) readable(fd uintptr) bool {
 
 // handle hands the n datagrams of a batch to the handler and sends what it wants sent.
 func (s *socket) handle(b *rxBatch, n int) {
-	raw, distance := s.u.clock.read()
+	raw, now := s.u.clock.read()
 	s.pace.count(raw, n)
-	distance = s.u.clock.widest(distance)
+	distance := s.u.clock.widest(now)
 	flow := Flow{Group: s.ep.Group, VIP: s.ep.VIP, Port: s.ep.Local.Port()}
 	batch := b.packets[:0]
 	var bytes, keepalives, stun uint64
@@ -131,12 +131,12 @@ func (s *socket) handle(b *rxBatch, n int) {
 		case kindSTUN:
 			stun++
 			flow.Remote = b.names[i].get()
-			batch = append(batch, Packet{Data: data, Flow: flow, At: min(raw, c.stamp-distance), STUN: true})
+			batch = append(batch, Packet{Data: data, Flow: flow, At: min(raw, c.stamp-distance), Queued: raw + now - c.stamp, STUN: true})
 			continue
 		}
 		bytes += uint64(len(data))
 		flow.Remote = b.names[i].get()
-		batch = append(batch, Packet{Data: data, Flow: flow, At: min(raw, c.stamp-distance)})
+		batch = append(batch, Packet{Data: data, Flow: flow, At: min(raw, c.stamp-distance), Queued: raw + now - c.stamp})
 	}
 	if keepalives+stun > 0 {
 		s.u.counters.keepalives.Add(keepalives)

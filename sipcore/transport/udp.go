@@ -17,6 +17,8 @@ type Packet struct {
 	// was queued before a lease began can be told (At < since: discard).
 	At int64
 
+	Queued int64 // how long it has waited in its socket's queue, in nanoseconds, by the wall clock as it is now; UDP only
+
 	STUN bool // it is a STUN request, see AppendSTUN
 
 	// Fault is the status to answer to a request after which a stream is out of step, 0 for none; Data is its headers.

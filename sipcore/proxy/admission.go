@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dchest/siphash"
+
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// Admission decides which new requests are turned away when more come than can be served (DESIGN §5, overload). It goes by two
+// delays: how long datagrams lie in the sockets' queues, and how long calls and registrations wait to be committed. Each
+// counts with the least that was seen in a window: a burst, or the pause while raft elects a leader, has an end and then a small
+// delay; a standing queue has none. It is this node's own; the zero Admission admits all. Safe for concurrent use by
+// readers and shards; Step is for one goroutine.
+type Admission struct {
+	pressure atomic.Uint32 // 0 … 2 * one; see Step
+
+	queued    window
+	committed window
+	datagrams atomic.Int64 // in this window
+	fresh     atomic.Int64 // of them: new requests that need state
+	lost      atomic.Int64 // datagrams that the kernel had no room for, in this window
+
+	end  int64   // of this window; for Step alone, as is what follows
+	last float64 // by how much the delays exceeded their targets
+	over int     // for how many windows they have
+}
+
+const (
+	one = 1 << 16 // of pressure: all new requests that need state are refused
+
+	stepEvery = int64(100 * time.Millisecond)
+	// Targets of the delays. A client repeats itself after T1 = 500 ms: what takes longer is served more than once.
+	queueTarget  = int64(100 * time.Millisecond)
+	commitTarget = int64(250 * time.Millisecond)
+	// fewest is how many delays a window must have for its least to mean something.
+	fewestQueued, fewestCommitted = 4, 10
+	// patient is how many windows in a row the delays must exceed their targets before anybody is turned away.
+	patient = 3
+	// cause is the least share of new requests among all datagrams at which turning them away can shorten the sockets' queues: in a flood
+	// of junk it cannot.
+	cause = 0.05
+
+	// How pressure follows the excess, and its change, per window.
+	gainExcess, gainChange = 0.03, 0.2
+	mostExcess             = 8
+)
+
+// window keeps the least of the delays seen since it was last taken.
+type window struct {
+	n     atomic.Int64
+	least atomic.Int64 // plus one; 0: none
+}
+
+// add notes a delay, in nanoseconds.
+func (w *window) add(d int64) {
+	w.n.Add(1)
+	d = max(d, 0) + 1
+	for {
+		old := w.least.Load()
+		if old != 0 && old <= d || w.least.CompareAndSwap(old, d) {
+			return
+		}
+	}
+}
+
+// take returns the least delay and begins anew; false: too few were seen.
+func (w *window) take(fewest int64) (int64, bool) {
+	n, least := w.n.Swap(0), w.least.Swap(0)
+	return least - 1, n >= fewest && least > 0
+}
+
+// Queued notes a batch of n datagrams of which the first has waited d nanoseconds in its socket's queue.
+func (a *Admission) Queued(d int64, n int) {
+	a.datagrams.Add(int64(n))
+	a.queued.add(d)
+}
+
+// Lost notes n datagrams that the kernel had no room for.
+func (a *Admission) Lost(n int64) { a.lost.Add(n) }
+
+// Step judges a window when its time is over. Pressure up to one is the share of new requests that need state which are refused; what
+// exceeds one is the share of all new requests that are left without an answer: answering them is too much.
+func (a *Admission) Step(now int64) {
+	if now < a.end {
+		return
+	}
+	a.end = now + stepEvery
+	fresh, all, lost := a.fresh.Swap(0), a.datagrams.Swap(0), a.lost.Swap(0)
+	excess := 0.0
+	if d, ok := a.queued.take(fewestQueued); ok && float64(fresh) >= cause*float64(all) {
+		excess = float64(d) / float64(queueTarget)
+		if lost > 0 {
+			excess = max(excess, 2)
+		}
+	}
+	if d, ok := a.committed.take(fewestCommitted); ok {
+		excess = max(excess, float64(d)/float64(commitTarget))
+	}
+	a.follow(min(excess, mostExcess))
+}
+
+// follow is a controller of the proportional-integral kind, as PIE's (RFC 8033 §4.2).
+func (a *Admission) follow(excess float64) {
+	a.over++
+	if excess <= 1 {
+		a.over = 0
+	}
+	p := float64(a.pressure.Load()) / one
+	if p > 0 || a.over >= patient {
+		p += gainExcess*(excess-1) + gainChange*(excess-a.last)
+	}
+	a.last = excess
+	a.pressure.Store(uint32(min(max(p, 0), 2) * one))
+}
+
+// Pressure is how much is turned away now: see Step.
+func (a *Admission) Pressure() float64 { return float64(a.pressure.Load()) / one }
+
+// lot is a number below one that stays with a Call-ID for some seconds: a request that comes again, or with the credentials that it
+// lacked, meets the same luck, so that those who are served are served to the end; next time it is somebody else's turn.
+func lot(callID []byte, now int64) uint32 {
+	const turn = int64(10 * time.Second)
+	return uint32(siphash.Hash(uint64(now/turn), 0x686f6c64, callID)) % one
+}
+
+// SettingEmergency lists the users that emergency calls are for, whatever their domain; such calls are never turned away.
+const SettingEmergency = "sip.emergency-numbers"
+
+// EmergencyNumbers is what it is unless set.
+const EmergencyNumbers = "112 911"
+
+// ignored reports whether a new request is left without an answer. Known retransmissions, ACK and CANCEL do not get here.
+func (s *Shard) ignored(in *Inbound) bool {
+	p := s.opt.Admission.pressure.Load()
+	if p <= one || lot(in.Msg.Bytes(in.Msg.CallID), s.now) >= p-one || in.HasToken && s.inDialog(in) || s.emergency(in.Msg) {
+		return false
+	}
+	s.opt.Stats.Ignored.Add(1)
+	return true
+}
+
+// turnedAway refuses a new request that needs state, when too many come. One that is in the records is none: another owner
+// has had it.
+func (s *Shard) turnedAway(in *Inbound, key txn.Key, trunk bool) bool {
+	a := s.opt.Admission
+	a.fresh.Add(1)
+	p := a.pressure.Load()
+	if p == 0 || lot(in.Msg.Bytes(in.Msg.CallID), s.now) >= p || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
+		return false
+	}
+	s.opt.Stats.TurnedAway.Add(1)
+	s.busy(in, key, trunk)
+	return true
+}
+
+// Phones that are told 503 come back spread over this time.
+const (
+	busyFrom = 5 // seconds
+	busyOver = 30
+)
+
+// busy answers 503 without state. A trunk is not told when to come back: it would stop calling altogether (RFC 3261 §21.5.4).
+func (s *Shard) busy(in *Inbound, key txn.Key, trunk bool) {
+	r := wire.Response{Status: 503}
+	if !trunk {
+		after := strconv.AppendInt(nil, int64(busyFrom+rand.IntN(busyOver)), 10)
+		r.Fields = []wire.Field{{ID: wire.HdrRetryAfter, Value: after}}
+	}
+	s.reply(in, key, &r)
+}
+
+// emergency reports whether a request is to one of the emergency numbers.
+func (s *Shard) emergency(m *wire.Msg) bool {
+	u, err := wire.ParseURI(m.Bytes(m.URI))
+	if err != nil || m.Method == wire.Register {
+		return false
+	}
+	user := string(u.User)
+	for n := range strings.FieldsSeq(s.view.Config.Setting(SettingEmergency, EmergencyNumbers)) {
+		if n == user {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,224 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"holdline/fsm/pb"
+)
+
+// windows steps a through n windows, of which each has the delays.
+func (a *Admission) windows(now *int64, n int, queued, committed time.Duration, fresh, datagrams int) {
+	for range n {
+		for range 20 {
+			a.Queued(int64(queued), datagrams/20)
+			a.committed.add(int64(committed))
+		}
+		a.fresh.Add(int64(fresh))
+		*now += stepEvery
+		a.Step(*now)
+	}
+}
+
+func TestAdmissionWindows(t *testing.T) {
+	const ms = time.Millisecond
+	for name, x := range map[string]struct {
+		queued, committed time.Duration
+		fresh, datagrams  int
+		sheds             bool
+	}{
+		"idle":                          {0, 5 * ms, 100, 1000, false},
+		"slow disk":                     {0, 100 * ms, 100, 1000, false},
+		"standing queue":                {150 * ms, 5 * ms, 100, 1000, true},
+		"commits pile up":               {0, 400 * ms, 100, 1000, true},
+		"flood of junk":                 {150 * ms, 5 * ms, 10, 10000, false},
+		"junk, and commits pile up too": {150 * ms, 400 * ms, 10, 10000, true},
+	} {
+		var a Admission
+		var now int64
+		a.windows(&now, 100, x.queued, x.committed, x.fresh, x.datagrams)
+		if got := a.Pressure() > 0; got != x.sheds {
+			t.Errorf("%s: pressure %v", name, a.Pressure())
+		}
+		a.windows(&now, 100, 0, 5*ms, x.fresh, x.datagrams)
+		if p := a.Pressure(); p != 0 {
+			t.Errorf("%s: pressure %v when it is over for 10 s", name, p)
+		}
+	}
+}
+
+// TestAdmissionElection: what was held while there was no leader is committed late, all at once, and then the rest in time. Nobody
+// is turned away for that.
+func TestAdmissionElection(t *testing.T) {
+	var a Admission
+	var now int64
+	a.windows(&now, 10, 0, 5*time.Millisecond, 50, 500)
+	a.windows(&now, 2, 0, 900*time.Millisecond, 50, 500)
+	if p := a.Pressure(); p != 0 {
+		t.Errorf("pressure %v", p)
+	}
+	a.windows(&now, 10, 0, 5*time.Millisecond, 50, 500)
+	if p := a.Pressure(); p != 0 {
+		t.Errorf("pressure %v", p)
+	}
+}
+
+// TestAdmissionHolds plays servers of some capacity under loads beyond it: nearly all of the capacity goes to those who are let in,
+// and the queue stays short.
+func TestAdmissionHolds(t *testing.T) {
+	for _, load := range []float64{1.2, 2, 5, 20} {
+		for _, capacity := range []float64{200, 2000, 20000} {
+			var a Admission
+			var now int64
+			var backlog, served, wasted, worst float64
+			const step, seconds = 0.1, 60
+			for i := range int(seconds / step) {
+				admitted := load * capacity * step * (1 - min(a.Pressure(), 1))
+				room := capacity*step - 0.02*(load*capacity*step-admitted) // a refusal costs too
+				backlog += admitted
+				done := min(backlog, max(room, 0))
+				backlog -= done
+				if i > 50 { // 5 s to find its way
+					served += done
+					wasted += room - done
+				}
+				if i > 150 { // what had gathered by then is served, too
+					worst = max(worst, backlog/capacity)
+				}
+				a.windows(&now, 1, 0, time.Duration(backlog/capacity*float64(time.Second)), int(load*capacity*step), int(13*capacity*step))
+			}
+			share := served / (served + wasted)
+			if share < 0.95 || worst > 1 {
+				t.Errorf("load %v × %v/s: %.0f %% used, %.2f s behind at worst", load, capacity, 100*share, worst)
+			}
+		}
+	}
+}
+
+// pressed is a world in which too much comes.
+func pressed(t *testing.T, pressure uint32) *world {
+	w := newTestCall(t)
+	w.s.opt.Admission.pressure.Store(pressure)
+	return w
+}
+
+// TestTurnedAway: who begins something new is refused; what is under way goes on.
+func TestTurnedAway(t *testing.T) {
+	w := newTestCall(t)
+	_, ok := w.call("c1")
+	to, routes := header(ok, "To")[0], routeSet(ok, true)
+	ringing := alice.request("INVITE", "sip:bob@example.com", "c2", 1, "c2", "")
+	w.in(1, alice.addr, ringing)
+	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.in(1, bob.addr, bob.answer(inv, 180))
+	w.want(alice.addr + " 180 X")
+	w.s.opt.Admission.pressure.Store(2 * one)
+
+	w.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", to, routes...))
+	w.want(bob.addr + " ACK sip:bob@" + bob.addr)
+	w.in(1, alice.addr, ringing) // known
+	w.want(alice.addr + " 180 X")
+	w.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c2", 1, "c2", ""))
+	w.want(alice.addr+" 200 OK", bob.addr+" CANCEL sip:bob@"+bob.addr)
+	w.in(1, bob.addr, bob.answer(inv, 487))
+	w.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 487 X")
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@"+bob.addr, "c1", 2, "re", to, routes...))
+	re := w.want(bob.addr + " INVITE sip:bob@" + bob.addr)[0]
+	w.in(1, bob.addr, bob.answer(re, 200))
+	w.want(alice.addr + " 200 X")
+	w.in(1, alice.addr, alice.request("BYE", "sip:bob@"+bob.addr, "c1", 3, "bye", to, routes...))
+	bye := w.want(bob.addr + " BYE sip:bob@" + bob.addr)[0]
+	w.in(1, bob.addr, bob.answer(bye, 200))
+	w.want(alice.addr + " 200 X")
+
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c3", 1, "c3", ""))
+	w.want() // beyond what can be answered
+	w.in(1, alice.addr, alice.request("INVITE", "sip:112@example.com", "c4", 1, "c4", ""))
+	if m := w.byReceiver(); starts(m[alice.addr]) != "404" { // nobody's number here, but it was looked for
+		t.Errorf("an emergency call got %v", m)
+	}
+	if n := w.stats.Ignored.Load(); n != 1 {
+		t.Errorf("counted %d", n)
+	}
+}
+
+// TestTurnedAwayAnswer: phones are told when to come back, trunks are not.
+func TestTurnedAwayAnswer(t *testing.T) {
+	w := pressed(t, one)
+	after := map[string]bool{}
+	for i := range 40 {
+		id := fmt.Sprint("c", i)
+		w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, ""))
+		r := header(w.want(alice.addr + " 503 Service Unavailable")[0], "Retry-After")
+		if len(r) != 1 {
+			t.Fatalf("Retry-After %q", r)
+		}
+		after[r[0]] = true
+	}
+	if len(after) < 10 {
+		t.Errorf("all come back at once: %v", after)
+	}
+	w.in(1, alice.addr, alice.request("INVITE", "sip:mallory@example.com", "m", 1, "m", ""))
+	w.take() // a number that is not: whatever is answered is cheap
+
+	w.cl.apply(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: &pb.Member{
+		Pool: "gw", Name: "gw3", Address: "10.0.0.23", Sources: []string{"10.0.0.23/32"},
+	}}}})
+	trunk := newWorld(t, w.cl)
+	trunk.s.opt.Admission.pressure.Store(one)
+	trunk.in(1, "10.0.0.23:5060", phone{"gw3", "10.0.0.23:5060"}.request("INVITE", "sip:bob@example.com", "t", 1, "t", ""))
+	if r := header(trunk.want("10.0.0.23:5060 503 Service Unavailable")[0], "Retry-After"); len(r) != 0 {
+		t.Errorf("a trunk is told Retry-After %q", r)
+	}
+	if n := w.stats.TurnedAway.Load(); n < 40 {
+		t.Errorf("counted %d", n)
+	}
+}
+
+// TestTurnedAwayEmergency: calls to emergency numbers are served.
+func TestTurnedAwayEmergency(t *testing.T) {
+	cl := newCluster(t)
+	cl.apply(&pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: &pb.Route{Domain: "example.com", Prefix: "112", Pool: "gw"}}}})
+	w := newWorld(t, cl)
+	w.s.opt.Admission.pressure.Store(2 * one)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:112@example.com", "e", 1, "e", ""))
+	w.want(alice.addr+" 100 Trying", gw1.addr+" INVITE sip:112@"+gw1.addr)
+}
+
+// TestTurnedAwayRecorded: a retransmission that the last owner has served is none of the new requests.
+func TestTurnedAwayRecorded(t *testing.T) {
+	w := newTestCall(t)
+	req := alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "")
+	w.in(1, alice.addr, req)
+	w.take()
+	next := newWorld(t, w.cl)
+	next.s.opt.Admission.pressure.Store(one)
+	next.in(1, alice.addr, req)
+	if m := next.byReceiver(); strings.Contains(starts(m[alice.addr]), "503") || len(m[bob.addr]) != 1 {
+		t.Errorf("the next owner sent %v", m)
+	}
+}
+
+// TestLot: the share that is refused is the share that was asked for, and the luck of a Call-ID changes with time.
+func TestLot(t *testing.T) {
+	const n = 100_000
+	refused, both := 0, 0
+	for i := range n {
+		id := []byte(fmt.Sprint("call-", i))
+		first, later := lot(id, 0) < one/4, lot(id, int64(10*time.Second)) < one/4
+		if first != (lot(id, int64(9*time.Second)) < one/4) {
+			t.Fatal("luck changes within seconds")
+		}
+		if first {
+			refused++
+		}
+		if first && later {
+			both++
+		}
+	}
+	if refused < n*24/100 || refused > n*26/100 || both > n*8/100 {
+		t.Errorf("%d of %d refused, %d twice", refused, n, both)
+	}
+}
