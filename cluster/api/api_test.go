@@ -204,7 +204,7 @@ func TestNamesThatPathsCannotCarry(t *testing.T) {
 func TestProbesAndMetrics(t *testing.T) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "holdline_up 1\n") })
 	h := NewProbes(&recorder{err: errors.New("no raft leader")}, metrics)
-	for path, want := range map[string]string{"/livez": "200 ok\n", "/readyz": "503 no raft leader\n", "/metrics": "200 holdline_up 1\n", "/v1/status": "404 404 page not found\n"} {
+	for path, want := range map[string]string{"/livez": "200 ok\n", "/readyz": "503 no raft leader\n", "/metrics": "200 holdline_up 1\n", "/v1/status": "404 404 page not found\n", "/debug/pprof/heap": "404 404 page not found\n"} {
 		w := rawTo(h, "GET", path, "")
 		if got := fmt.Sprintf("%d %s", w.Code, w.Body); got != want {
 			t.Errorf("%s: want %q, got %q", path, want, got)

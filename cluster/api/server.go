@@ -27,11 +27,13 @@ type server struct {
 	api huma.API
 }
 
-// NewHandler returns the handler of the whole API: the operations under /v1, /openapi.json, /livez, /readyz and /metrics.
+// NewHandler returns the handler of the whole API: the operations under /v1, /openapi.json, /livez, /readyz, /metrics and
+// /debug/pprof/.
 func NewHandler(o ServerOptions) http.Handler {
 	mux := http.NewServeMux()
 	newServer(mux, o)
 	addProbes(mux, o.Backend, o.Metrics)
+	addProfiles(mux)
 	return mux
 }
 
