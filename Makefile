@@ -35,9 +35,9 @@ fmt:
 drill: build
 	bin/holdline drill --json build/drill.json
 
-## faults: every message boundary with every fault, on one cluster in namespaces (SEED repeats a run; about ten minutes)
+## faults: every message boundary with every fault, on one cluster in namespaces (SEED repeats a run; CLOCK=--allow-clock-step steps this machine's clock too)
 faults: build
-	bin/holdline drill --suite all --seed $(SEED) --json build/faults.json
+	bin/holdline drill --suite all --seed $(SEED) $(CLOCK) --json build/faults.json
 
 ## faults-short: every message boundary with one fault each, for CI (about a minute)
 faults-short: build

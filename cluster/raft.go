@@ -195,6 +195,7 @@ func (e *engine) snapshot(w io.Writer) error {
 // transferLeadership hands leadership to a voter that has caught up. Writes wait meanwhile; a transfer that hangs blocks all
 // writes until restart (hashicorp/raft #696), so it is tried for a bounded time only.
 func (e *engine) transferLeadership(ctx context.Context) error {
+	e.logger.Info("handing leadership over")
 	done := make(chan error, 1)
 	go func() { done <- e.raft.LeadershipTransfer().Error() }()
 	select {

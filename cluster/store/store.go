@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +74,9 @@ func Open(o Options) (*Store, error) {
 		return nil, damaged(dir, err)
 	} else if lost {
 		return nil, damaged(dir, errors.New("it is missing, though this node has voted"))
+	}
+	if err := verify(o.Dir); err != nil {
+		return nil, damaged(dir, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make raft log: %w", err)
@@ -156,7 +161,7 @@ func (s *Store) Set(key, value []byte) error {
 		s.mu.Unlock()
 		key, value = []byte(keyVote), append(vote, value...)
 	}
-	return s.bolt.Set(key, value)
+	return s.bolt.Set(key, seal(value))
 }
 
 // Get implements raft.StableStore.
@@ -168,7 +173,7 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 		}
 		return vote[8:], nil
 	}
-	return s.bolt.Get(key)
+	return s.unsealed(key)
 }
 
 // SetUint64 implements raft.StableStore.
@@ -179,7 +184,7 @@ func (s *Store) SetUint64(key []byte, value uint64) error {
 		s.mu.Unlock()
 		return nil
 	}
-	return s.bolt.SetUint64(key, value)
+	return s.bolt.Set(key, seal(binary.BigEndian.AppendUint64(nil, value)))
 }
 
 // GetUint64 implements raft.StableStore.
@@ -191,16 +196,44 @@ func (s *Store) GetUint64(key []byte) (uint64, error) {
 		}
 		return binary.BigEndian.Uint64(vote), nil
 	}
-	return s.bolt.GetUint64(key)
+	value, err := s.unsealed(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, damagedRecord(key)
+	}
+	return binary.BigEndian.Uint64(value), nil
 }
 
 func (s *Store) vote() ([]byte, error) {
-	vote, err := s.bolt.Get([]byte(keyVote))
+	vote, err := s.unsealed([]byte(keyVote))
 	if err != nil {
 		return nil, err
 	}
 	if len(vote) < 8 {
-		return nil, errors.New("read raft vote: damaged record: remove this node from the cluster and join it again")
+		return nil, damagedRecord([]byte(keyVote))
 	}
 	return vote, nil
+}
+
+// seal appends the value's sum: a term or vote that the disk gives back otherwise would let this node vote twice.
+func seal(value []byte) []byte {
+	return binary.BigEndian.AppendUint32(slices.Clip(value), crc32.Checksum(value, castagnoli))
+}
+
+func (s *Store) unsealed(key []byte) ([]byte, error) {
+	value, err := s.bolt.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	n := len(value) - crc32.Size
+	if n < 0 || crc32.Checksum(value[:n], castagnoli) != binary.BigEndian.Uint32(value[n:]) {
+		return nil, damagedRecord(key)
+	}
+	return value[:n], nil
+}
+
+func damagedRecord(key []byte) error {
+	return fmt.Errorf("read raft's %s: damaged record: remove this node from the cluster and join it again", key)
 }

@@ -41,7 +41,7 @@ func (s *suite) newAct(ctx context.Context, p planned, rng *rand.Rand) (*act, er
 	owners, leader := status.Owners(), status.Leader()
 	a := &act{suite: s, planned: p}
 	var moved, other int
-	wantLeader := rng.IntN(2) == 0 // half of the cases befall the leader
+	wantLeader := rng.IntN(2) == 0 || p.trait.leader // half of the cases befall the leader
 	for _, i := range rng.Perm(len(s.cluster.vips)) {
 		vip := s.cluster.vips[i]
 		if n := s.cluster.node(owners[vip]); n != nil && (a.target == nil || (n.Name == leader) == wantLeader) {

@@ -46,6 +46,10 @@ type cluster struct {
 	phones *netlab.Box
 	nodes  []*node.Node
 	vips   []netip.Addr
+	extra  *node.Node // a box that is no member; nil until a fault wants it
+
+	binary, dir string
+	note        func(format string, args ...any) // progress, for a person
 }
 
 // buildCluster makes the network and the boxes, without starting anything on them.
@@ -54,7 +58,7 @@ func buildCluster(o Options, dir string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{net: network}
+	c := &cluster{net: network, binary: o.Binary, dir: dir, note: func(string, ...any) {}}
 	for i := range o.Nodes {
 		name, addr := fmt.Sprintf("n%d", i+1), hostAddr(11+i)
 		box, err := network.AddBox(name, byte(11+i), prefixOf(addr))
@@ -66,6 +70,12 @@ func buildCluster(o Options, dir string) (*cluster, error) {
 		if err != nil {
 			network.Close()
 			return nil, err
+		}
+		if o.ownDisks() {
+			if err := n.OwnDisk(); err != nil {
+				network.Close()
+				return nil, err
+			}
 		}
 		c.nodes = append(c.nodes, n)
 		c.vips = append(c.vips, hostAddr(101+i))
@@ -224,9 +234,17 @@ func (c *cluster) others(than *node.Node) []*node.Node {
 	return slices.DeleteFunc(slices.Clone(c.nodes), func(n *node.Node) bool { return n == than })
 }
 
+// boxes are the nodes, and the one that is no member.
+func (c *cluster) boxes() []*node.Node {
+	if c.extra == nil {
+		return c.nodes
+	}
+	return append(slices.Clone(c.nodes), c.extra)
+}
+
 // boxAt names the box behind a port of the switch.
 func (c *cluster) boxAt(port int) string {
-	for _, n := range c.nodes {
+	for _, n := range c.boxes() {
 		if n.Box.Port() == port {
 			return n.Name
 		}
@@ -236,7 +254,7 @@ func (c *cluster) boxAt(port int) string {
 
 func (c *cluster) ports() []int {
 	ports := []int{c.phones.Port()}
-	for _, n := range c.nodes {
+	for _, n := range c.boxes() {
 		ports = append(ports, n.Box.Port())
 	}
 	return ports
@@ -244,7 +262,7 @@ func (c *cluster) ports() []int {
 
 // close ends the product on every box and removes the network.
 func (c *cluster) close() error {
-	err := c.each(func(n *node.Node) error { return n.Stop(3 * time.Second) })
+	err := eachOf(c.boxes(), func(n *node.Node) error { return n.Stop(3 * time.Second) })
 	c.net.Close()
 	return err
 }

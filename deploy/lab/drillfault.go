@@ -8,7 +8,7 @@ import (
 )
 
 // drillSets are the sets of the fault suite that a drill can do too.
-var drillSets = []string{"parts", "partition", "loss", "flap", "power"}
+var drillSets = []string{"parts", "partition", "loss", "flap", "power", "disk"}
 
 // Faults lists every fault that Options.Fault may name.
 func Faults() []Fault {
@@ -41,7 +41,7 @@ func mixture() ([]Fault, error) {
 		if err != nil {
 			return nil, err
 		}
-		if t.outage == "" {
+		if t.outage == "" && !t.disk {
 			out = append(out, f)
 		}
 	}

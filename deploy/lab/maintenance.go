@@ -52,28 +52,37 @@ func (c *cluster) restartPlanned(ctx context.Context, n *node.Node) error {
 func replacing(c *cluster, n *node.Node) (blow, error) {
 	shot, err := n.Aim(node.Both)
 	return inSteps(func() error { return shot.Fire(unix.SIGKILL) }, func(ctx context.Context) error {
-		other := c.others(n)[0]
 		if err := n.Stop(3 * time.Second); err != nil {
 			return err
 		}
-		if err := n.Wipe(); err != nil {
-			return err
-		}
-		// It is refused while the node may be alive.
-		if err := other.Await(ctx, func(ctx context.Context) error {
-			_, err := other.CLI(ctx, "", "node", "remove", n.Name)
-			return err
-		}); err != nil {
-			return err
-		}
-		if err := n.Start(ctx); err != nil {
-			return err
-		}
-		if err := c.join(ctx, other, n); err != nil {
-			return err
-		}
-		return c.awaitHA(ctx, c.nodes)
+		return c.replace(ctx, n)
 	}), err
+}
+
+// replace puts a new box with an empty disk in the place of a node on which nothing runs any more.
+func (c *cluster) replace(ctx context.Context, n *node.Node) error {
+	other := c.others(n)[0]
+	if err := n.Wipe(); err != nil {
+		return err
+	}
+	if err := c.remove(ctx, other, n); err != nil {
+		return err
+	}
+	if err := n.Start(ctx); err != nil {
+		return err
+	}
+	if err := c.join(ctx, other, n); err != nil {
+		return err
+	}
+	return c.awaitHA(ctx, c.nodes)
+}
+
+// remove takes a dead node out of the cluster. That is refused while it may be alive.
+func (c *cluster) remove(ctx context.Context, member, n *node.Node) error {
+	return member.Await(ctx, func(ctx context.Context) error {
+		_, err := member.CLI(ctx, "", "node", "remove", n.Name)
+		return err
+	})
 }
 
 // steps is what a blow does after its beginning. The cluster is whole when the last is done.

@@ -38,6 +38,9 @@ type Options struct {
 	// Suite runs the fault suite instead of rounds: SuiteAll, SuiteShort, or a pattern (path.Match) for the names of cases, which are
 	// transcript/fault.
 	Suite string
+	// AllowClockStep lets the faults clock+1h and clock-1h step this machine's wall clock, for two seconds each; without it the suite
+	// leaves them out and says so.
+	AllowClockStep bool
 
 	Binary   string        // the holdline binary under test; default: the running executable
 	TempDir  string        // data directories and logs go to a new directory below it; default os.TempDir()

@@ -105,13 +105,42 @@ func plan(choice string) ([]planned, error) {
 	return out, nil
 }
 
+// allowed leaves out what this drill may not do, and says so.
+func (o Options) allowed(cases []planned, say func(string, ...any)) ([]planned, error) {
+	if o.mayStep() {
+		return cases, nil
+	}
+	out := slices.DeleteFunc(slices.Clone(cases), func(p planned) bool { return p.trait.clock })
+	if n := len(cases) - len(out); n > 0 {
+		say("LEFT OUT: %d cases: %v", n, errNoClockStep)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("suite: every case of %q was left out: %w", o.Suite, errNoClockStep)
+	}
+	return out, nil
+}
+
+// ownDisks says whether a fault of this drill needs nodes with disks of their own.
+func (o Options) ownDisks() bool {
+	if o.Suite == "" {
+		t, err := traitOf(string(o.Fault))
+		return err == nil && t.disk
+	}
+	cases, err := plan(o.Suite)
+	return err == nil && slices.ContainsFunc(cases, func(p planned) bool { return p.trait.disk })
+}
+
 // runSuite plays every case that was chosen.
 func (d *drill) runSuite(ctx context.Context, dir string, rep *Report) (err error) {
 	cases, err := plan(d.o.Suite)
 	if err != nil {
 		return err
 	}
+	if cases, err = d.o.allowed(cases, d.say); err != nil {
+		return err
+	}
 	s := &suite{drill: d}
+	s.cluster.note = s.say
 	if err := s.open(ctx); err != nil {
 		return err
 	}
@@ -152,6 +181,7 @@ func (s *suite) renew(ctx context.Context, dir string) error {
 	if s.cluster, err = buildCluster(s.o, dir); err != nil {
 		return err
 	}
+	s.cluster.note = s.say
 	s.phones, s.pair, s.crashes = nil, nil, 0
 	return s.open(ctx)
 }

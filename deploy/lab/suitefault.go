@@ -38,6 +38,8 @@ type trait struct {
 	restless bool   // a VIP may move more than once, or not at all
 	brief    bool   // a second later it is over, or not to be seen in the status
 	outage   string // why there is no majority for a while
+	disk     bool   // nodes need disks of their own
+	clock    bool   // it steps the machine's wall clock
 	stretch  int    // calls over the fault last so many times as long; 0: once
 }
 
@@ -49,6 +51,10 @@ var faultSets = map[string][]string{
 	"loss":      {"loss-5", "loss-30"},
 	"power":     {"power-loss", "cold-start-2"},
 	"flap":      {"cable-flapping"},
+	"disk":      {"slow-disk", "slow-disk-all", "full-disk", "full-disk-all"},
+	"storage":   {"full-disk-kill", "damaged-votes", "damaged-log", "damaged-index", "data-deleted", "data-deleted-running"},
+	"member":    {"transfer-leader-killed", "transfer-follower-killed", "join-beside-dead"},
+	"clock":     {"clock+1h", "clock-1h"},
 }
 
 // usual patience of a phone; longer where the whole cluster is gone for a while or messages are lost at random.
@@ -149,7 +155,44 @@ func traitOf(name string) (trait, error) {
 	case "replace":
 		t.prepare, t.stretch, t.restless = replacing, 3, true // the new box is given VIPs
 	default:
-		return t, fmt.Errorf("fault %q is not known", t.name)
+		return rarerTrait(t)
+	}
+	return t, nil
+}
+
+// rarerTrait knows the faults of storage, membership and clock.
+func rarerTrait(t trait) (trait, error) {
+	switch t.name {
+	case "slow-disk", "slow-disk-all":
+		t.prepare = slowDisk(t.name == "slow-disk-all")
+		t.disk, t.restless, t.brief = true, true, true
+	case "full-disk", "full-disk-all":
+		t.prepare = fullDisk(t.name == "full-disk-all")
+		t.disk, t.restless, t.brief = true, true, true
+	case "full-disk-kill":
+		t.prepare, t.disk = fullDiskKill, true
+	case "damaged-votes":
+		t.prepare = damaged("raft.db")
+	case "damaged-log":
+		t.prepare = damaged("log/*.wal")
+	case "damaged-index":
+		t.prepare = damaged("log/*.db")
+	case "data-deleted":
+		t.prepare = emptied(false)
+	case "data-deleted-running":
+		t.prepare, t.restless, t.brief = emptied(true), true, true
+	case "transfer-leader-killed":
+		t.prepare, t.leader, t.restless = brokenTransfer(true), true, true
+	case "transfer-follower-killed":
+		t.prepare, t.leader, t.restless = brokenTransfer(false), true, true
+	case "join-beside-dead":
+		t.prepare = joinBesideDead
+	default:
+		by, ok := stepOf(t.name)
+		if !ok {
+			return t, fmt.Errorf("fault %q is not known", t.name)
+		}
+		t.prepare, t.clock, t.restless, t.brief = steppedClock(by), true, true, true
 	}
 	return t, nil
 }

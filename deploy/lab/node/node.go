@@ -34,6 +34,7 @@ type Node struct {
 	binary string
 	dir    string
 	socket string
+	syncs  *netlab.Syncs // of its own disk, nil where it has none
 
 	mu      sync.Mutex
 	ended   chan struct{} // closed when the present serve has ended
@@ -57,17 +58,11 @@ func New(box *netlab.Box, name string, addr netip.Addr, binary, dir string) (*No
 // Socket is where serve takes commands.
 func (n *Node) Socket() string { return n.socket }
 
-// Wipe empties the data directory, as that of a new box. Nothing of the product may run on it.
-func (n *Node) Wipe() error {
-	data := filepath.Join(n.dir, "data")
-	if err := errors.Join(os.RemoveAll(data), os.Mkdir(data, 0o700)); err != nil {
-		return fmt.Errorf("empty the disk of %s: %w", n.Name, err)
-	}
-	return nil
-}
-
 // Start starts serve and waits until its local socket answers.
-func (n *Node) Start(ctx context.Context) error {
+func (n *Node) Start(ctx context.Context) error { return n.start(ctx, false) }
+
+// start starts serve; meant: that it ends is what is wanted.
+func (n *Node) start(ctx context.Context, meant bool) error {
 	n.mu.Lock()
 	before := n.ended
 	n.mu.Unlock()
@@ -91,7 +86,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	ended := make(chan struct{})
 	n.mu.Lock()
-	n.ended, n.meant = ended, false
+	n.ended, n.meant = ended, meant
 	n.mu.Unlock()
 	go func() {
 		err := cmd.Wait()
