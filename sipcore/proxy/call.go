@@ -38,6 +38,7 @@ type call struct {
 	gen      uint8  // id of the branch key that the transaction was made with
 	number   uint64 // of the call's record; 0: none, nothing is committed for it
 	lineEnd  int    // end of the request line in Cell.Request
+	noLength noLength
 	loop     uint32 // loop hash of the request
 	tagHash  uint32 // of the caller's From tag
 	source   transport.Flow

@@ -33,7 +33,7 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 	hop, ok := s.nextHop(in)
 	if !ok || !s.template(in, c, u, false) {
 		s.freeCell(c)
-		s.reply(in, key, &wire.Response{Status: 400})
+		s.reply(in, key, unwritable(in.Msg))
 		return
 	}
 	l := s.tab.NewLeg(c)

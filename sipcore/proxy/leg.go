@@ -111,6 +111,11 @@ func (s *Shard) sendLeg(c *txn.Cell, u *call, l *txn.Leg) {
 		s.legFailed(c, u, l, 503)
 		return
 	}
+	if tooLarge(l.Flow, len(out)) {
+		buf.Release()
+		s.legFailed(c, u, l, 513)
+		return
+	}
 	buf.B = out
 	s.tab.Start(c, l, s.now, buf)
 	s.send(l.Flow, out)
@@ -131,7 +136,7 @@ func (s *Shard) appendLeg(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []by
 		out = append(out, r...)
 		out = append(out, "\r\n"...)
 	}
-	return appendBody(out, c, u, l), true
+	return appendBody(appendLength(out, u, l), c, u, l), true
 }
 
 func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []byte) ([]byte, bool) {

@@ -44,7 +44,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	u.pinned = s.behindNAT(in, &w)
 	if !s.template(in, c, u, w.digest) {
 		s.freeCell(c)
-		s.reply(in, key, &wire.Response{Status: 400})
+		s.reply(in, key, unwritable(m))
 		return
 	}
 	if k == kindCall {

@@ -32,6 +32,10 @@ func (s *Shard) response(in *Inbound) {
 		return
 	}
 	u := callOf(c)
+	if m.Via2.Value.Empty() && u.kind != kindHangup { // §16.7 step 3: it is meant for nobody else
+		s.opt.Stats.StrayResponses.Add(1)
+		return
+	}
 	s.heard(u, l, m)
 	switch s.tab.Response(c, l, s.now, m.Status, txn.TimerC) {
 	case txn.Pass:
@@ -125,7 +129,7 @@ func (s *Shard) provisional(in *Inbound, c *txn.Cell, u *call) {
 	if !c.Invite() || u.answered || u.decided || m.Status == 100 && (u.kind == kindCall || c.State != txn.ServerTrying) {
 		return
 	}
-	buf := s.popVia(m)
+	buf := s.popVia(m, c)
 	if buf == nil {
 		return
 	}
@@ -135,10 +139,9 @@ func (s *Shard) provisional(in *Inbound, c *txn.Cell, u *call) {
 }
 
 // popVia copies a response without our Via.
-func (s *Shard) popVia(m *wire.Msg) *txn.Buf {
+func (s *Shard) popVia(m *wire.Msg, c *txn.Cell) *txn.Buf {
+	s.passOn(m, c.Caller)
 	buf := s.opt.Pool.Get(len(m.B))
-	s.edit.Begin(m)
-	s.edit.PopVia()
 	out, err := s.edit.AppendTo(buf.B)
 	if err != nil {
 		buf.Release()
@@ -152,8 +155,7 @@ func (s *Shard) popVia(m *wire.Msg) *txn.Buf {
 // that. Other legs are cancelled.
 func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	m := in.Msg
-	s.edit.Begin(m)
-	s.edit.PopVia()
+	s.passOn(m, c.Caller)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {
 		return
@@ -265,8 +267,7 @@ func (s *Shard) statelessResponse(in *Inbound) {
 	if s.ackDecided(in) {
 		return
 	}
-	s.edit.Begin(m)
-	s.edit.PopVia()
+	s.passOn(m, to)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {
 		return

@@ -39,7 +39,7 @@ func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 	}
 	c.Request = s.opt.Pool.Copy(text)
 	u.lineEnd = bytes.IndexByte(text, '\n') + 1
-	u.loop = s.loopHash(&in)
+	u.loop, u.noLength = s.loopHash(&in), lengthOf(m)
 	u.serial = row.Pool != ""
 	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
 	u.pinned = s.behindNAT(&in, &sender{members: s.view.Config.Sources(in.Flow.Remote.Addr())})

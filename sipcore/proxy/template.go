@@ -46,7 +46,11 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool
 		out = putBreadth(out, m)
 	}
 	buf.B = out
-	c.Request = buf
+	if len(out) > wire.MaxMessage { // no answer could be made from it
+		buf.Release()
+		return false
+	}
+	c.Request, u.noLength = buf, lengthOf(m)
 	u.lineEnd = bytes.IndexByte(out, '\n') + 1
 	return true
 }

@@ -211,11 +211,16 @@ func (w *world) in(group uint32, remote, text string) {
 
 func (w *world) receive(group uint32, remote, text string) {
 	w.t.Helper()
+	w.receiveFrom(transport.Flow{Group: group, Port: 5060, Remote: netip.MustParseAddrPort(remote)}, text)
+}
+
+func (w *world) receiveFrom(from transport.Flow, text string) {
+	w.t.Helper()
 	var m wire.Msg
 	if err := m.Scan([]byte(text)); err != nil {
 		w.t.Fatalf("scan: %v\n%s", err, text)
 	}
-	in := Inbound{Msg: &m, Flow: transport.Flow{Group: group, Port: 5060, Remote: netip.MustParseAddrPort(remote)}}
+	in := Inbound{Msg: &m, Flow: from}
 	if !w.v.Classify(&in) {
 		w.t.Fatalf("not ours:\n%s", text)
 	}

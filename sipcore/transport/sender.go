@@ -13,8 +13,8 @@ const (
 	queueSize = 1 << 17 // bytes per sendmmsg; more than the largest datagram
 )
 
-// maxDatagram is the largest UDP payload over IPv4, in bytes.
-const maxDatagram = 65507
+// MaxDatagram is the largest UDP payload, in bytes, that IPv4 carries.
+const MaxDatagram = 65507
 
 // Sender collects datagrams and sends them with one system call per socket. One goroutine uses it at a time.
 type Sender struct {
@@ -39,7 +39,7 @@ func (s *Sender) Send(to Flow, data []byte) {
 		}
 		return
 	}
-	if len(data) > maxDatagram || !to.Remote.IsValid() || to.Remote.Port() == 0 {
+	if len(data) > MaxDatagram || !to.Remote.IsValid() || to.Remote.Port() == 0 {
 		c.sendErrors.Add(1)
 		return
 	}

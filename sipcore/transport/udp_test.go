@@ -127,7 +127,7 @@ func TestLargestDatagram(t *testing.T) {
 		}
 	}}, "127.0.0.1")
 	c := phone(t, "127.0.0.1")
-	big := bytes.Repeat([]byte("0123456789"), maxDatagram/10+1)[:maxDatagram]
+	big := bytes.Repeat([]byte("0123456789"), MaxDatagram/10+1)[:MaxDatagram]
 	send(t, c, eps[0].Local, big)
 	if got, _ := receive(t, c); got != string(big) {
 		t.Errorf("got %d bytes back of %d", len(got), len(big))
@@ -248,7 +248,7 @@ func TestSenderOutsideHandler(t *testing.T) {
 	for i := range n {
 		out.Send(flow, fmt.Appendf(nil, "%d", i))
 	}
-	out.Send(flow, make([]byte, maxDatagram+1))
+	out.Send(flow, make([]byte, MaxDatagram+1))
 	noPeer := flow
 	noPeer.Remote = netip.AddrPort{}
 	out.Send(noPeer, []byte("x"))
