@@ -32,6 +32,15 @@ func TestSipp(t *testing.T) {
 	}
 	c, dir := startCluster(t)
 	people := users(100)
+	c.forSipp(t, people)
+	for name, vip := range map[string]netip.Addr{"first VIP": c.vips[0], "last VIP": c.vips[len(c.vips)-1]} {
+		t.Run(name, func(t *testing.T) { callWithSipp(t, sipp, c, vip, people, dir) })
+	}
+}
+
+// forSipp makes a formed cluster ready for calls of sipp's.
+func (c *cluster) forSipp(t *testing.T, people []user) {
+	t.Helper()
 	if err := c.provision(t.Context(), people); err != nil {
 		t.Fatal(err)
 	}
@@ -42,23 +51,66 @@ func TestSipp(t *testing.T) {
 	if err := c.awaitHA(within(t, 30*time.Second), c.nodes); err != nil {
 		t.Fatal(err)
 	}
-	for name, vip := range map[string]netip.Addr{"first VIP": c.vips[0], "last VIP": c.vips[len(c.vips)-1]} {
-		t.Run(name, func(t *testing.T) { callWithSipp(t, sipp, c, vip, people, dir) })
-	}
 }
 
 func callWithSipp(t *testing.T, sipp string, c *cluster, vip netip.Addr, people []user, dir string) {
-	dir, err := os.MkdirTemp(dir, "sipp-")
+	s := &sippLab{t: t, c: c, binary: sipp, dir: dir}
+	s.gateway()
+	s.calls(vip, people, "sipp-caller.xml", sippCalls, sippRate, func() {})
+}
+
+// sippLab runs sipp on the phones' box.
+type sippLab struct {
+	t      *testing.T
+	c      *cluster
+	binary string
+	dir    string
+}
+
+func (s *sippLab) scenario(name string) string {
+	path, err := filepath.Abs(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	scenario := func(name string) string {
-		path, err := filepath.Abs(filepath.Join("testdata", name))
-		if err != nil {
-			t.Fatal(err)
+	return path
+}
+
+func (s *sippLab) start(dir string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	s.t.Helper()
+	cmd := exec.Command(s.binary, args...)
+	var out bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
+	cmd.Env = append(os.Environ(), "TERM=dumb")
+	if err := s.c.phones.Start(cmd); err != nil {
+		s.t.Fatal(err)
+	}
+	return cmd, &out
+}
+
+func (s *sippLab) tempDir() string {
+	dir, err := os.MkdirTemp(s.dir, "sipp-")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return dir
+}
+
+// gateway answers calls until the test ends.
+func (s *sippLab) gateway() {
+	dir := s.tempDir()
+	gw, out := s.start(dir, "-sf", s.scenario("sipp-gateway.xml"), "-i", gatewayAddr.Addr().String(), "-p", strconv.Itoa(int(gatewayAddr.Port())),
+		"-nostdin", "-trace_err", "-error_file", filepath.Join(dir, "gateway-errors.log"))
+	s.t.Cleanup(func() {
+		if err := gw.Process.Kill(); err != nil {
+			s.t.Errorf("end the gateway: %v: %.2000s", err, out)
 		}
-		return path
-	}
+		_ = gw.Wait() // killed
+	})
+}
+
+// calls makes calls through a VIP at a rate, each as in scenario, while during runs. None may fail.
+func (s *sippLab) calls(vip netip.Addr, people []user, scenario string, calls, rate int, during func()) {
+	dir := s.tempDir()
 	var list strings.Builder
 	list.WriteString("SEQUENTIAL\n")
 	for _, u := range people {
@@ -66,37 +118,20 @@ func callWithSipp(t *testing.T, sipp string, c *cluster, vip netip.Addr, people 
 	}
 	inf := filepath.Join(dir, "users.csv")
 	if err := os.WriteFile(inf, []byte(list.String()), 0o600); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	start := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
-		cmd := exec.Command(sipp, args...)
-		var out bytes.Buffer
-		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
-		cmd.Env = append(os.Environ(), "TERM=dumb")
-		if err := c.phones.Start(cmd); err != nil {
-			t.Fatal(err)
-		}
-		return cmd, &out
-	}
-	gw, gwOut := start("-sf", scenario("sipp-gateway.xml"), "-i", gatewayAddr.Addr().String(), "-p", strconv.Itoa(int(gatewayAddr.Port())),
-		"-nostdin", "-trace_err", "-error_file", filepath.Join(dir, "gateway-errors.log"))
-	defer func() {
-		if err := gw.Process.Kill(); err != nil {
-			t.Errorf("end the gateway: %v: %.2000s", err, gwOut)
-		}
-		_ = gw.Wait() // killed
-	}()
 	stats := filepath.Join(dir, "stats.csv")
-	caller, out := start("-sf", scenario("sipp-caller.xml"), "-inf", inf, "-i", phoneHosts()[0].String(), "-p", "5070",
-		"-m", strconv.Itoa(sippCalls), "-r", strconv.Itoa(sippRate), "-l", "4000", "-nostdin", "-timeout", "90s", "-timeout_error", "-rtcheck", "loose",
+	caller, out := s.start(dir, "-sf", s.scenario(scenario), "-inf", inf, "-i", phoneHosts()[0].String(), "-p", "5070",
+		"-m", strconv.Itoa(calls), "-r", strconv.Itoa(rate), "-l", "4000", "-nostdin", "-timeout", "90s", "-timeout_error", "-rtcheck", "loose",
 		"-trace_stat", "-stf", stats, "-fd", "1", "-trace_err", "-error_file", filepath.Join(dir, "caller-errors.log"),
 		netip.AddrPortFrom(vip, sipPort).String())
-	err = caller.Wait()
-	good, bad := sippCounts(t, stats)
-	t.Logf("sipp: %d calls succeeded, %d failed", good, bad)
-	if err != nil || good != sippCalls || bad != 0 {
+	during()
+	err := caller.Wait()
+	good, bad := sippCounts(s.t, stats)
+	s.t.Logf("sipp: %d calls succeeded, %d failed", good, bad)
+	if err != nil || good != calls || bad != 0 {
 		errs, readErr := os.ReadFile(filepath.Join(dir, "caller-errors.log"))
-		t.Errorf("sipp: %v; %d succeeded and %d failed of %d\n%.3000s\n%.3000s %v", err, good, bad, sippCalls, tail(out.String(), 3000), errs, readErr)
+		s.t.Errorf("sipp: %v; %d succeeded and %d failed of %d\n%.3000s\n%.3000s %v", err, good, bad, calls, tail(out.String(), 3000), errs, readErr)
 	}
 }
 

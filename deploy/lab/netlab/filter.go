@@ -13,6 +13,8 @@ import (
 type Loss struct {
 	From, To string
 	Percent  int // 1 to 100
+
+	TCPPort uint16 // only segments to or from this port; 0: all frames
 }
 
 // Lose makes the switch lose frames, until the next call of it; without arguments it loses none. The cables stay up.
@@ -40,10 +42,31 @@ func lose(losses []Loss) error {
 			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
 		})
 		for _, l := range losses {
-			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: l.rule()})
+			for _, match := range l.segments() {
+				c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(match, l.rule()...)})
+			}
 		}
 	}
 	return c.Flush()
+}
+
+// segments matches the segments to the port, and those from it: a rule each.
+func (l Loss) segments() [][]expr.Any {
+	if l.TCPPort == 0 {
+		return [][]expr.Any{nil}
+	}
+	var out [][]expr.Any
+	for _, offset := range []uint32{0, 2} { // source port, destination port
+		out = append(out, []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(unix.ETH_P_IP)},
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(l.TCPPort)},
+		})
+	}
+	return out
 }
 
 func (l Loss) rule() []expr.Any {

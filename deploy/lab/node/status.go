@@ -35,6 +35,7 @@ type Status struct {
 		Users         int `json:"users"`
 		Registrations int `json:"registrations"`
 		Calls         int `json:"calls"`
+		Unrecorded    int `json:"unrecorded_calls"`
 	} `json:"counts"`
 }
 
