@@ -164,6 +164,7 @@ func (e *engine) startServices(ctx context.Context) error {
 	e.wg.Go(e.tellPeers)
 	e.wg.Go(e.keepBounds)
 	e.wg.Go(e.watchHealth)
+	e.wg.Go(e.watchLeader)
 	e.wg.Go(e.answerChecksums)
 	e.changed()
 	return nil

@@ -22,13 +22,24 @@ const (
 )
 
 // raftTiming are the timeouts that can be changed at run time.
-type raftTiming struct{ heartbeat, election time.Duration }
+type raftTiming struct {
+	heartbeat, election time.Duration // raft's own
+	look                time.Duration // a silence of the leader that leaderWatch acts upon; above leaderLease
+}
 
-// Timings by name: fast finds a new leader in about 150 ms; standard is for machines or networks that pause longer than
-// that. docs/decisions/0011-raft-timing.md has the figures.
+// Timings by name: fast finds a new leader in about 130 ms; standard is for machines or networks that pause longer than
+// that. docs/decisions/0011-raft-timing.md and 0012-election-moments.md have the figures.
 var timings = map[string]raftTiming{
-	"fast":     {80 * time.Millisecond, 120 * time.Millisecond},
-	"standard": {150 * time.Millisecond, 300 * time.Millisecond},
+	"fast":     {120 * time.Millisecond, 120 * time.Millisecond, 80 * time.Millisecond},
+	"standard": {225 * time.Millisecond, 300 * time.Millisecond, 150 * time.Millisecond},
+}
+
+func timingOf(cfg *fsm.Config) raftTiming {
+	t, ok := timings[cfg.Setting(settingTiming, "fast")]
+	if !ok {
+		t = timings["fast"]
+	}
+	return t
 }
 
 func raftConfig(id, timing string) *raft.Config {
@@ -137,10 +148,7 @@ func (e *engine) leader() uint32 {
 
 // followTiming takes over raft's timeouts and log bounds.
 func (e *engine) followTiming(cfg *fsm.Config) {
-	t, ok := timings[cfg.Setting(settingTiming, "fast")]
-	if !ok {
-		t = timings["fast"]
-	}
+	t := timingOf(cfg)
 	rc := e.raft.ReloadableConfig()
 	if rc.HeartbeatTimeout == t.heartbeat && rc.ElectionTimeout == t.election {
 		return
