@@ -4,8 +4,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SCHEDULES ?= 1000000
 SEED    ?= 1
+SOAK    ?= 60m
 
-.PHONY: all build fmt test race lint drill faults faults-short sim bench bench-peers deb docs proto clean
+.PHONY: all build fmt test race lint drill soak faults faults-short sim bench bench-peers deb docs proto clean
 
 all: build
 
@@ -34,6 +35,10 @@ fmt:
 ## drill: three nodes, phones and a pulled cable on this machine, then the verdict
 drill: build
 	bin/holdline drill --json build/drill.json
+
+## soak: calls for SOAK (60m) with every CPU busy and no fault: nothing is to move, to be lost, or to grow
+soak: build
+	bin/holdline drill --soak $(SOAK) --seed $(SEED) --json build/soak.json
 
 ## faults: every message boundary with every fault, on one cluster in namespaces (SEED repeats a run; CLOCK=--allow-clock-step steps this machine's clock too)
 faults: build

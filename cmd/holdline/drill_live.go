@@ -30,7 +30,7 @@ type liveFlags struct {
 // Flags that mean something with --live alone, and those that mean something without it alone.
 var (
 	onlyLive = []string{"node", "accounts", "local", "wait"}
-	onlyLab  = []string{"nodes", "fault", "repeat", "suite", "transport", "keep"}
+	onlyLab  = []string{"nodes", "fault", "repeat", "suite", "soak", "transport", "keep"}
 )
 
 func (f *liveFlags) add(fs *pflag.FlagSet) {

@@ -124,12 +124,23 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 	if err != nil {
 		return err
 	}
+	if d.o.Soak > 0 {
+		rep.Soak = &Soak{Seconds: d.o.Soak.Seconds()}
+		var cool func()
+		rep.Soak.Burners, cool = burn()
+		defer cool()
+	}
 	for n := range d.o.Repeat {
 		r, err := d.round(ctx, n+1)
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
 		rep.Rounds = append(rep.Rounds, r)
+		if rep.Soak != nil {
+			if err := rep.Soak.weigh(d.cluster.nodes); err != nil {
+				return err
+			}
+		}
 		d.say("round %d: %s, VIP gap %.1f ms", r.Number, r.Verdict, r.VIPGapMS)
 		if r.RejoinS < 0 {
 			break // there is no cluster to go on with

@@ -18,7 +18,7 @@ func Faults() []Fault {
 			out = append(out, Fault(f))
 		}
 	}
-	return append(out, FaultRolling, FaultReplace, FaultMixed)
+	return append(out, FaultRolling, FaultReplace, FaultNone, FaultMixed)
 }
 
 // FaultNames are those names, for a person.
@@ -34,7 +34,7 @@ func FaultNames() string {
 func mixture() ([]Fault, error) {
 	var out []Fault
 	for _, f := range Faults() {
-		if f == FaultMixed || f == FaultRolling || f == FaultReplace {
+		if slices.Contains([]Fault{FaultMixed, FaultRolling, FaultReplace, FaultNone}, f) {
 			continue
 		}
 		t, err := traitOf(string(f))

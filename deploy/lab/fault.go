@@ -45,11 +45,23 @@ func (c *cluster) choose(ctx context.Context, f trait, anyOwner bool, rng *rand.
 	}
 	t := target{node: n, leader: name == leader, owners: owners}
 	for _, v := range c.vips {
-		if f.all || owners[v] == name {
+		if !f.none && (f.all || owners[v] == name) {
 			t.vips = append(t.vips, v)
 		}
 	}
 	return t, nil
+}
+
+// misplaced counts the VIPs that are not where spread put them.
+func (c *cluster) misplaced(ctx context.Context) (int, error) {
+	s, err := c.nodes[0].Status(ctx)
+	n := 0
+	for i, vip := range c.vips {
+		if s.Owners()[vip] != c.nodes[i].Name {
+			n++
+		}
+	}
+	return n, err
 }
 
 // spread gives each node one VIP, by planned moves, so that every round begins alike.

@@ -16,6 +16,7 @@ const (
 	FaultFreeze      Fault = "freeze"       // SIGSTOP of serve and guard; they go on when the calls have ended
 	FaultRolling     Fault = "rolling"      // all nodes restarted, one after the other, as an operator does it
 	FaultReplace     Fault = "replace"      // SIGKILL, removed, and a new box with an empty disk joined in its place
+	FaultNone        Fault = "none"         // nothing happens
 	FaultMixed       Fault = "mixed"        // each round another one of those that leave a majority, as the seed has it
 )
 
@@ -34,7 +35,9 @@ type Options struct {
 	Fault     Fault  // one of Faults; default FaultCable
 	Transport string // of the phones: one of Transports; default TransportUDP
 	Seed      uint64 // fixes which node, which phones and in which order; default 1
-	Repeat    int    // fault rounds on the same cluster, each with fresh calls; default 1
+	// Soak, if not 0, is how long calls flow without a fault and with every CPU busy. Fault and Repeat follow from it.
+	Soak   time.Duration
+	Repeat int // fault rounds on the same cluster, each with fresh calls; default 1
 	// Suite runs the fault suite instead of rounds: SuiteAll, SuiteShort, or a pattern (path.Match) for the names of cases, which are
 	// transcript/fault.
 	Suite string
@@ -49,6 +52,9 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
+	if o.Soak > 0 {
+		o.Fault, o.Repeat = FaultNone, soakRounds(o.Soak)
+	}
 	setDefault(&o.Nodes, 3)
 	setDefault(&o.Calls, 200)
 	setDefault(&o.CPS, 50)
@@ -69,6 +75,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("phones: %d: choose 10 to 5000", o.Phones)
 	case o.Repeat < 1:
 		return o, fmt.Errorf("repeat: %d: choose 1 or more", o.Repeat)
+	case o.Soak < 0:
+		return o, fmt.Errorf("soak: %v: choose how long", o.Soak)
 	case o.Patience < time.Second:
 		return o, fmt.Errorf("patience: %v: choose 1 s or more", o.Patience)
 	}

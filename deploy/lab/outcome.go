@@ -102,7 +102,7 @@ func (r *round) gaps(samples [][]probe.Sample, frames []capture.Frame) {
 		r.tenures(&v, o.Tenures)
 		r.out.VIPs = append(r.out.VIPs, v)
 		r.out.MaxSimultaneousOwners = max(r.out.MaxSimultaneousOwners, o.Max)
-		if v.Hit {
+		if v.Hit || r.trait.none {
 			r.out.VIPGapMS = max(r.out.VIPGapMS, v.GapMS)
 		}
 	}
@@ -131,6 +131,7 @@ func (r *round) tenures(v *VIPRound, all []capture.Tenure) {
 		case v.Hit && v.To == "" && first > 0 && name != v.From:
 			v.To, v.FirstNewMS = name, first
 		case i > 0 && !r.trait.restless:
+			r.out.SpuriousMoves++
 			r.warn("%s moved to %s at %+.1f ms, without need", v.VIP, name, first)
 		}
 	}
@@ -165,6 +166,9 @@ func (r *round) judge() {
 	}
 	if o.Registrations.Acknowledged < len(r.handsets.phones) {
 		r.why("only %d of %d phones hold a registration", o.Registrations.Acknowledged, len(r.handsets.phones))
+	}
+	if r.trait.none && o.SpuriousMoves > 0 {
+		r.why("%d VIP moves without need", o.SpuriousMoves)
 	}
 	if o.MaxSimultaneousOwners > 1 {
 		r.why("a VIP had %d owners at one time", o.MaxSimultaneousOwners)
@@ -223,6 +227,7 @@ func (rep *Report) sum() {
 		rep.Why = append(rep.Why, "no round was run")
 	}
 	rep.byFault()
+	rep.sumSoak()
 	if len(gaps) > 0 {
 		slices.Sort(gaps)
 		rep.GapP50MS, rep.GapP99MS = percentile(gaps, 50), percentile(gaps, 99)

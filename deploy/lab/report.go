@@ -100,17 +100,18 @@ func (o Outcome) uncountedOf(kind string) int {
 // Round is one fault and what came of it.
 type Round struct {
 	Outcome
-	Number    int              `json:"round"`
-	Why       []string         `json:"why,omitempty"`    // why the verdict is fail
-	Leader    bool             `json:"leader"`           // the node was raft leader
-	VIPs      []VIPRound       `json:"vips"`             // every VIP, those that the fault befell first
-	PatienceS float64          `json:"patience_s"`       // of the phones in this round
-	Losses    []Loss           `json:"losses,omitempty"` // one per lost call or registration
-	Capture   CaptureStats     `json:"capture"`
-	Seconds   float64          `json:"seconds"`
-	Warnings  []string         `json:"warnings,omitempty"`
-	Breaks    *Breaks          `json:"broken_connections,omitempty"`
-	Setups    map[string]int64 `json:"setup_answer_us,omitempty"` // p50, p99, max: INVITE to 200 of the short calls
+	Number        int              `json:"round"`
+	Why           []string         `json:"why,omitempty"`    // why the verdict is fail
+	Leader        bool             `json:"leader"`           // the node was raft leader
+	VIPs          []VIPRound       `json:"vips"`             // every VIP, those that the fault befell first
+	PatienceS     float64          `json:"patience_s"`       // of the phones in this round
+	Losses        []Loss           `json:"losses,omitempty"` // one per lost call or registration
+	Capture       CaptureStats     `json:"capture"`
+	Seconds       float64          `json:"seconds"`
+	Warnings      []string         `json:"warnings,omitempty"`
+	SpuriousMoves int              `json:"spurious_moves"` // of VIPs, without need
+	Breaks        *Breaks          `json:"broken_connections,omitempty"`
+	Setups        map[string]int64 `json:"setup_answer_us,omitempty"` // p50, p99, max: INVITE to 200 of the short calls
 }
 
 // Breaks says how many connections of phones broke after the fault, and when the phones noticed, relative to it.
@@ -189,7 +190,8 @@ type Report struct {
 	Rounds    []Round    `json:"rounds"`
 	PatienceS float64    `json:"patience_s"`
 	ByFault   []FaultSum `json:"by_fault,omitempty"` // when the rounds had several faults
-	Cases     []Case     `json:"cases,omitempty"`    // of the fault suite
+	Soak      *Soak      `json:"soak,omitempty"`
+	Cases     []Case     `json:"cases,omitempty"` // of the fault suite
 }
 
 // FaultSum is what the rounds of one fault came to. Gaps are of the VIPs that it befell.

@@ -44,6 +44,11 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, u := range r.Uncounted {
 		fmt.Fprintf(&b, "not counted: %d %s calls lost: %s\n", u.Lost, u.Kind, u.Why)
 	}
+	if r.Soak != nil {
+		if err := r.Soak.text(&b); err != nil {
+			return err
+		}
+	}
 	for _, round := range r.Rounds {
 		round.details(&b)
 	}

@@ -51,6 +51,7 @@ type round struct {
 	stroke  *stroke
 	world   *scenario.World
 	planner *scenario.Planner
+	began   time.Time
 	faultAt time.Time
 	wholeAt time.Time // when every node said HA: yes again
 	out     Round
@@ -60,12 +61,17 @@ func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	seed := d.o.Seed*1_000_003 + uint64(number)
 	r := &round{drill: d, rng: rand.New(rand.NewPCG(seed, 1)), vips: d.cluster.vips}
 	r.nameOf = func(s capture.Sender) string { return d.cluster.boxAt(s.Port) }
-	begin := time.Now()
+	r.began = time.Now()
 	var err error
 	if r.trait, err = d.o.faultOf(number); err != nil {
 		return r.out, err
 	}
 	r.out = Round{Number: number, Outcome: Outcome{Fault: Fault(r.trait.name), Verdict: VerdictFail}}
+	if d.o.Soak > 0 && number > 1 { // between two rounds nobody looks at frames
+		if r.out.SpuriousMoves, err = d.cluster.misplaced(ctx); err != nil {
+			return r.out, err
+		}
+	}
 	if err := d.bounded(ctx, spreadTime, d.cluster.spread); err != nil {
 		r.warn("the VIPs could not be spread over the nodes before this round: %v", err)
 	}
@@ -78,7 +84,7 @@ func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	if err := r.run(ctx); err != nil {
 		return r.out, err
 	}
-	r.out.Seconds = time.Since(begin).Seconds()
+	r.out.Seconds = time.Since(r.began).Seconds()
 	r.judge()
 	return r.out, nil
 }
@@ -158,7 +164,7 @@ func (r *round) fault(ctx context.Context) error {
 	if err := r.stroke.err(); err != nil {
 		return err
 	}
-	if r.trait.all {
+	if r.trait.all || r.trait.none {
 		r.say("round %d: %s", r.out.Number, r.trait.name)
 	} else {
 		r.say("round %d: %s at %s (%s)", r.out.Number, r.trait.name, r.target.node.Name, r.target.describe())
@@ -170,6 +176,11 @@ func (r *round) fault(ctx context.Context) error {
 	r.world.WaitHeld()
 	told()
 	r.say("round %d: calls over the fault: %s", r.out.Number, r.countsLine())
+	if r.o.Soak > 0 {
+		if err := r.untilRoundEnds(ctx); err != nil {
+			return err
+		}
+	}
 	return r.rejoin(ctx)
 }
 

@@ -33,6 +33,7 @@ type trait struct {
 	prepare  func(*cluster, *node.Node) (blow, error)
 
 	// What the drill's account of the fault goes by.
+	none     bool   // nothing happens: no VIP is to move
 	leader   bool   // it befalls the raft leader, whatever VIPs that owns
 	all      bool   // it befalls every VIP, not only those of the node
 	restless bool   // a VIP may move more than once, or not at all
@@ -96,6 +97,11 @@ func traitOf(name string) (trait, error) {
 		}
 	}
 	switch name {
+	case "none":
+		t.none, t.brief = true, true
+		t.prepare = func(*cluster, *node.Node) (blow, error) {
+			return blow{inflict: func() error { return nil }, mend: func(context.Context) error { return nil }}, nil
+		}
 	case "cable", "leader-cable":
 		t.leader = name == "leader-cable"
 		t.prepare = func(_ *cluster, n *node.Node) (blow, error) {

@@ -305,6 +305,41 @@ func (n *Node) GuardScheduling() (string, error) {
 	return "", nil
 }
 
+// Memory is what serve and guard have in anonymous pages, in bytes; 0 for one that does not run.
+func (n *Node) Memory() (serve, guard uint64, err error) {
+	procs, err := n.Box.Processes()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, p := range procs {
+		bytes, err := anonymous(p.PID)
+		if err != nil {
+			return 0, 0, fmt.Errorf("memory of %s: %w", n.Name, err)
+		}
+		if isGuard(p) {
+			guard += bytes
+		} else {
+			serve += bytes
+		}
+	}
+	return serve, guard, nil
+}
+
+// anonymous reads RssAnon (proc_pid_status(5)): the raft log's pages, which the kernel may drop, do not count.
+func anonymous(pid int) (uint64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb uint64
+		if n, _ := fmt.Sscanf(line, "RssAnon: %d kB", &kb); n == 1 {
+			return kb << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("process %d has no RssAnon", pid)
+}
+
 // scheduling looks at every thread: what matters is that those that renew are real-time.
 func scheduling(pid int) (string, error) {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
