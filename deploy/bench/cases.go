@@ -15,6 +15,7 @@ type benchCase struct {
 	rate       int
 	hold       time.Duration
 	register   bool
+	capacity   bool // rate is where to begin: the highest rate without a failure is looked for
 }
 
 func (c benchCase) String() string { return fmt.Sprintf("%s@%d", c.name, c.rate) }
@@ -39,7 +40,9 @@ func cases(rates string) []benchCase {
 		list = append(list, benchCase{name: "register-one", ours: "holdline", peer: "kamailio", rate: rate, register: true},
 			benchCase{name: "register-three", ours: "holdline-3", peer: "kamailio-dmq", rate: rate, register: true})
 	}
-	return list
+	return append(list,
+		benchCase{name: "capacity-one", ours: "holdline", peer: "kamailio", rate: capacityFirst, capacity: true},
+		benchCase{name: "capacity-three", ours: "holdline-3", peer: "kamailio-dmq", rate: capacityFirst, capacity: true})
 }
 
 func names(cs []benchCase) []string {
@@ -54,6 +57,10 @@ func printRow(w io.Writer, r result, head bool) {
 	if head {
 		fmt.Fprintf(w, "%-16s %6s │ %9s %9s %6s │ %7s %7s │ %8s %8s │ %15s %15s\n",
 			"case", "rate/s", "ours µs", "peer µs", "ratio", "ours ✗", "peer ✗", "ours ↻", "peer ↻", "ours p50/p99 ms", "peer p50/p99 ms")
+	}
+	if r.OursMax+r.PeerMax > 0 {
+		fmt.Fprintf(w, "%-16s        │ highest rate without a failure, generator on the same machine: ours %d/s, peer %d/s, ratio %.2f\n", r.Case, r.OursMax, r.PeerMax, r.Ratio)
+		return
 	}
 	if r.Rounds == 0 {
 		fmt.Fprintf(w, "%-16s %6d │ refused: %s\n", r.Case, r.Rate, r.Refused)

@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"holdline/cluster/api"
@@ -23,6 +28,7 @@ type holdline struct {
 	users  int
 
 	clients []*api.Client
+	sockets []string
 }
 
 func (h *holdline) Name() string         { return h.name }
@@ -50,6 +56,7 @@ func (h *holdline) Start(ctx context.Context, probe *netlab.Box) error {
 		}
 		go func() { _ = cmd.Wait() }()
 		c := api.NewClient(socket)
+		h.sockets = append(h.sockets, socket)
 		h.clients = append(h.clients, c)
 		if err := until(ctx, 10*time.Second, func() error { _, err := c.Version(ctx); return err }); err != nil {
 			return fmt.Errorf("holdline serve did not come up, its log is in %s: %w", dir, err)
@@ -108,4 +115,45 @@ func (h *holdline) configure(ctx context.Context, c *api.Client) error {
 		}
 	}
 	return nil
+}
+
+// liveHeap collects the garbage of every node and sums what is left on their heaps, in bytes.
+func (h *holdline) liveHeap(ctx context.Context) (int64, error) {
+	var sum int64
+	for _, socket := range h.sockets {
+		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}}
+		read := func(path string) (string, error) {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://holdline"+path, nil)
+			if err != nil {
+				return "", err
+			}
+			a, err := c.Do(req)
+			if err != nil {
+				return "", fmt.Errorf("read memory of %s: %w", h.name, err)
+			}
+			defer a.Body.Close()
+			b, err := io.ReadAll(a.Body)
+			return string(b), err
+		}
+		if _, err := read("/debug/pprof/heap?gc=1"); err != nil {
+			return 0, err
+		}
+		text, err := read("/metrics")
+		if err != nil {
+			return 0, err
+		}
+		_, after, ok := strings.Cut(text, "\ngo_memstats_heap_alloc_bytes ")
+		if !ok {
+			return 0, fmt.Errorf("read memory of %s: its metrics have no go_memstats_heap_alloc_bytes", h.name)
+		}
+		line, _, _ := strings.Cut(after, "\n")
+		v, err := strconv.ParseFloat(line, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read memory of %s: %w", h.name, err)
+		}
+		sum += int64(v)
+	}
+	return sum, nil
 }

@@ -29,6 +29,9 @@ const (
 
 func benchUser(i int) string { return fmt.Sprintf("u%05d", i) }
 
+// drain is how long after the last call memory is looked at: transactions last 32 s (64*T1, RFC 3261 §17).
+const drain = 35 * time.Second
+
 // system is what is measured.
 type system interface {
 	Name() string
@@ -52,10 +55,14 @@ type result struct {
 	OursP99     float64 `json:"ours_answer_p99_ms"`
 	PeerP50     float64 `json:"peer_answer_p50_ms"`
 	PeerP99     float64 `json:"peer_answer_p99_ms"`
-	OursMemory  int64   `json:"ours_pss_bytes"`
-	PeerMemory  int64   `json:"peer_pss_bytes"`
-	Rounds      int     `json:"rounds"`
-	Refused     string  `json:"refused,omitempty"`
+	// Memory once the transactions of the last round have ended: proportional set size, and of ours what is live on the heap.
+	OursMemory int64  `json:"ours_pss_bytes"`
+	OursLive   int64  `json:"ours_live_bytes"`
+	PeerMemory int64  `json:"peer_pss_bytes"`
+	OursMax    int    `json:"ours_max_rate,omitempty"` // of a capacity case
+	PeerMax    int    `json:"peer_max_rate,omitempty"`
+	Rounds     int    `json:"rounds"`
+	Refused    string `json:"refused,omitempty"`
 }
 
 func main() {
@@ -96,7 +103,11 @@ func run(ctx context.Context, args []string) error {
 		if !pattern.MatchString(c.String()) {
 			continue
 		}
-		r, err := b.run(ctx, c)
+		run := b.run
+		if c.capacity {
+			run = b.capacity
+		}
+		r, err := run(ctx, c)
 		if err != nil {
 			return fmt.Errorf("case %s (logs are in %s): %w", c, dir, err)
 		}
@@ -135,18 +146,20 @@ type round struct {
 	outcome
 	perCall float64 // µs
 	memory  int64
+	live    int64
 	idle    float64
 }
 
 func (b *bench) run(ctx context.Context, c benchCase) (result, error) {
 	res := result{Case: c.name, Rate: c.rate}
 	var ours, peer []round
-	for range b.rounds {
-		o, err := b.round(ctx, c, c.ours)
+	for i := range b.rounds {
+		last := i == b.rounds-1
+		o, err := b.round(ctx, c, c.ours, last)
 		if err != nil {
 			return res, err
 		}
-		p, err := b.round(ctx, c, c.peer)
+		p, err := b.round(ctx, c, c.peer, last)
 		if err != nil {
 			return res, err
 		}
@@ -180,7 +193,7 @@ func (b *bench) run(ctx context.Context, c benchCase) (result, error) {
 	res.Ours, res.Peer, res.Ratio, res.Refused = pick(ours, cost), pick(peer, cost), median(ratios), ""
 	res.OursP50, res.PeerP50 = pick(ours, func(r round) float64 { return r.P50 }), pick(peer, func(r round) float64 { return r.P50 })
 	res.OursP99, res.PeerP99 = pick(ours, func(r round) float64 { return r.P99 }), pick(peer, func(r round) float64 { return r.P99 })
-	res.OursMemory, res.PeerMemory = ours[len(ours)-1].memory, peer[len(peer)-1].memory
+	res.OursMemory, res.PeerMemory, res.OursLive = ours[len(ours)-1].memory, peer[len(peer)-1].memory, ours[len(ours)-1].live
 	return res, nil
 }
 
@@ -203,8 +216,8 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// round sets up a fresh network with the system alone on it, and measures it.
-func (b *bench) round(ctx context.Context, c benchCase, kind string) (round, error) {
+// round sets up a fresh network with the system alone on it, and measures it; its memory too, after drain, if that is asked for.
+func (b *bench) round(ctx context.Context, c benchCase, kind string, memory bool) (round, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b.serial++
@@ -279,6 +292,19 @@ func (b *bench) round(ctx context.Context, c benchCase, kind string) (round, err
 	r := round{outcome: o, idle: idle.since(idleNow)}
 	if o.OK > 0 {
 		r.perCall = float64((after - before).Microseconds()) / float64(o.OK)
+	}
+	if !memory {
+		return r, nil
+	}
+	select {
+	case <-time.After(drain):
+	case <-ctx.Done():
+		return r, ctx.Err()
+	}
+	if h, ok := sys.(*holdline); ok {
+		if r.live, err = h.liveHeap(ctx); err != nil {
+			return r, err
+		}
 	}
 	r.memory, err = rssOf(sys.Boxes())
 	return r, err
