@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"holdline/fsm/pb"
+	"holdline/sipcore/txn"
 )
 
 var (
@@ -302,5 +304,31 @@ func TestTimerC(t *testing.T) {
 	m := w.byReceiver()
 	if starts(m[gw1.addr]) != "ACK" || starts(m[gw2.addr])+starts(m[alice.addr]) == "" {
 		t.Fatalf("sent %v", m)
+	}
+}
+
+// TestBestResponse: which final of two phones' the caller gets, whichever comes first (§16.7 step 6).
+func TestBestResponse(t *testing.T) {
+	for _, c := range []struct{ one, other, best int }{
+		{404, 486, 486}, {480, 404, 480}, {500, 404, 404}, {302, 486, 302}, {603, 302, 603}, {603, 486, 603}, {401, 486, 401}, {407, 404, 407},
+		{415, 486, 415}, {484, 480, 484}, {503, 486, 486}, {503, 503, 500}, {430, 404, 480}, {430, 486, 486}, {501, 502, 501}, {699, 600, 699},
+	} {
+		for _, swap := range []bool{false, true} {
+			if swap && c.one/100 == c.other/100 && c.one > 500 { // equals: the first target's
+				continue
+			}
+			w, inv1, inv2 := forked(t)
+			first, second := c.one, c.other
+			if swap {
+				first, second = second, first
+			}
+			w.s.tab.Each(func(x *txn.Cell) { callOf(x).noMore = true }) // carol's phone stays out of it
+			w.in(1, bob.addr, bob.answer(inv1, first))
+			w.in(1, bob2.addr, bob2.answer(inv2, second))
+			got := w.byReceiver()[alice.addr]
+			if starts(got) != strconv.Itoa(c.best) {
+				t.Errorf("%d and %d: %s", first, second, starts(got))
+			}
+		}
 	}
 }

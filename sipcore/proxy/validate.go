@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"holdline/sipcore/wire"
 )
 
@@ -34,10 +36,22 @@ func (s *Shard) validate(in *Inbound) (r wire.Response, bad bool) {
 		// We have no proxy extensions: all that is asked for is unsupported.
 		return wire.Response{
 			Status: 420,
-			Fields: []wire.Field{{ID: wire.HdrUnsupported, Value: m.Value(wire.HdrProxyRequire)}},
+			Fields: []wire.Field{{ID: wire.HdrUnsupported, Value: allValues(m, wire.HdrProxyRequire)}},
 		}, true
 	}
 	return r, false
+}
+
+// allValues is a header's values in one line.
+func allValues(m *wire.Msg, id wire.HeaderID) []byte {
+	var all [][]byte
+	for it := m.Values(id); ; {
+		_, v, ok := it.Next()
+		if !ok {
+			return bytes.Join(all, []byte(", "))
+		}
+		all = append(all, m.Bytes(v))
+	}
 }
 
 // loops reports whether the request has been here before with the same routing inputs (RFC 5393 §4.2.1): one
