@@ -37,29 +37,9 @@ func (h *holdline) Target() string       { return h.vips[0] + ":5060" }
 
 // Start starts the nodes, joins them, and configures the domain, the gateway and the caller's trust.
 func (h *holdline) Start(ctx context.Context, probe *netlab.Box) error {
-	for i, b := range h.boxes {
-		dir := filepath.Join(h.dir, fmt.Sprintf("%s-%d", h.name, i))
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	for i := range h.boxes {
+		if err := h.serve(ctx, i); err != nil {
 			return err
-		}
-		log, err := os.Create(filepath.Join(dir, "log"))
-		if err != nil {
-			return err
-		}
-		defer log.Close()
-		socket := filepath.Join(dir, "holdline.sock")
-		cmd := exec.CommandContext(ctx, h.binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--socket", socket)
-		cmd.Env = append(os.Environ(), "GODEBUG=") // as installed
-		cmd.Stdout, cmd.Stderr = log, log
-		if err := b.Start(cmd); err != nil {
-			return fmt.Errorf("start %s: %w; build it with make build", h.binary, err)
-		}
-		go func() { _ = cmd.Wait() }()
-		c := api.NewClient(socket)
-		h.sockets = append(h.sockets, socket)
-		h.clients = append(h.clients, c)
-		if err := until(ctx, 10*time.Second, func() error { _, err := c.Version(ctx); return err }); err != nil {
-			return fmt.Errorf("holdline serve did not come up, its log is in %s: %w", dir, err)
 		}
 	}
 	init := api.InitRequest{Name: "n1", Listen: h.addrs[0]}
@@ -86,6 +66,34 @@ func (h *holdline) Start(ctx context.Context, probe *netlab.Box) error {
 		if err := waitForOptions(ctx, probe, v+":5060", 15*time.Second); err != nil {
 			return fmt.Errorf("%s does not answer, logs are in %s: %w", v, h.dir, err)
 		}
+	}
+	return nil
+}
+
+// serve starts node i.
+func (h *holdline) serve(ctx context.Context, i int) error {
+	dir := filepath.Join(h.dir, fmt.Sprintf("%s-%d", h.name, i))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	socket := filepath.Join(dir, "holdline.sock")
+	cmd := exec.CommandContext(ctx, h.binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--socket", socket)
+	cmd.Env = append(os.Environ(), "GODEBUG=") // as installed
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := h.boxes[i].Start(cmd); err != nil {
+		return fmt.Errorf("start %s: %w; build it with make build", h.binary, err)
+	}
+	go func() { _ = cmd.Wait() }()
+	c := api.NewClient(socket)
+	h.sockets = append(h.sockets, socket)
+	h.clients = append(h.clients, c)
+	if err := until(ctx, 2*time.Minute, func() error { _, err := c.Version(ctx); return err }); err != nil {
+		return fmt.Errorf("holdline serve did not come up, its log is in %s: %w", dir, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -82,8 +83,15 @@ func run(ctx context.Context, args []string) error {
 	rates := flags.String("rates", "500,1500,2500,4000", "calls a second")
 	seconds := flags.Int("seconds", 10, "length of a round")
 	rounds := flags.Int("rounds", 3, "rounds of each case; the median is reported")
+	growth := flags.String("growth", "", "measure how the cost grows with what is held instead; the figures go to this file, drawn beside it as .svg")
+	draw := flags.String("draw", "", "draw the figures of an earlier -growth again, and do nothing else")
+	registrations := flags.String("registrations", "1000,10000,100000,1000000", "sizes for -growth; none: leave it out")
+	held := flags.String("calls", "1000,10000,100000", "sizes for -growth; none: leave it out")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *draw != "" {
+		return drawGrowth(*draw)
 	}
 	pattern, err := regexp.Compile(*only)
 	if err != nil {
@@ -98,6 +106,12 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	b := &bench{dir: dir, binary: path, length: time.Duration(*seconds) * time.Second, rounds: *rounds}
+	if *growth != "" {
+		if err := b.growth(ctx, *growth, sizes(*registrations), sizes(*held)); err != nil {
+			return err
+		}
+		return errors.Join(drawGrowth(*growth), os.RemoveAll(dir))
+	}
 	var results []result
 	for _, c := range cases(*rates) {
 		if !pattern.MatchString(c.String()) {
