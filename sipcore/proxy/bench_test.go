@@ -125,12 +125,15 @@ func (c *benchCall) script(n int) [][]byte {
 	ok = strings.Replace(ok, "Content-Length: 0\r\n\r\n", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(benchSDP), benchSDP), 1)
 	c.in1("b", keep([]byte(ok)))
 	tag := ";tag=" + gw.name + "-tag"
-	routes := strings.Join(routeSet(ok, true), "\r\n") + "\r\n"
+	routes := routesOf(ok)
 	c.in1("a", keep(c.request("ACK", "sip:"+gw.name+"@10.0.0.21:5080", "k", tag, routes, 1)))
 	c.in1("a", keep(c.request("BYE", "sip:"+gw.name+"@10.0.0.21:5080", "b", tag, routes, 2)))
 	c.in1("b", keep([]byte(gw.answer(string(c.env.last), 200))))
 	return out
 }
+
+// routesOf are the Route headers of the caller's requests in the dialog that this 200 made.
+func routesOf(ok string) string { return strings.Join(routeSet(ok, true), "\r\n") + "\r\n" }
 
 // BenchmarkCall is a whole proxied call, INVITE-100-180-200-ACK-BYE-200, scanned, routed and relayed, with the three
 // commands of its record made but not applied. Cells live their 64*T1, as in life.
