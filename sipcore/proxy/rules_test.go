@@ -300,3 +300,17 @@ func TestBranchForged(t *testing.T) {
 	n.receive(1, bob.addr, strings.Replace(bob.answer(invite, 200), via, forged, 1))
 	n.want()
 }
+
+// TestSIPS: what asks for sips goes over TLS or not at all, and its Record-Route is sips (RFC 5630 §5.3, RFC 3261 §16.6 step 4).
+func TestSIPS(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sips:bob@example.com", "c1", 1, "c1", ""))
+	w.want(alice.addr+" 100 Trying", alice.addr+" 480 Temporarily Unavailable")
+	w = newWorld(t, newCluster(t))
+	w.cl.registerOver(pb.Transport_TLS, bob)
+	w.in(1, alice.addr, alice.request("INVITE", "sips:bob@example.com", "c1", 1, "c1", ""))
+	inv := w.take()[1]
+	if rr := header(inv.data, "Record-Route"); inv.to.Proto != pb.Transport_TLS || len(rr) != 2 || !strings.HasPrefix(rr[0], "<sips:10.0.0.101:5061;") {
+		t.Errorf("%+v: Record-Route %q", inv.to, rr)
+	}
+}
