@@ -56,7 +56,7 @@ func (x *exec) newCall(c *pb.CreateCall, legs []Leg) *Call {
 		Number: x.st.meta.lastCall, Key: string(c.Key), Home: c.Home, HomeVIP: c.HomeVip, Epoch: c.Epoch, Version: 1,
 		State:  pb.CallState_CALLING,
 		Domain: x.sharedDomain(c.Domain), CallID: c.CallId, FromTag: c.FromTag, FromURI: c.FromUri, ToURI: c.ToUri,
-		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool), Origin: x.sharedUser(c.Origin),
+		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool), Origin: x.sharedUser(c.Origin), Phone: c.CallerInstance,
 		Invite: slices.Clip(c.Invite), Legs: legs,
 		CreatedMs: x.at, CreatedWallMs: x.atWall, DeadlineMs: x.now + ring,
 	}

@@ -27,14 +27,14 @@ func legsFromPB(in []*pb.Leg) []Leg {
 
 func (t *Target) pb() *pb.Target {
 	return &pb.Target{
-		Uri: t.URI, Aor: t.AoR, Pool: t.Pool, Member: t.Member, Routes: t.Routes, Flow: t.Flow.PB(), Q: uint32(t.Q),
+		Uri: t.URI, Aor: t.AoR, Pool: t.Pool, Member: t.Member, Routes: t.Routes, Flow: t.Flow.PB(), Q: uint32(t.Q), Instance: t.Phone,
 	}
 }
 
 func targetFromPB(in *pb.Target) *Target {
 	return &Target{
 		URI: in.GetUri(), AoR: in.GetAor(), Pool: in.GetPool(), Member: in.GetMember(), Routes: in.GetRoutes(),
-		Flow: flowFromPB(in.GetFlow()), Q: uint16(min(in.GetQ(), 1000)),
+		Flow: flowFromPB(in.GetFlow()), Q: uint16(min(in.GetQ(), 1000)), Phone: in.GetInstance(),
 	}
 }
 
@@ -44,7 +44,7 @@ func (c *Call) pb() *pb.Call {
 		Domain: c.Domain, CallId: c.CallID, FromTag: c.FromTag, FromUri: c.FromURI, ToUri: c.ToURI, Pool: c.Pool,
 		Caller: c.Caller.PB(), Invite: c.Invite, Legs: legsPB(c.Legs), FinalStatus: c.FinalStatus, Final: c.Final,
 		Dialogs: c.Dialogs, CreatedMs: c.CreatedMs, CreatedWallMs: c.CreatedWallMs, AnsweredWallMs: c.AnsweredWallMs,
-		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes, Origin: c.Origin,
+		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes, Origin: c.Origin, CallerInstance: c.Phone,
 	}
 	if o := c.odd; o != nil {
 		out.OwnNumber, out.Gone, out.GoneCause = o.number, o.gone, o.cause
@@ -58,7 +58,7 @@ func callFromPB(in *pb.Call) *Call {
 		Domain: in.Domain, CallID: in.CallId, FromTag: in.FromTag, FromURI: in.FromUri, ToURI: in.ToUri, Pool: in.Pool,
 		Caller: flowFromPB(in.Caller), Invite: in.Invite, Legs: legsFromPB(in.Legs), FinalStatus: in.FinalStatus, Final: in.Final,
 		Dialogs: in.Dialogs, CreatedMs: in.CreatedMs, CreatedWallMs: in.CreatedWallMs, AnsweredWallMs: in.AnsweredWallMs,
-		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes, Origin: in.Origin,
+		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes, Origin: in.Origin, Phone: in.CallerInstance,
 	}
 	if in.OwnNumber != 0 || len(in.Gone) > 0 {
 		out.odd = &odd{number: in.OwnNumber, gone: in.Gone, cause: in.GoneCause}

@@ -33,6 +33,9 @@ type TakenOver struct {
 	Node  string // UUID
 }
 
+// Rebound says that a phone of the AoR has registered over another flow than any of its phones before.
+type Rebound struct{ AoR string }
+
 // CallHandedOver says that a former owner of the group has entered a call that is being set up: it is for the present one to take up.
 type CallHandedOver struct {
 	Group uint32
@@ -52,6 +55,7 @@ func (SessionResults) event() {}
 func (SessionOpened) event()  {}
 func (ConfigChanged) event()  {}
 func (TakenOver) event()      {}
+func (Rebound) event()        {}
 func (CallHandedOver) event() {}
 func (CallsExpired) event()   {}
 func (CDRsMade) event()       {}

@@ -72,9 +72,24 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 	if len(row.bindings) == 0 {
 		row.goneMs = x.now + tombstoneMs
 	}
+	if row.rebound(old) {
+		x.events = append(x.events, Rebound{row.aor})
+	}
 	x.st.regs.put(old, row.stored(old))
 	clear(row.bindings)
 	return ok()
+}
+
+// rebound reports whether a binding goes over a flow that none of old's did.
+func (r *regRow) rebound(old *regRow) bool {
+	for i := range r.bindings {
+		f := r.bindings[i].Flow
+		known := old != nil && slices.ContainsFunc(old.bindings, func(b Binding) bool { return b.Flow == f })
+		if !known {
+			return true
+		}
+	}
+	return false
 }
 
 // outOfOrder answers a REGISTER that isn't newer than what it would change: with success when it is a late copy of one

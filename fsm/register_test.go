@@ -187,3 +187,35 @@ func TestRefreshKeepsStrings(t *testing.T) {
 		t.Errorf("bindings %+v", checkRow)
 	}
 }
+
+// TestRebound: watchers are told when a phone comes over another flow, and not of refreshes.
+func TestRebound(t *testing.T) {
+	const aor = "user1@example.com"
+	r := cluster(t)
+	var told []string
+	r.Watch(func(e Event) {
+		if e, ok := e.(Rebound); ok {
+			told = append(told, e.AoR)
+		}
+	})
+	over := func(uri string, conn uint64) *pb.BindingChange {
+		c := contact(uri, 60)
+		c.Binding.Flow.Conn = conn
+		return c
+	}
+	for i, step := range []struct {
+		change *pb.BindingChange
+		told   int
+	}{
+		{over("sip:a@192.0.2.1", 0), 1},
+		{over("sip:b@192.0.2.1", 7), 2},
+		{over("sip:b@192.0.2.1", 7), 2},
+		{over("sip:b@192.0.2.1", 8), 3},
+		{over("sip:a@192.0.2.1", 0), 3},
+	} {
+		r.must(register(aor, "c1", uint32(i+1), fmt.Sprint("t", i), step.change))
+		if len(told) != step.told {
+			t.Errorf("step %d: told %v", i+1, told)
+		}
+	}
+}

@@ -139,6 +139,16 @@ func txnHash(key []byte) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// InstanceHash shortens a +sip.instance to what a call's record keeps of it: 8 bytes instead of some 60. It tells the few phones of
+// one AoR apart. 0 stands for none.
+func InstanceHash(instance string) uint64 {
+	if instance == "" {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(lower(instance)))
+	return binary.BigEndian.Uint64(sum[:]) | 1
+}
+
 // find returns the index of the binding that a contact updates, or -1: RFC 5626 §6 with instance and reg-id, else by the
 // contact's URI (RFC 3261 §10.2.4).
 func find(bindings []Binding, contact, instance string, regID uint32) int {

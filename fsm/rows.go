@@ -47,6 +47,7 @@ func (b *Binding) UserAgent() string {
 type Target struct {
 	URI    string // becomes the Request-URI
 	AoR    string // registered AoR when it is a phone
+	Phone  uint64 // InstanceHash of the phone's +sip.instance, 0 when it names none
 	Pool   string // pool and member when it is a gateway
 	Member string
 	Routes []string // Path of the binding
@@ -84,6 +85,7 @@ type Call struct {
 	Pool    string
 	Caller  Flow
 	Origin  string // who calls: the AoR that the digest proved, or pool/member of a trusted source
+	Phone   uint64 // InstanceHash of the calling phone's +sip.instance, 0 when it names none
 
 	Invite      []byte // nil once no leg is open
 	Legs        []Leg

@@ -67,6 +67,7 @@ type Core struct {
 	drops    drops
 	tickles  tickles
 	icmp     icmp
+	absent   absentees
 
 	admission   proxy.Admission
 	kernelDrops uint64 // as the first worker last saw them
@@ -80,6 +81,7 @@ type Core struct {
 	groups   []Group
 	view     atomic.Pointer[proxy.View]
 	acquired atomic.Pointer[map[uint32]acquisition] // by group; copied on change
+	moved    atomic.Pointer[map[uint32]int64]       // when a group's latest owner was recorded, in the core's time; copied on change
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -98,6 +100,7 @@ func New(opt Options) (*Core, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.resolver = resolve.New(resolve.Options{Limit: maxLookups})
 	c.acquired.Store(&map[uint32]acquisition{})
+	c.moved.Store(&map[uint32]int64{})
 	udp, err := transport.NewUDP(transport.Options{Readers: opt.Readers, Handler: c.handle, Unreachable: c.unreachable, Logger: c.log})
 	if err != nil {
 		c.cancel()

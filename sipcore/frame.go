@@ -85,7 +85,7 @@ func (c *Core) HandleFrame(from, group uint32, epoch uint64, frame []byte) {
 	defer c.scratch.Put(sc)
 	switch kind {
 	case frameFailed:
-		c.undelivered(data)
+		c.undelivered(flow.Conn, data)
 		return
 	case frameUnreachable:
 		if len(data) > 0 {

@@ -38,6 +38,7 @@ type posted struct {
 
 	undelivered *proxy.Undelivered
 	unreachable *proxy.Unreachable
+	rebound     string // AoR of a phone that has come back
 }
 
 // lock takes the shard for the owner of out.
@@ -69,6 +70,8 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 				s.proxy.Undeliverable(v, now, *p.undelivered)
 			case p.unreachable != nil:
 				s.proxy.Unreachable(v, now, p.unreachable)
+			case p.rebound != "":
+				s.proxy.Rebound(v, now, p.rebound)
 			case p.isLookup:
 				s.proxy.Resolved(v, now, p.lookup, p.targets)
 			default:

@@ -94,7 +94,7 @@ func (c *Core) reuse(v *proxy.View, m *wire.Msg, flow transport.Flow) {
 }
 
 // undelivered takes a request that could not be sent to the owner of its transaction. It may be called with a shard locked.
-func (c *Core) undelivered(data []byte) {
+func (c *Core) undelivered(conn uint64, data []byte) {
 	sc := c.scratch.Get().(*scratch)
 	defer c.scratch.Put(sc)
 	m := &sc.msg
@@ -105,9 +105,10 @@ func (c *Core) undelivered(data []byte) {
 	if !ok {
 		return
 	}
+	x.Conn = conn
 	home := x.Branch.Home
 	if _, _, ok := c.opt.Owners.Lease(home); !ok {
-		c.sendToOwner(home, frameFailed, transport.Flow{Group: home, Remote: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}, data)
+		c.sendToOwner(home, frameFailed, transport.Flow{Group: home, Conn: conn, Remote: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}, data)
 		return
 	}
 	c.shardOf(m.Bytes(m.CallID)).post(posted{undelivered: &x})

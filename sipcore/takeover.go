@@ -1,6 +1,10 @@
 package sipcore
 
-import "holdline/fsm"
+import (
+	"maps"
+
+	"holdline/fsm"
+)
 
 // rearmBatch is how many calls are taken up before what they send is flushed.
 const rearmBatch = 32
@@ -10,9 +14,37 @@ const rearmBatch = 32
 func (c *Core) watch(ev fsm.Event) {
 	switch ev := ev.(type) {
 	case fsm.TakenOver:
-		c.spawn(func() { c.rearm(ev.Group, ev.Epoch) })
+		c.takenOver(ev)
 	case fsm.CallHandedOver:
 		c.spawn(func() { c.rearmOne(ev.Group, ev.Call) })
+	case fsm.Rebound:
+		c.absent.rebound(ev.AoR)
+	case fsm.Restored:
+		c.absent.reboundAll()
+	}
+}
+
+func (c *Core) takenOver(t fsm.TakenOver) {
+	c.mu.Lock()
+	m := maps.Clone(*c.moved.Load())
+	m[t.Group] = c.now()
+	c.moved.Store(&m)
+	c.mu.Unlock()
+	c.spawn(func() {
+		c.rearm(t.Group, t.Epoch)
+		c.resend(t.Group)
+	})
+}
+
+// resend has what was sent over connections of a group that has moved sent again.
+func (c *Core) resend(group uint32) {
+	out := c.udp.NewSender()
+	for _, s := range c.shards {
+		v, now := c.currentView(), c.now()
+		s.lock(out)
+		s.proxy.Moved(v, now, group)
+		s.unlock(v, now)
+		out.Flush()
 	}
 }
 

@@ -3366,8 +3366,9 @@ type Target struct {
 	Q             uint32                 `protobuf:"varint,3,opt,name=q,proto3" json:"q,omitempty"`
 	Pool          string                 `protobuf:"bytes,4,opt,name=pool,proto3" json:"pool,omitempty"` // pool/member when it is a gateway
 	Member        string                 `protobuf:"bytes,5,opt,name=member,proto3" json:"member,omitempty"`
-	Routes        []string               `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"` // Path of the binding
-	Aor           string                 `protobuf:"bytes,7,opt,name=aor,proto3" json:"aor,omitempty"`       // registered AoR when it is a phone
+	Routes        []string               `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`       // Path of the binding
+	Aor           string                 `protobuf:"bytes,7,opt,name=aor,proto3" json:"aor,omitempty"`             // registered AoR when it is a phone
+	Instance      uint64                 `protobuf:"fixed64,8,opt,name=instance,proto3" json:"instance,omitempty"` // hash of its +sip.instance; 0: it names none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3449,6 +3450,13 @@ func (x *Target) GetAor() string {
 		return x.Aor
 	}
 	return ""
+}
+
+func (x *Target) GetInstance() uint64 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
 }
 
 type Leg struct {
@@ -3552,27 +3560,28 @@ func (x *Leg) GetRoutes() string {
 }
 
 type CreateCall struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // hash of the server transaction key (RFC 3261 §17.2.3) and the home group: create if absent
-	Home          uint32                 `protobuf:"varint,2,opt,name=home,proto3" json:"home,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Domain        string                 `protobuf:"bytes,4,opt,name=domain,proto3" json:"domain,omitempty"`
-	CallId        string                 `protobuf:"bytes,5,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	FromTag       string                 `protobuf:"bytes,6,opt,name=from_tag,json=fromTag,proto3" json:"from_tag,omitempty"`
-	FromUri       string                 `protobuf:"bytes,7,opt,name=from_uri,json=fromUri,proto3" json:"from_uri,omitempty"`
-	ToUri         string                 `protobuf:"bytes,8,opt,name=to_uri,json=toUri,proto3" json:"to_uri,omitempty"`
-	Caller        *Flow                  `protobuf:"bytes,9,opt,name=caller,proto3" json:"caller,omitempty"`
-	Invite        []byte                 `protobuf:"bytes,10,opt,name=invite,proto3" json:"invite,omitempty"`                              // as received (edited headers); what each leg's INVITE is made from
-	Targets       []*Target              `protobuf:"bytes,11,rep,name=targets,proto3" json:"targets,omitempty"`                            // phones: all of them; empty with a pool
-	Pool          string                 `protobuf:"bytes,12,opt,name=pool,proto3" json:"pool,omitempty"`                                  // gateway chosen in Apply, alternates after it
-	RequestUser   string                 `protobuf:"bytes,13,opt,name=request_user,json=requestUser,proto3" json:"request_user,omitempty"` // user part towards the gateway, after strip
-	Alternates    uint32                 `protobuf:"varint,14,opt,name=alternates,proto3" json:"alternates,omitempty"`
-	HomeVip       uint32                 `protobuf:"varint,15,opt,name=home_vip,json=homeVip,proto3" json:"home_vip,omitempty"`
-	RingS         uint32                 `protobuf:"varint,16,opt,name=ring_s,json=ringS,proto3" json:"ring_s,omitempty"` // no-answer time; 0 = Timer C
-	Avoid         []string               `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`               // pool members that the home's owner finds silent: tried after the others
-	Origin        string                 `protobuf:"bytes,30,opt,name=origin,proto3" json:"origin,omitempty"`             // who calls: the AoR that the digest proved, or pool/member of a trusted source
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Key            []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // hash of the server transaction key (RFC 3261 §17.2.3) and the home group: create if absent
+	Home           uint32                 `protobuf:"varint,2,opt,name=home,proto3" json:"home,omitempty"`
+	Epoch          uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Domain         string                 `protobuf:"bytes,4,opt,name=domain,proto3" json:"domain,omitempty"`
+	CallId         string                 `protobuf:"bytes,5,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	FromTag        string                 `protobuf:"bytes,6,opt,name=from_tag,json=fromTag,proto3" json:"from_tag,omitempty"`
+	FromUri        string                 `protobuf:"bytes,7,opt,name=from_uri,json=fromUri,proto3" json:"from_uri,omitempty"`
+	ToUri          string                 `protobuf:"bytes,8,opt,name=to_uri,json=toUri,proto3" json:"to_uri,omitempty"`
+	Caller         *Flow                  `protobuf:"bytes,9,opt,name=caller,proto3" json:"caller,omitempty"`
+	Invite         []byte                 `protobuf:"bytes,10,opt,name=invite,proto3" json:"invite,omitempty"`                              // as received (edited headers); what each leg's INVITE is made from
+	Targets        []*Target              `protobuf:"bytes,11,rep,name=targets,proto3" json:"targets,omitempty"`                            // phones: all of them; empty with a pool
+	Pool           string                 `protobuf:"bytes,12,opt,name=pool,proto3" json:"pool,omitempty"`                                  // gateway chosen in Apply, alternates after it
+	RequestUser    string                 `protobuf:"bytes,13,opt,name=request_user,json=requestUser,proto3" json:"request_user,omitempty"` // user part towards the gateway, after strip
+	Alternates     uint32                 `protobuf:"varint,14,opt,name=alternates,proto3" json:"alternates,omitempty"`
+	HomeVip        uint32                 `protobuf:"varint,15,opt,name=home_vip,json=homeVip,proto3" json:"home_vip,omitempty"`
+	RingS          uint32                 `protobuf:"varint,16,opt,name=ring_s,json=ringS,proto3" json:"ring_s,omitempty"`                             // no-answer time; 0 = Timer C
+	Avoid          []string               `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`                                           // pool members that the home's owner finds silent: tried after the others
+	Origin         string                 `protobuf:"bytes,30,opt,name=origin,proto3" json:"origin,omitempty"`                                         // who calls: the AoR that the digest proved, or pool/member of a trusted source
+	CallerInstance uint64                 `protobuf:"fixed64,31,opt,name=caller_instance,json=callerInstance,proto3" json:"caller_instance,omitempty"` // hash of the calling phone's +sip.instance; 0: it names none
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateCall) Reset() {
@@ -3729,6 +3738,13 @@ func (x *CreateCall) GetOrigin() string {
 		return x.Origin
 	}
 	return ""
+}
+
+func (x *CreateCall) GetCallerInstance() uint64 {
+	if x != nil {
+		return x.CallerInstance
+	}
+	return 0
 }
 
 type AddLegs struct {
@@ -4425,6 +4441,7 @@ type Call struct {
 	OwnNumber      uint64                 `protobuf:"varint,41,opt,name=own_number,json=ownNumber,proto3" json:"own_number,omitempty"` // the number that its messages carry, when its owner had to make one
 	Gone           []string               `protobuf:"bytes,42,rep,name=gone,proto3" json:"gone,omitempty"`                             // To-tags of dialogs that have ended: an answer that is committed later does not revive them
 	GoneCause      string                 `protobuf:"bytes,43,opt,name=gone_cause,json=goneCause,proto3" json:"gone_cause,omitempty"`
+	CallerInstance uint64                 `protobuf:"fixed64,44,opt,name=caller_instance,json=callerInstance,proto3" json:"caller_instance,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -4667,6 +4684,13 @@ func (x *Call) GetGoneCause() string {
 		return x.GoneCause
 	}
 	return ""
+}
+
+func (x *Call) GetCallerInstance() uint64 {
+	if x != nil {
+		return x.CallerInstance
+	}
+	return 0
 }
 
 type Registration struct {
@@ -5705,7 +5729,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\achanges\x18\x06 \x03(\v2\x1e.holdline.fsm.v1.BindingChangeR\achanges\x12!\n" +
 	"\fmax_bindings\x18\a \x01(\rR\vmaxBindings\x12\x14\n" +
 	"\x05group\x18\b \x01(\rR\x05group\x12\x14\n" +
-	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\xa9\x01\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\xc5\x01\n" +
 	"\x06Target\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12)\n" +
 	"\x04flow\x18\x02 \x01(\v2\x15.holdline.fsm.v1.FlowR\x04flow\x12\f\n" +
@@ -5713,7 +5737,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x04 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06member\x18\x05 \x01(\tR\x06member\x12\x16\n" +
 	"\x06routes\x18\x06 \x03(\tR\x06routes\x12\x10\n" +
-	"\x03aor\x18\a \x01(\tR\x03aor\"\xf8\x01\n" +
+	"\x03aor\x18\a \x01(\tR\x03aor\x12\x1a\n" +
+	"\binstance\x18\b \x01(\x06R\binstance\"\xf8\x01\n" +
 	"\x03Leg\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12/\n" +
@@ -5722,7 +5747,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\rR\x06status\x12\x15\n" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x18\n" +
 	"\acontact\x18\a \x01(\tR\acontact\x12\x16\n" +
-	"\x06routes\x18\b \x01(\tR\x06routes\"\xf7\x03\n" +
+	"\x06routes\x18\b \x01(\tR\x06routes\"\xa0\x04\n" +
 	"\n" +
 	"CreateCall\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -5745,7 +5770,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bhome_vip\x18\x0f \x01(\rR\ahomeVip\x12\x15\n" +
 	"\x06ring_s\x18\x10 \x01(\rR\x05ringS\x12\x14\n" +
 	"\x05avoid\x18\x11 \x03(\tR\x05avoid\x12\x16\n" +
-	"\x06origin\x18\x1e \x01(\tR\x06origin\"z\n" +
+	"\x06origin\x18\x1e \x01(\tR\x06origin\x12'\n" +
+	"\x0fcaller_instance\x18\x1f \x01(\x06R\x0ecallerInstance\"z\n" +
 	"\aAddLegs\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
@@ -5806,7 +5832,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vcancel_call\x18\f \x01(\v2\x1b.holdline.fsm.v1.CancelCallH\x00R\n" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18\r \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCallB\x06\n" +
-	"\x04step\"\x80\a\n" +
+	"\x04step\"\xa9\a\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
@@ -5843,7 +5869,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"own_number\x18) \x01(\x04R\townNumber\x12\x12\n" +
 	"\x04gone\x18* \x03(\tR\x04gone\x12\x1d\n" +
 	"\n" +
-	"gone_cause\x18+ \x01(\tR\tgoneCause\"\xae\x01\n" +
+	"gone_cause\x18+ \x01(\tR\tgoneCause\x12'\n" +
+	"\x0fcaller_instance\x18, \x01(\x06R\x0ecallerInstance\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +

@@ -37,6 +37,9 @@ func (e *benchEnv) Lease(uint32) (epoch uint64, ok bool)         { return 1, tru
 func (*benchEnv) KeptAlive(transport.Flow, time.Duration)        {}
 func (e *benchEnv) Settled(uint32) bool                          { return true }
 func (e *benchEnv) AcquiredAt(uint32) int64                      { return 0 }
+func (e *benchEnv) MovedAt(uint32) int64                         { return 0 }
+func (e *benchEnv) Await(string) bool                            { return true }
+func (e *benchEnv) Awaited(string)                               {}
 
 const benchSDP = "v=0\r\no=u 1 1 IN IP4 10.0.0.31\r\ns=-\r\nc=IN IP4 10.0.0.31\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
 

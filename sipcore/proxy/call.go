@@ -66,6 +66,11 @@ type call struct {
 
 	token    dialog.Token // of the dialog that the request belongs to
 	hasToken bool
+	toCaller bool // of that dialog
+
+	gone       []uint64 // connections of phones that turned out to be gone
+	waitsSince int64    // when that was first found; 0: not yet
+
 	toTags   [4]uint64 // dialogs answered so far
 	answers  int       // AnswerCalls under way
 	acks     [maxHeldAcks]*txn.Buf

@@ -71,6 +71,7 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 func (s *Shard) Advance(v *View, now int64) {
 	s.view, s.now = v, now
 	s.clock.See(s.opt.State.Now(), now)
+	s.endWaits()
 	for {
 		ev, ok := s.tab.Expire(now)
 		if !ok {

@@ -58,7 +58,7 @@ func targetOf(u *call, l *txn.Leg) *pb.Target {
 
 // bindingTarget makes a target of a binding.
 func bindingTarget(b *fsm.Binding, aor string) *pb.Target {
-	return &pb.Target{Uri: b.Contact, Flow: transport.Flow(b.Flow).PB(), Q: uint32(b.Q), Routes: b.Path, Aor: aor}
+	return &pb.Target{Uri: b.Contact, Flow: transport.Flow(b.Flow).PB(), Q: uint32(b.Q), Routes: b.Path, Aor: aor, Instance: fsm.InstanceHash(b.Instance)}
 }
 
 // anotherFlow finds a flow of a target's phone that has not been tried for it, in the order in which they were registered; nil

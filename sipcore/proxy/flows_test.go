@@ -205,7 +205,7 @@ func TestFlowAfterTakeover(t *testing.T) {
 }
 
 // TestFlowOfDialogFails: a request of a dialog whose flow is gone: 430 for a proxy, which may know another one (RFC 5626 §5.3.1),
-// 480 for a phone.
+// 500 for a phone: 480 might end the dialog (RFC 5057 §5.1).
 func TestFlowOfDialogFails(t *testing.T) {
 	w := newTestCall(t)
 	_, ok := w.call("c1")
@@ -213,7 +213,7 @@ func TestFlowOfDialogFails(t *testing.T) {
 	req := alice.request("INFO", "sip:bob@"+bob.addr, "c1", 2, "i1", to, routeSet(ok, true)...)
 	w.in(1, alice.addr, req)
 	undelivered(t, w, w.take()[0].data)
-	w.want(alice.addr + " 480 Temporarily Unavailable")
+	w.want(alice.addr + " 500 Server Internal Error")
 	req = alice.request("INFO", "sip:bob@"+bob.addr, "c1", 3, "i2", to, routeSet(ok, true)...)
 	w.in(1, alice.addr, strings.Replace(req, "Max-Forwards", "Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKbeyond\r\nMax-Forwards", 1))
 	undelivered(t, w, w.take()[0].data)

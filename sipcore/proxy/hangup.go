@@ -117,6 +117,7 @@ func (s *Shard) byeTo(h *hangup, e *end, reason string) {
 	}
 	u := s.newCall()
 	u.kind, u.hang, u.hasToken, u.gen = kindHangup, h, true, s.view.branch[0].id
+	u.toCaller = e.side == "caller"
 	u.token = dialog.Token{Home: h.home, Call: h.call, TagHash: s.view.route[0].TagHash([]byte(e.row.FromTag))}
 	c.User, c.Home, c.Epoch, c.Caller = u, h.home, h.epoch, e.flow
 	c.Request = s.opt.Pool.Get(1024)

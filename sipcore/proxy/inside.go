@@ -26,6 +26,7 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	u.loop = s.loopHash(in)
+	u.toCaller = in.TokenKey.TagHash(in.Msg.Bytes(in.Msg.From.Tag)) != in.Token.TagHash
 	if k != kindOther || in.Msg.Method == wire.Update {
 		u.number = in.Token.Call
 		u.dialogTag(in)
@@ -56,7 +57,8 @@ type hop struct {
 func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 	m := in.Msg
 	side := &in.Token.Caller
-	if in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
+	toCallee := in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash
+	if toCallee {
 		side = &in.Token.Callee
 	}
 	h.flow = side.Flow
@@ -73,6 +75,7 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 		}
 		h.uri = na.URI
 	case side.Pinned:
+		h.flow = s.presentFlow(in, h.flow, !toCallee)
 		return h, true
 	case in.Strict:
 		h.uri = s.lastRoute(m)

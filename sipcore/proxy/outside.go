@@ -48,7 +48,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	if k == kindCall {
-		s.createCall(in, c, u, &d, w.origin())
+		s.createCall(in, c, u, &d, &w)
 		return
 	}
 	if d.pool != "" {
@@ -100,7 +100,7 @@ func contactAsksForFlow(m *wire.Msg) bool {
 
 // createCall submits the call's record. Nothing is sent until it has been applied: the caller's own
 // retransmissions bridge the time.
-func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, origin string) {
+func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, w *sender) {
 	m := in.Msg
 	s.opt.Stats.Calls.Add(1)
 	trying := s.opt.Pool.Get(512)
@@ -120,7 +120,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, or
 		FromTag: text(m.Bytes(m.From.Tag)), FromUri: text(m.Bytes(m.From.URI)), ToUri: text(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
 		Invite: append([]byte(nil), c.Request.B...),
-		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool), Origin: origin,
+		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool), Origin: w.origin(), CallerInstance: s.callerPhone(in, w.aor),
 	}
 	if d.pool == "" {
 		cmd.Targets = append([]*pb.Target(nil), u.targets...)

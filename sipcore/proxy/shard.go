@@ -35,6 +35,12 @@ type Env interface {
 	KeptAlive(flow transport.Flow, alive time.Duration)
 	// AcquiredAt is when this node acquired the group, in the time given to the shard; 0: long ago.
 	AcquiredAt(group uint32) int64
+	// MovedAt is when the group's latest owner was recorded, whichever node it is; 0: long ago.
+	MovedAt(group uint32) int64
+	// Await asks for Shard.Rebound whenever a phone of the AoR has registered over another connection; false: too many wait. Awaited
+	// ends one Await.
+	Await(aor string) bool
+	Awaited(aor string)
 }
 
 // State is what the proxy reads of the replicated state; fsm.Machine is one.
@@ -129,6 +135,10 @@ type Shard struct {
 	clock   FSMClock
 	free    []*call
 
+	waiting  map[string][]waiter       // by AoR: legs whose phone has no connection
+	waitLook int64                     // when the first of them has waited long enough
+	followed map[wentTo]transport.Flow // where phones are now
+
 	// Scratch, used within one entry.
 	edit     wire.Edit
 	tmp      wire.Msg
@@ -136,6 +146,7 @@ type Shard struct {
 	out      []byte
 	key      []byte
 	bindings []fsm.Binding
+	peers    []fsm.Binding
 	targets  []*pb.Target
 	ackCell  txn.Cell // an ACK is relayed without state, by the code that makes legs
 	ackCall  call
@@ -150,6 +161,7 @@ func NewShard(opt Options, env Env) *Shard {
 	return &Shard{
 		opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref),
 		hanging: make(map[uint64]bool), behind: make(map[uint64]*behind),
+		waiting: make(map[string][]waiter), waitLook: never, followed: make(map[wentTo]transport.Flow),
 	}
 }
 

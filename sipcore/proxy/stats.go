@@ -28,6 +28,10 @@ type Stats struct {
 	OtherFlows          atomic.Uint64
 	Unreachable         atomic.Uint64
 	HangUps             atomic.Uint64
+	Waited              atomic.Uint64
+	WaitedInVain        atomic.Uint64
+	WaitsRefused        atomic.Uint64
+	Followed            atomic.Uint64
 }
 
 // Each calls fn for each counter with a name and an explanation fit for metrics.
@@ -53,5 +57,9 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("other_flows", "requests sent over another flow of a phone because one had failed (RFC 5626)", s.OtherFlows.Load())
 	fn("unreachable", "attempts given up because of an ICMP error about them", s.Unreachable.Load())
 	fn("hang_ups", "calls ended by this node: session timer or maximum duration", s.HangUps.Load())
+	fn("waited", "requests that waited for a phone without a connection to register again", s.Waited.Load())
+	fn("waited_in_vain", "requests that ended because their phone did not register again in time", s.WaitedInVain.Load())
+	fn("waits_refused", "requests that could not wait for a phone to register again: too many did", s.WaitsRefused.Load())
+	fn("followed", "requests sent over another connection than their phone had had", s.Followed.Load())
 	fn("unroutable", "ACKs dropped: their next hop cannot be read", s.Unroutable.Load())
 }

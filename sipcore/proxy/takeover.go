@@ -84,7 +84,7 @@ func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 
 func targetPB(t *fsm.Target) *pb.Target {
 	return &pb.Target{
-		Uri: t.URI, Flow: transport.Flow(t.Flow).PB(), Q: uint32(t.Q), Pool: t.Pool, Member: t.Member, Routes: t.Routes, Aor: t.AoR,
+		Uri: t.URI, Flow: transport.Flow(t.Flow).PB(), Q: uint32(t.Q), Pool: t.Pool, Member: t.Member, Routes: t.Routes, Aor: t.AoR, Instance: t.Phone,
 	}
 }
 

@@ -146,7 +146,7 @@ func TestRefusedInDialog(t *testing.T) {
 	w.pass(500 * time.Millisecond)
 	w.want(bob.addr + " INFO sip:bob@" + bob.addr)
 	w.refused(info, bob.addr, true)
-	w.want(alice.addr + " 480 Temporarily Unavailable")
+	w.want(alice.addr + " 500 Server Internal Error")
 	if n := w.cl.m.Counts().Calls; n != 1 {
 		t.Errorf("%d calls in the records", n)
 	}

@@ -128,6 +128,9 @@ type world struct {
 	late     []*pb.Command // not nil: what has failed is on its way all the same, and is committed by the next leader
 	epochs   map[uint32]uint64
 	acquired int64
+	movedAt  int64
+	awaited  map[string]int
+	full     bool // nothing more may wait
 	settling bool
 	stats    Stats
 	known    map[string][]resolve.Target
@@ -151,7 +154,7 @@ var testGroups = []Group{
 }
 
 func newWorld(t testing.TB, cl *cluster) *world {
-	w := &world{t: t, cl: cl, now: int64(time.Hour), epochs: map[uint32]uint64{1: 1, 2: 1}, known: map[string][]resolve.Target{}}
+	w := &world{t: t, cl: cl, now: int64(time.Hour), epochs: map[uint32]uint64{1: 1, 2: 1}, known: map[string][]resolve.Target{}, awaited: map[string]int{}}
 	w.s = NewShard(Options{State: cl.m, Auth: trustAll{}, Pool: &txn.Pool{}, Stats: &w.stats, Health: &Health{}, MaxCells: 1000, MaxLegs: 8}, w)
 	v, ok := NewView(cl.m.Config(), testGroups, nil)
 	if !ok {
@@ -174,6 +177,16 @@ func (w *world) Lease(group uint32) (epoch uint64, ok bool) { e, ok := w.epochs[
 func (w *world) KeptAlive(transport.Flow, time.Duration)    {}
 func (w *world) Settled(uint32) bool                        { return !w.settling }
 func (w *world) AcquiredAt(uint32) int64                    { return w.acquired }
+func (w *world) MovedAt(uint32) int64                       { return w.movedAt }
+func (w *world) Awaited(aor string)                         { w.awaited[aor]-- }
+
+func (w *world) Await(aor string) bool {
+	if w.full {
+		return false
+	}
+	w.awaited[aor]++
+	return true
+}
 
 func (w *world) Submit(cmd *pb.Command, c Commit) {
 	kind := fmt.Sprintf("%T", cmd.Op)

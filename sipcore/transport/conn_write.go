@@ -119,7 +119,7 @@ func (c *conn) failed(batch *[]byte, ends []int) {
 	}
 	from := 0
 	for _, end := range ends {
-		c.s.undelivered((*batch)[from:end])
+		c.s.undelivered(c.flow.Conn, (*batch)[from:end])
 		from = end
 	}
 	c.recycle(batch)

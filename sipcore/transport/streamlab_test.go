@@ -47,7 +47,7 @@ func newStreamLab(t testing.TB, o StreamOptions) *streamLab {
 	l.u = u
 	o.UDP, o.Handler = u, handler
 	o.Lease = func(uint32) (uint64, bool) { e := l.epoch.Load(); return e, e != 0 }
-	o.Undelivered = func(b []byte) { l.lost <- string(b) }
+	o.Undelivered = func(_ uint64, b []byte) { l.lost <- string(b) }
 	o.Fallback = func([]byte) (netip.AddrPort, bool) {
 		a := l.fallback.Load()
 		if a == nil {
@@ -67,7 +67,25 @@ func newStreamLab(t testing.TB, o StreamOptions) *streamLab {
 	return l
 }
 
+// listen opens an endpoint per transport, on ports that are free; another program may take one in between.
 func (l *streamLab) listen(group uint32) {
+	l.t.Helper()
+	err := l.tryListen(group)
+	for range 10 {
+		if err == nil {
+			return
+		}
+		if err := l.SetEndpoints(nil); err != nil {
+			l.t.Fatal(err)
+		}
+		err = l.tryListen(group)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *streamLab) tryListen(group uint32) error {
 	l.t.Helper()
 	var eps []StreamEndpoint
 	for p := pb.Transport_TCP; p <= pb.Transport_WSS; p++ {
@@ -81,9 +99,7 @@ func (l *streamLab) listen(group uint32) {
 		}
 		eps = append(eps, StreamEndpoint{Endpoint{Group: group, Local: l.addr(p)}, p})
 	}
-	if err := l.SetEndpoints(eps); err != nil {
-		l.t.Fatal(err)
-	}
+	return l.SetEndpoints(eps)
 }
 
 func (l *streamLab) addr(p pb.Transport) netip.AddrPort {

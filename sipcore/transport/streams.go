@@ -59,8 +59,8 @@ type StreamOptions struct {
 	// it began under.
 	Lease func(group uint32) (epoch uint64, ok bool)
 	// Undelivered is called with each request that could not be sent: its connection is gone or too slow, or none could be
-	// opened. It may be called by Sender.Send itself, must not block, and does not keep data.
-	Undelivered func(data []byte)
+	// opened. It may be called by Sender.Send itself, must not block, and does not keep data. conn is the connection, 0 when there was none.
+	Undelivered func(conn uint64, data []byte)
 	// Fallback says where else a response goes whose connection is gone: the sent-by of its top Via (RFC 3261 §18.2.2).
 	Fallback func(response []byte) (netip.AddrPort, bool)
 	// ServerName is the name that the certificate of a peer must hold to which a request is sent over TLS.
@@ -140,7 +140,7 @@ func NewStreams(o StreamOptions) (*Streams, error) {
 		o.Certificates = new(Certificates)
 	}
 	if o.Undelivered == nil {
-		o.Undelivered = func([]byte) {}
+		o.Undelivered = func(uint64, []byte) {}
 	}
 	s := &Streams{
 		o: o, log: o.Logger,

@@ -181,7 +181,7 @@ func (s *Streams) send(to Flow, data []byte) {
 	}
 	if c != nil {
 		if !c.send(data) {
-			s.undelivered(data)
+			s.undelivered(c.flow.Conn, data)
 		}
 		return
 	}
@@ -190,27 +190,27 @@ func (s *Streams) send(to Flow, data []byte) {
 		if c = s.find(to, true); c == nil && s.o.Fallback != nil { // RFC 3261 §18.2.2
 			var ok bool
 			if to.Remote, ok = s.o.Fallback(data); !ok {
-				s.undelivered(data)
+				s.undelivered(to.Conn, data)
 				return
 			}
 			c = s.find(to, true)
 		}
 		if c != nil {
 			if !c.send(data) {
-				s.undelivered(data)
+				s.undelivered(c.flow.Conn, data)
 			}
 			return
 		}
 	}
 	if to.Conn != 0 || to.Proto != pb.Transport_TCP && to.Proto != pb.Transport_TLS || !s.dial(to, data) {
-		s.undelivered(data)
+		s.undelivered(to.Conn, data)
 	}
 }
 
 // undelivered counts a message and tells of a request.
-func (s *Streams) undelivered(data []byte) {
+func (s *Streams) undelivered(conn uint64, data []byte) {
 	s.counters.undelivered.Add(1)
 	if !bytes.HasPrefix(data, []byte("SIP/2.0 ")) {
-		s.o.Undelivered(data)
+		s.o.Undelivered(conn, data)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,10 +38,10 @@ func newTickleLab(t *testing.T, vip string, mask int, phone string) *tickleLab {
 			t.Fatal(err)
 		}
 		l.do(*b, func() error { return noDAD() })
-		l.awaitCarrier(*b)
+		l.await(*b, "a carrier", func(card netlink.Link) bool { return card.Attrs().OperState == netlink.OperUp })
 	}
-	l.ok(l.phone.AddAddress(netlab.Card, netip.PrefixFrom(netip.MustParseAddr(phone), mask)))
-	l.ok(l.old.AddAddress(netlab.Card, netip.PrefixFrom(l.vip, mask)))
+	l.give(l.phone, netip.MustParseAddr(phone))
+	l.give(l.old, l.vip)
 	return l
 }
 
@@ -49,17 +50,28 @@ func noDAD() error {
 	return writeSysctl("net/ipv6/conf/"+netlab.Card+"/accept_dad", "0")
 }
 
-// awaitCarrier waits until the kernel has noticed that a box's cable is plugged in: until then IPv6 is held back.
-func (l *tickleLab) awaitCarrier(b *netlab.Box) {
+// give gives a box an address that it can use when give returns.
+func (l *tickleLab) give(b *netlab.Box, a netip.Addr) {
+	l.t.Helper()
+	l.ok(b.AddAddress(netlab.Card, netip.PrefixFrom(a, l.mask)))
+	l.await(b, "the use of its address", func(card netlink.Link) bool {
+		addrs, err := b.Links().AddrList(card, unix.AF_UNSPEC)
+		l.ok(err)
+		return !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 })
+	})
+}
+
+// await waits for the kernel, which does such things beside.
+func (l *tickleLab) await(b *netlab.Box, what string, done func(netlink.Link) bool) {
 	l.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		card, err := b.Links().LinkByName(netlab.Card)
 		l.ok(err)
-		if card.Attrs().OperState == netlink.OperUp {
+		if done(card) {
 			return
 		}
 		if time.Now().After(end) {
-			l.t.Fatalf("the cable of %s stays down", b.Name)
+			l.t.Fatalf("%s does not get %s", b.Name, what)
 		}
 	}
 }
@@ -106,7 +118,7 @@ func (l *tickleLab) connect(ln net.Listener) (phone, server net.Conn) {
 func (l *tickleLab) takeOver() {
 	l.t.Helper()
 	l.ok(l.old.Unplug())
-	l.ok(l.next.AddAddress(netlab.Card, netip.PrefixFrom(l.vip, l.mask)))
+	l.give(l.next, l.vip)
 	// As the guard's announcement does.
 	l.do(l.phone, func() error { return forgetNeighbour(l.vip) })
 }
