@@ -186,7 +186,11 @@ func (c *Config) Setting(name, def string) string {
 
 // SettingInt returns a setting as a number, or def when it isn't set or isn't one.
 func (c *Config) SettingInt(name string, def int64) int64 {
-	if v, err := strconv.ParseInt(c.setting[name], 10, 64); err == nil {
+	text, set := c.setting[name]
+	if !set {
+		return def // without the error that ParseInt would allocate: this is asked for with every message
+	}
+	if v, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return v
 	}
 	return def
