@@ -44,7 +44,7 @@ soak: build
 faults: build
 	bin/holdline drill --suite all --seed $(SEED) $(CLOCK) --json build/faults.json
 
-## faults-short: every message boundary with one fault each, for CI (about a minute)
+## faults-short: every message boundary with two faults each, so that every fault comes up, for CI (about three minutes)
 faults-short: build
 	bin/holdline drill --suite short --seed $(SEED) --json build/faults-short.json
 

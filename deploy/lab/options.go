@@ -38,8 +38,8 @@ type Options struct {
 	// Soak, if not 0, is how long calls flow without a fault and with every CPU busy. Fault and Repeat follow from it.
 	Soak   time.Duration
 	Repeat int // fault rounds on the same cluster, each with fresh calls; default 1
-	// Suite runs the fault suite instead of rounds: SuiteAll, SuiteShort, or a pattern (path.Match) for the names of cases, which are
-	// transcript/fault.
+	// Suite runs the fault suite instead of rounds: SuiteAll, SuiteShort, or patterns (path.Match), between commas, for the names of
+	// cases, which are transcript/fault.
 	Suite string
 	// AllowClockStep lets the faults clock+1h and clock-1h step this machine's wall clock, for two seconds each; without it the suite
 	// leaves them out and says so.

@@ -44,19 +44,27 @@ type trait struct {
 	stretch  int    // calls over the fault last so many times as long; 0: once
 }
 
-// Sets of faults that transcripts name.
-var faultSets = map[string][]string{
-	"boundary":  {"cable", "kill", "freeze-1s"},
-	"parts":     {"kill-serve", "kill-guard", "freeze-serve-0.1s", "freeze-serve-1s", "freeze-serve-10s", "freeze-guard-0.1s", "freeze-guard-1s", "freeze-guard-10s", "freeze-0.1s", "freeze-10s"},
-	"partition": {"partition", "isolation", "deaf", "mute"},
-	"loss":      {"loss-5", "loss-30"},
-	"power":     {"power-loss", "cold-start-2"},
-	"flap":      {"cable-flapping"},
-	"disk":      {"slow-disk", "slow-disk-all", "full-disk", "full-disk-all"},
-	"storage":   {"full-disk-kill", "damaged-votes", "damaged-log", "damaged-index", "data-deleted", "data-deleted-running"},
-	"member":    {"transfer-leader-killed", "transfer-follower-killed", "join-beside-dead"},
-	"clock":     {"clock+1h", "clock-1h"},
-}
+// Sets of faults, of which transcripts name some. "every" befalls each message boundary; the others take long, or do not depend on the
+// boundary much, and befall some.
+var faultSets = func() map[string][]string {
+	sets := map[string][]string{
+		"boundary":  {"cable", "kill", "freeze-1s"},
+		"parts":     {"kill-serve", "kill-guard", "freeze-serve-0.1s", "freeze-serve-1s", "freeze-guard-0.1s", "freeze-guard-1s", "freeze-0.1s"},
+		"partition": {"partition", "isolation", "deaf", "mute"},
+		"loss":      {"loss-5", "loss-30"},
+		"power":     {"power-loss", "cold-start-2"},
+		"flap":      {"cable-flapping"},
+		"disk":      {"slow-disk", "slow-disk-all", "full-disk", "full-disk-all"},
+		"member":    {"transfer-leader-killed", "transfer-follower-killed", "join-beside-dead"},
+		"long":      {"freeze-serve-10s", "freeze-guard-10s", "freeze-10s"},
+		"storage":   {"full-disk-kill", "damaged-votes", "damaged-log", "damaged-index", "data-deleted", "data-deleted-running"},
+		"clock":     {"clock+1h", "clock-1h"},
+	}
+	for _, set := range []string{"boundary", "parts", "partition", "loss", "power", "flap", "disk", "member"} {
+		sets["every"] = append(sets["every"], sets[set]...)
+	}
+	return sets
+}()
 
 // usual patience of a phone; longer where the whole cluster is gone for a while or messages are lost at random.
 const (

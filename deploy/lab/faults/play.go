@@ -27,11 +27,14 @@ type Call struct {
 	Fault    func(context.Context, Step) error // arms the fault, and returns when every call has come to it
 	Move     func(context.Context) error       // moves the VIP
 
-	callIDs []string
-	steps   []played
-	caller  side
-	uas     map[Side]*side
-	arrived chan phone.Arrival
+	callIDs   []string
+	final     int  // what the caller's first INVITE got
+	bye       Side // who hung up
+	cancelled bool
+	steps     []played
+	caller    side
+	uas       map[Side]*side
+	arrived   chan phone.Arrival
 }
 
 // played is a step done.
@@ -74,6 +77,7 @@ func (c *Call) Play(ctx context.Context) error {
 		if p.err != nil {
 			return fmt.Errorf("%s: %w", s.Line, p.err)
 		}
+		c.saw(s)
 	}
 	select {
 	case a := <-c.arrived:

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -57,5 +58,33 @@ func TestMessagesMatch(t *testing.T) {
 		if !ok || step.Message.matches(seen) != x.match {
 			t.Errorf("%q is %+v (%v); matches %q should be %v", x.raw, seen, ok, x.want, x.match)
 		}
+	}
+}
+
+// What the phones saw decides what the call's detail record must say.
+func TestOutcome(t *testing.T) {
+	for name, want := range map[string]Outcome{
+		"72-bye-answered": {Cause: "bye-callee", Status: 200}, "70-bye-in-flight": {Cause: "bye-caller", Status: 200},
+		"40-busy": {Cause: "rejected", Status: 486}, "30-cancel-in-flight": {Cause: "cancelled", Status: 487},
+	} {
+		scripts, err := Scripts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(scripts, func(s Script) bool { return s.Name == name })
+		if i < 0 {
+			t.Fatalf("no transcript is called %s", name)
+		}
+		c := Call{callIDs: []string{"x"}}
+		for _, s := range scripts[i].Steps {
+			c.saw(s)
+		}
+		want.CallID = "x"
+		if got, ok := c.Outcome(); !ok || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, ok, want)
+		}
+	}
+	if _, ok := (&Call{callIDs: []string{"x"}}).Outcome(); ok {
+		t.Error("a call whose end nobody saw has an outcome")
 	}
 }
