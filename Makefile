@@ -6,7 +6,7 @@ SCHEDULES ?= 1000000
 SEED    ?= 1
 SOAK    ?= 60m
 
-.PHONY: all build fmt test race lint drill soak faults faults-short sim bench bench-peers deb docs proto clean
+.PHONY: all build fmt test race race-load lint drill soak faults faults-short sim bench bench-peers floods fuzz deb docs proto clean
 
 all: build
 
@@ -21,6 +21,10 @@ test:
 ## race: the same under the race detector (needs a C compiler)
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+## race-load: sipp's calls through three nodes built with the race detector (needs a C compiler and Debian's sip-tester)
+race-load:
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 10m -v -run 'TestSipp$$' ./deploy/lab
 
 ## lint: vet, staticcheck, gofumpt
 lint:
@@ -48,6 +52,14 @@ faults: build
 faults-short: build
 	bin/holdline drill --suite short --seed $(SEED) --json build/faults-short.json
 
+## fuzz: every fuzz target for FUZZTIME, one after the other; what is found stays in the package's testdata
+FUZZTIME ?= 10m
+fuzz:
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 $$dir || exit 1; \
+		done; done
+
 ## sim: SCHEDULES random schedules of the lease simulator (1 million: about ten minutes of one core)
 sim:
 	$(GO) test ./vip/lease/sim -run 'TestSchedules$$' -schedules $(SCHEDULES) -timeout 60m -v
@@ -59,6 +71,10 @@ bench:
 ## bench-peers: what a call costs Holdline and Kamailio, in one run (root; Debian's sip-tester and kamailio)
 bench-peers: build
 	$(GO) run ./deploy/bench -holdline bin/holdline -out build/bench-peers.json
+
+## floods: a node under twice its load, junk, half-open and slow connections, 100 000 sources, all phones at once (idle machine; three minutes)
+floods: build
+	$(GO) run ./deploy/floods -holdline bin/holdline -out build/floods.json
 
 ## deb: build/holdline_VERSION_ARCH.deb
 deb: build

@@ -1,11 +1,14 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,23 +110,48 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 // product builds the binary under test.
-func product(t *testing.T, dir string) string {
+func product(t *testing.T, dir string, flags ...string) string {
 	t.Helper()
 	binary := filepath.Join(dir, "holdline")
-	if out, err := exec.Command("go", "build", "-o", binary, "holdline/cmd/holdline").CombinedOutput(); err != nil {
+	args := append(append([]string{"build", "-o", binary}, flags...), "holdline/cmd/holdline")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		t.Fatalf("build the product: %v: %s", err, out)
 	}
 	return binary
 }
 
-// startCluster builds the product and makes three nodes of it in the lab's namespaces.
+// raceDetector tells whether this test was built with it.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// noRaces fails the test if a node's race detector has found something.
+func noRaces(t *testing.T, c *cluster) {
+	t.Helper()
+	for _, n := range c.nodes {
+		log, err := os.ReadFile(n.Log)
+		if err != nil {
+			t.Error(err)
+		}
+		if i := bytes.Index(log, []byte("WARNING: DATA RACE")); i >= 0 {
+			t.Errorf("%s: %d data races, the first:\n%.4000s", n.Name, bytes.Count(log, []byte("WARNING: DATA RACE")), log[i:])
+		}
+	}
+}
+
+// startCluster builds the product, with the race detector if the test has it, and makes three nodes of it in the lab's namespaces.
 func startCluster(t *testing.T) (*cluster, string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "holdline-lab-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := Options{Binary: product(t, dir)}.withDefaults()
+	var flags []string
+	if raceDetector() {
+		flags = append(flags, "-race")
+	}
+	o, err := Options{Binary: product(t, dir, flags...)}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +163,7 @@ func startCluster(t *testing.T) (*cluster, string) {
 		if err := c.close(); err != nil {
 			t.Error(err)
 		}
+		noRaces(t, c)
 		if t.Failed() {
 			t.Logf("logs are in %s", dir)
 		} else if err := os.RemoveAll(dir); err != nil {
