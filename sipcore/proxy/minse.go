@@ -31,8 +31,11 @@ func sessionAsked(m *wire.Msg) (uint32, bool) {
 // a longer one.
 func (s *Shard) checkSession(m *wire.Msg) *wire.Response {
 	asked, ok := sessionAsked(m)
+	if !ok {
+		return nil
+	}
 	least := s.minSE()
-	if !ok || asked >= least || !lists(m, wire.HdrSupported, "timer") {
+	if asked >= least || !lists(m, wire.HdrSupported, "timer") {
 		return nil
 	}
 	return &wire.Response{Status: 422, Fields: []wire.Field{{ID: wire.HdrMinSE, Value: strconv.AppendUint(nil, uint64(least), 10)}}}
