@@ -8,7 +8,7 @@ import (
 )
 
 // drillSets are the sets of the fault suite that a drill can do too.
-var drillSets = []string{"parts", "long", "partition", "loss", "flap", "power", "disk"}
+var drillSets = []string{"parts", "long", "partition", "loss", "flap", "power", "disk", "storage", "member"}
 
 // Faults lists every fault that Options.Fault may name.
 func Faults() []Fault {

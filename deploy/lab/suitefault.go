@@ -186,13 +186,13 @@ func rarerTrait(t trait) (trait, error) {
 	case "full-disk-kill":
 		t.prepare, t.disk = fullDiskKill, true
 	case "damaged-votes":
-		t.prepare = damaged("raft.db")
+		t.prepare, t.restless = damaged("raft.db"), true // the new box is given VIPs
 	case "damaged-log":
-		t.prepare = damaged("log/*.wal")
+		t.prepare, t.restless = damaged("log/*.wal"), true // the new box is given VIPs
 	case "damaged-index":
-		t.prepare = damaged("log/*.db")
+		t.prepare, t.restless = damaged("log/*.db"), true // the new box is given VIPs
 	case "data-deleted":
-		t.prepare = emptied(false)
+		t.prepare, t.restless = emptied(false), true // the new box is given VIPs
 	case "data-deleted-running":
 		t.prepare, t.restless, t.brief = emptied(true), true, true
 	case "transfer-leader-killed":
