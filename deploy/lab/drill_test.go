@@ -20,7 +20,7 @@ func TestDrill(t *testing.T) {
 		t.Skip("starts a cluster")
 	}
 	dir := t.TempDir()
-	o := Options{Binary: product(t, dir), TempDir: dir, Calls: 20, Phones: 20, CPS: 10, Fault: FaultFreeze, Seed: 2}
+	o := Options{Binary: product(t, dir), TempDir: dir, Calls: 20, Phones: 20, CPS: 10, Fault: FaultFreeze, Transport: TransportMixed, Seed: 2}
 	var said lines
 	rep, err := Drill(within(t, 2*time.Minute), o, &said)
 	if err != nil {
@@ -32,7 +32,8 @@ func TestDrill(t *testing.T) {
 	}
 	t.Log(text.String())
 	c := rep.Calls
-	if !rep.Passed() || c.Established != (Count{Total: 20}) || c.Ringing.Total != 10 || c.Cancelled.Total != 5 || c.Setup.Total == 0 ||
+	if !rep.Passed() || c.Established != (Count{Total: 20}) || c.Ringing.Lost+c.Cancelled.Lost+c.Setup.Lost > 0 || c.Setup.Total == 0 ||
+		c.Ringing.Total+c.Cancelled.Total+c.SetupOnBroken.Total < 15 ||
 		rep.Registrations.Acknowledged != 20 || rep.MaxSimultaneousOwners != 1 || rep.VIPGapMS <= 0 || rep.RejoinS <= 0 {
 		t.Errorf("%+v, because %v", rep.Outcome, rep.Why)
 	}
