@@ -51,9 +51,11 @@ func newLab(t testing.TB, nodes int) *lab {
 	return l
 }
 
-func (l *lab) open(dir string) *Node {
+func (l *lab) open(dir string) *Node { return l.openAs(dir, "test", Release{}) }
+
+func (l *lab) openAs(dir, version string, r Release) *Node {
 	l.t.Helper()
-	n, err := Open(l.t.Context(), Options{DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: "test"})
+	n, err := Open(l.t.Context(), Options{DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: version, Release: r})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -160,8 +162,10 @@ func (l *lab) kill(i int) {
 	}
 }
 
-func (l *lab) restart(i int) {
-	n := l.open(l.dirs[i])
+func (l *lab) restart(i int) { l.restartAs(i, "test", Release{}) }
+
+func (l *lab) restartAs(i int, version string, r Release) {
+	n := l.openAs(l.dirs[i], version, r)
 	l.mu.Lock()
 	l.nodes[i] = n
 	l.mu.Unlock()

@@ -110,13 +110,14 @@ func (e *engine) startLog(bootstrap bool) error {
 	}
 	e.undo = append(e.undo, e.store.Close)
 	e.machine = fsm.New()
+	e.machine.Know(e.node.opt.Release.level())
 	e.replica = &replica{machine: e.machine, ask: e.checksums.put}
 	var nonce [8]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("make session nonce: %w", err)
 	}
 	// The submitter hears the state machine from the first entry on, but finds no leader before raft runs.
-	e.submitter = submit.New(submit.Options{Node: e.UUID, Send: e.sendBatch, Logger: e.logger}, binary.BigEndian.Uint64(nonce[:]))
+	e.submitter = submit.New(submit.Options{Node: e.UUID, Send: e.sendBatch, Logger: e.logger, Gate: e.gate}, binary.BigEndian.Uint64(nonce[:]))
 	e.undo = append(e.undo, func() error { e.submitter.Close(); return nil })
 	e.machine.Watch(e.event)
 	if err := e.startRaft(bootstrap); err != nil {

@@ -104,10 +104,10 @@ func (e *engine) populate(ctx context.Context, groups []*pb.Group) error {
 		return err
 	}
 	e.ca.Key = nil // from here on it is read from the log
-	node := &pb.Node{Uuid: e.UUID, Name: e.Name, Listen: e.Listen.String(), PublicKey: hash[:], Voter: true, FeatureLevel: FeatureLevel, Version: e.node.opt.Version}
+	node := &pb.Node{Uuid: e.UUID, Name: e.Name, Listen: e.Listen.String(), PublicKey: hash[:], Voter: true, FeatureLevel: e.node.opt.Release.level(), Version: e.node.opt.Version}
 	commands := []*pb.Command{
 		{Op: &pb.Command_PutNode{PutNode: &pb.PutNode{Node: node}}},
-		{Op: &pb.Command_SetFeatureLevel{SetFeatureLevel: &pb.SetFeatureLevel{Level: FeatureLevel}}},
+		{Op: &pb.Command_SetFeatureLevel{SetFeatureLevel: &pb.SetFeatureLevel{Level: e.node.opt.Release.level()}}},
 		{Op: &pb.Command_PutKey{PutKey: &pb.PutKey{Purpose: purposeCA, Id: 1, Secret: sealed}}},
 		putSetting(settingLeaseVoters, leaseVoters{epoch: 1, voters: []uint32{1}, old: []uint32{1}}.String()),
 	}

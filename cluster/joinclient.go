@@ -176,7 +176,7 @@ func (j *joiner) converse(ctx context.Context, conn *tls.Conn, way *wayBack) (*m
 	}
 	c := newJoinConn(conn)
 	hello := joinHello{
-		Secret: j.token.Secret[:], UUID: j.uuid, Name: j.name, Listen: j.listen.String(), FeatureLevel: FeatureLevel,
+		Secret: j.token.Secret[:], UUID: j.uuid, Name: j.name, Listen: j.listen.String(), FeatureLevel: j.node.opt.Release.level(),
 		Version: j.node.opt.Version, Nonce: way.nonce,
 	}
 	asked := time.Now()

@@ -30,6 +30,8 @@ type Options struct {
 	// WithoutGuard runs a node that can own no VIP and serves no SIP: for tests of the replicated state, and machines
 	// without the right to change addresses.
 	WithoutGuard bool
+	// Release is what the binary knows of the replicated rules; the zero value is this one. Tests of upgrades set it.
+	Release Release
 }
 
 // Node is one node: unconfigured until Init or Join, then a member. It implements api.Backend.

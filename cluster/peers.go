@@ -84,7 +84,7 @@ func (e *engine) alive(node uint32) (bool, time.Time) {
 func (e *engine) info() peerInfo {
 	i := peerInfo{
 		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), DiskSlow: e.store.Slow(), FsyncP99: e.store.FsyncP99(),
-		Version: e.node.opt.Version, FeatureLevel: FeatureLevel,
+		Version: e.node.opt.Version, FeatureLevel: e.node.opt.Release.level(),
 	}
 	e.vips.fill(&i)
 	if core := e.vips.core.Load(); core != nil {

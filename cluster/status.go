@@ -16,7 +16,7 @@ const suspectAfter = time.Second
 
 // Version implements api.Backend.
 func (n *Node) Version(context.Context) (api.Version, error) {
-	return api.Version{Version: n.opt.Version, Go: runtime.Version(), FeatureLevel: FeatureLevel}, nil
+	return api.Version{Version: n.opt.Version, Go: runtime.Version(), FeatureLevel: n.opt.Release.level()}, nil
 }
 
 // Status implements api.Backend. It reads memory only, so it answers whatever is broken.

@@ -62,7 +62,7 @@ func (s *supervisor) step(ctx context.Context) error {
 	}
 	servers := f.Configuration().Servers
 	steps := []func(context.Context, *fsm.Config, []raft.Server, uint64) (bool, error){
-		s.handOver, s.addMembers, s.recordVoters, s.promote, s.changeLeaseVoters, s.removeLeaving, s.dropStrangers, s.giveHomes,
+		s.handOver, s.addMembers, s.recordVoters, s.recordReleases, s.promote, s.changeLeaseVoters, s.removeLeaving, s.dropStrangers, s.giveHomes,
 	}
 	for _, step := range steps {
 		if done, err := step(ctx, cfg, servers, f.Index()); done || err != nil {

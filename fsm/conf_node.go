@@ -89,15 +89,22 @@ func (x *exec) setNodeState(s *pb.SetNodeState) *pb.Result {
 	if n == nil {
 		return notFound("no node has the UUID %s", s.GetUuid())
 	}
-	if (s.Voter == nil || *s.Voter == n.Voter) && (s.Draining == nil || *s.Draining == n.Draining) {
-		return again(uint64(n.Number))
-	}
+	old := n
 	n = proto.Clone(n).(*pb.Node)
 	if s.Voter != nil {
 		n.Voter = *s.Voter
 	}
 	if s.Draining != nil {
 		n.Draining = *s.Draining
+	}
+	if s.FeatureLevel != nil {
+		n.FeatureLevel = *s.FeatureLevel
+	}
+	if s.Version != nil {
+		n.Version = *s.Version
+	}
+	if proto.Equal(n, old) {
+		return again(uint64(n.Number))
 	}
 	c.setNode(n)
 	return okID(uint64(n.Number))

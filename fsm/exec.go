@@ -177,6 +177,9 @@ func (x *exec) setFeatureLevel(c *pb.SetFeatureLevel) *pb.Result {
 			return rejected("node %s runs a release that knows feature levels up to %d: upgrade it before raising the level to %d", n.Name, n.FeatureLevel, c.GetLevel())
 		}
 	}
+	if x.m.known != 0 && c.GetLevel() > x.m.known { // this node's row says otherwise: an older release was put back
+		panic(FailStop{x.index, fmt.Sprintf("the cluster goes over to feature level %d, this release knows only %d", c.GetLevel(), x.m.known)})
+	}
 	x.st.conf.FeatureLevel = c.GetLevel()
 	x.st.conf.changed()
 	return okID(uint64(c.GetLevel()))

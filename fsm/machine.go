@@ -22,6 +22,7 @@ type Machine struct {
 	now      atomic.Int64
 	applied  atomic.Uint64
 	watchers atomic.Pointer[[]func(Event)]
+	known    uint32 // the highest feature level that this release knows; 0: not asked
 
 	entry    pb.Entry  // scratch of Apply
 	bindings []Binding // scratch of register
@@ -55,6 +56,10 @@ func (m *Machine) Watch(fn func(Event)) {
 	all := append(old[:len(old):len(old)], fn)
 	m.watchers.Store(&all)
 }
+
+// Know says up to which feature level this release's rules go. A cluster that has gone further is not followed: Apply panics with
+// FailStop, Restore fails. Call it before both.
+func (m *Machine) Know(level uint32) { m.known = level }
 
 // Config returns the immutable view of what operators configure. A change makes a new one.
 func (m *Machine) Config() *Config { return m.config.Load() }
@@ -101,6 +106,10 @@ func CheckCommand(c *pb.Command) error {
 	}
 	return nil
 }
+
+// CommandLevel is the feature level from which on a command may enter the log: before, some node may run a release without it. Nothing has
+// been released yet, so there is no other level than the first.
+func CommandLevel(*pb.Command) uint32 { return 1 }
 
 // unknown reports a command of a later release, or one that holds such a step.
 func unknown(c *pb.Command) bool {

@@ -25,6 +25,9 @@ func (m *Machine) Restore(r io.Reader) error {
 	if err := in.read(r); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
+	if m.known != 0 && in.meta.FeatureLevel > m.known {
+		return fmt.Errorf("restore snapshot: the cluster runs at feature level %d and this release knows only %d: install the release the other nodes run", in.meta.FeatureLevel, m.known)
+	}
 	config := in.st.view()
 	m.mu.Lock()
 	m.st = in.st

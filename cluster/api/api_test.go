@@ -56,6 +56,7 @@ func TestOperationsArriveWhole(t *testing.T) {
 		{"RemoveNode", []any{"n 3/x", RemoveNodeRequest{Force: true}}, func() error { return c.RemoveNode(ctx, "n 3/x", RemoveNodeRequest{Force: true}) }},
 		{"SetDraining", []any{"", true}, func() error { return c.SetDraining(ctx, "", true) }},
 		{"SetDraining", []any{"n1", false}, func() error { return c.SetDraining(ctx, "n1", false) }},
+		{"FinishUpgrade", nil, func() error { _, err := c.FinishUpgrade(ctx); return err }},
 		{"Leave", []any{LeaveRequest{Force: true}}, func() error { return c.Leave(ctx, LeaveRequest{Force: true}) }},
 		{"AddVIP", []any{group}, func() error { _, err := c.AddVIP(ctx, group); return err }},
 		{"RemoveVIP", []any{"10.77.0.101/24"}, func() error { return c.RemoveVIP(ctx, "10.77.0.101/24") }},

@@ -32,6 +32,8 @@ type Backend interface {
 	Recover(ctx context.Context, r RecoverRequest) error
 	// SetDraining moves every group away from the node (name, UUID, or "" for this one) and keeps it from owning, or ends that.
 	SetDraining(ctx context.Context, node string, draining bool) error
+	// FinishUpgrade raises the cluster's feature level to the highest that any node's release knows; refused unless all know it.
+	FinishUpgrade(ctx context.Context) (Upgrade, error)
 	// Leave drains this node, removes it from the cluster and forgets its identity.
 	Leave(ctx context.Context, r LeaveRequest) error
 

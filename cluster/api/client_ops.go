@@ -60,6 +60,11 @@ func (c *Client) Recover(ctx context.Context, r RecoverRequest) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "/v1/recover", in: r, timeout: initTime})
 }
 
+// FinishUpgrade implements Backend.
+func (c *Client) FinishUpgrade(ctx context.Context) (Upgrade, error) {
+	return post[Upgrade](ctx, c, "/v1/upgrade/finish", nil, 0)
+}
+
 // SetDraining implements Backend.
 func (c *Client) SetDraining(ctx context.Context, node string, draining bool) error {
 	if node == "" {

@@ -65,6 +65,10 @@ func (r *recorder) RemoveNode(_ context.Context, n string, q RemoveNodeRequest) 
 	return r.got("RemoveNode", n, q)
 }
 
+func (r *recorder) FinishUpgrade(context.Context) (Upgrade, error) {
+	return Upgrade{Before: 1, FeatureLevel: 2}, r.got("FinishUpgrade")
+}
+
 func (r *recorder) SetDraining(_ context.Context, n string, d bool) error {
 	return r.got("SetDraining", n, d)
 }

@@ -70,6 +70,10 @@ func (s *server) clusterOps() {
 	}, tag, nil, func(ctx context.Context, r *request[RecoverRequest]) (*none, error) {
 		return done(s.b.Recover(ctx, r.Body))
 	})
+	register(s, op{
+		id: "finish-upgrade", method: http.MethodPost, path: "/upgrade/finish", summary: "Raise the feature level: every node runs the new release",
+		details: "Refused, naming the node, while one runs a release that does not know the level. There is no way back to the old release afterwards.",
+	}, tag, nil, func(ctx context.Context, _ *none) (*body[Upgrade], error) { return answer(s.b.FinishUpgrade(ctx)) })
 	s.nodeOps(tag)
 	s.backupOp(tag)
 	s.restoreOp(tag)

@@ -207,6 +207,12 @@ type MoveRequest struct {
 	To string `json:"to,omitempty" doc:"name of the node; default: the best other one"`
 }
 
+// Upgrade is what finishing an upgrade came to.
+type Upgrade struct {
+	Before       uint32 `json:"before" doc:"the cluster's feature level until now"`
+	FeatureLevel uint32 `json:"feature_level" doc:"the cluster's feature level: every node runs a release that knows it"`
+}
+
 // DrainRequest says whether a node is to be drained.
 type DrainRequest struct {
 	Draining bool `json:"draining"`

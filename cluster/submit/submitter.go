@@ -51,6 +51,8 @@ type Options struct {
 	// keep the bytes.
 	Send   func(batch []byte) bool
 	Logger *slog.Logger
+	// Gate says why a command may not enter the log yet, nil: it may. Nil stands for none.
+	Gate func(*pb.Command) error
 }
 
 // Submitter numbers this node's commands, sends them to the leader and reports their results. It is safe for concurrent use.
@@ -120,6 +122,12 @@ func (s *Submitter) SubmitWait(ctx context.Context, cmd *pb.Command) (*pb.Result
 }
 
 func (s *Submitter) submit(cmd *pb.Command, patience time.Duration, done func(*pb.Result, error)) {
+	if s.opt.Gate != nil {
+		if err := s.opt.Gate(cmd); err != nil {
+			done(nil, err)
+			return
+		}
+	}
 	raw, err := proto.Marshal(cmd)
 	if err != nil {
 		done(nil, fmt.Errorf("encode command: %w", err))

@@ -1449,6 +1449,8 @@ type SetNodeState struct {
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	Voter         *bool                  `protobuf:"varint,2,opt,name=voter,proto3,oneof" json:"voter,omitempty"`
 	Draining      *bool                  `protobuf:"varint,3,opt,name=draining,proto3,oneof" json:"draining,omitempty"`
+	FeatureLevel  *uint32                `protobuf:"varint,4,opt,name=feature_level,json=featureLevel,proto3,oneof" json:"feature_level,omitempty"` // of the release it runs now
+	Version       *string                `protobuf:"bytes,5,opt,name=version,proto3,oneof" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1502,6 +1504,20 @@ func (x *SetNodeState) GetDraining() bool {
 		return *x.Draining
 	}
 	return false
+}
+
+func (x *SetNodeState) GetFeatureLevel() uint32 {
+	if x != nil && x.FeatureLevel != nil {
+		return *x.FeatureLevel
+	}
+	return 0
+}
+
+func (x *SetNodeState) GetVersion() string {
+	if x != nil && x.Version != nil {
+		return *x.Version
+	}
+	return ""
 }
 
 type Vip struct {
@@ -5588,13 +5604,18 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\v2\x15.holdline.fsm.v1.NodeR\x04node\" \n" +
 	"\n" +
 	"RemoveNode\x12\x12\n" +
-	"\x04uuid\x18\x01 \x01(\tR\x04uuid\"u\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\"\xdc\x01\n" +
 	"\fSetNodeState\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x19\n" +
 	"\x05voter\x18\x02 \x01(\bH\x00R\x05voter\x88\x01\x01\x12\x1f\n" +
-	"\bdraining\x18\x03 \x01(\bH\x01R\bdraining\x88\x01\x01B\b\n" +
+	"\bdraining\x18\x03 \x01(\bH\x01R\bdraining\x88\x01\x01\x12(\n" +
+	"\rfeature_level\x18\x04 \x01(\rH\x02R\ffeatureLevel\x88\x01\x01\x12\x1d\n" +
+	"\aversion\x18\x05 \x01(\tH\x03R\aversion\x88\x01\x01B\b\n" +
 	"\x06_voterB\v\n" +
-	"\t_draining\";\n" +
+	"\t_drainingB\x10\n" +
+	"\x0e_feature_levelB\n" +
+	"\n" +
+	"\b_version\";\n" +
 	"\x03Vip\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1c\n" +
 	"\tadvertise\x18\x02 \x01(\tR\tadvertise\"\xca\x01\n" +
