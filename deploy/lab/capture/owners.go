@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// announced is how soon a sender that begins a tenure must have announced itself: on a busy box an answer of SIP's may be on the wire before
+// the guard's announcement, both of them let out by the fence at one moment.
+const announced = 50 * time.Millisecond
+
 // quiet is how long a sender must have sent nothing before its gratuitous ARP may open a tenure of its own again.
 // Any hand-over needs longer than that; the frames of two owners are closer together.
 const quiet = 20 * time.Millisecond
@@ -29,11 +33,13 @@ type VIPOwners struct {
 // Owners counts the owners of each VIP from its frames. When frames of A, B and again A were sent, A and B owned the VIP at the same
 // time: their tenures overlap. A handing over to B and never sending again is one owner, and so is B handing back: A has
 // been silent for a while and begins with the announcement (gratuitous ARP) that every owner begins with, B sends no
-// more. So a sender's tenure is only ever split where it announces itself after another sender's frames and a silence.
+// more. So a sender's tenure is only ever split where it announces itself, then or within 50 ms with nobody else's frame between, after
+// another sender's frames and a silence.
 func Owners(frames []Frame) []VIPOwners {
 	byVIP := map[netip.Addr]*vipState{}
 	sorted := slices.Clone(frames)
 	slices.SortStableFunc(sorted, func(a, b Frame) int { return a.At.Compare(b.At) })
+	markAnnounced(sorted)
 	for _, f := range sorted {
 		v := byVIP[f.VIP]
 		if v == nil {
@@ -48,6 +54,24 @@ func Owners(frames []Frame) []VIPOwners {
 	}
 	slices.SortFunc(out, func(a, b VIPOwners) int { return a.VIP.Compare(b.VIP) })
 	return out
+}
+
+// markAnnounced makes an announcement of each frame that its sender's announcement follows soon enough.
+func markAnnounced(sorted []Frame) {
+	next := map[netip.Addr]Frame{} // the frame of the VIP after this one
+	for i := len(sorted) - 1; i >= 0; i-- {
+		f := sorted[i]
+		if !f.Announce {
+			n, ok := next[f.VIP]
+			// What follows an announcement belongs to it, not to the next: only frames right before one count.
+			f.Announce = ok && n.Announce && n.Sender == f.Sender && !n.At.After(f.At.Add(announced))
+			if f.Announce {
+				sorted[i].Announce = true
+				f.At = n.At // the announcement's own time counts, not that of a frame before it
+			}
+		}
+		next[f.VIP] = f
+	}
 }
 
 type vipState struct {
