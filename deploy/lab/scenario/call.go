@@ -130,7 +130,7 @@ func (c *call) playCancelled(ctx context.Context) error {
 	both.Go(func() { errs <- done(ctx, c.w, c.callee(), "CANCEL", c.server.Cancelled()) })
 	both.Wait()
 	for range 2 {
-		if e := <-errs; e != nil {
+		if e := <-errs; err == nil { // the first reason: a refusal comes before what it keeps from coming is missed
 			err = e
 		}
 	}
