@@ -159,27 +159,53 @@ func (a *act) phonesOf(side faults.Side) []*phone.Phone {
 	}
 }
 
-// move hands the VIP on to a node that neither has it now nor has had it before, once for all calls.
+// stays is how long a VIP is given to move by itself where a fault need not make it move.
+const stays = time.Second
+
+// move hands the VIP on, once for all calls: from the node that has taken it over, or from the one that has it after a fault that need not
+// move it.
 func (a *act) move(ctx context.Context) error {
 	a.moved.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, spreadTime)
 		defer cancel()
-		others := a.cluster.others(a.target)
-		a.moveErr = others[0].Await(ctx, func(ctx context.Context) error {
-			status, err := others[0].Status(ctx)
-			if err != nil {
-				return err
+		begun := time.Now()
+		for {
+			err := a.tryMove(ctx, (a.trait.restless || a.trait.all) && time.Since(begun) > stays)
+			if err == nil || ctx.Err() != nil {
+				a.moveErr = err
+				return
 			}
-			owner := status.Owners()[a.vip]
-			i := slices.IndexFunc(others, func(n *node.Node) bool { return n.Name == owner })
-			if i < 0 {
-				return fmt.Errorf("%v is still with %q", a.vip, owner)
+			a.moveErr = err
+			if sleep(ctx, 50*time.Millisecond) != nil {
+				return
 			}
-			_, err = others[0].CLI(ctx, "", "vip", "move", a.vip.String(), "--to", others[1-i].Name)
-			return err
-		})
+		}
 	})
 	return a.moveErr
+}
+
+// tryMove asks whoever answers to move the VIP to a node that neither has it nor, if there is one, has had it; fromTarget: also if the fault's
+// node still has it.
+func (a *act) tryMove(ctx context.Context, fromTarget bool) error {
+	var asked *node.Node
+	var status node.Status
+	var err error
+	for _, n := range append(a.cluster.others(a.target), a.target) {
+		if status, err = n.Status(ctx); err == nil {
+			asked = n
+			break
+		}
+	}
+	if asked == nil {
+		return err
+	}
+	owner := a.cluster.node(status.Owners()[a.vip])
+	if owner == nil || owner == a.target && !fromTarget {
+		return fmt.Errorf("%v is still with %q", a.vip, status.Owners()[a.vip])
+	}
+	to := slices.DeleteFunc(a.cluster.others(a.target), func(n *node.Node) bool { return n == owner })[0]
+	_, err = asked.CLI(ctx, "", "vip", "move", a.vip.String(), "--to", to.Name)
+	return err
 }
 
 // transcript is a call that failed: its steps, and the messages at its phones.

@@ -35,25 +35,29 @@ func slowDisk(all bool) func(*cluster, *node.Node) (blow, error) {
 	return func(c *cluster, n *node.Node) (blow, error) {
 		victims := c.nodesOf(n, all)
 		before := map[*node.Node]uint64{}
-		slow := func(d time.Duration, do func(*node.Node, uint64) error) error {
+		slow := func(d time.Duration) error {
 			var errs []error
 			for _, x := range victims {
 				held, err := x.SlowDisk(d)
-				errs = append(errs, err, do(x, held))
+				before[x] = held
+				errs = append(errs, err)
 			}
 			return errors.Join(errs...)
 		}
 		return blow{
-			inflict: func() error {
-				return slow(slowSync, func(x *node.Node, held uint64) error { before[x] = held; return nil })
-			},
-			mend: func(context.Context) error {
-				return slow(0, func(x *node.Node, held uint64) error {
-					if held == before[x] {
-						return fmt.Errorf("%s has not synced while its disk was slow: nothing was tried", x.Name)
-					}
-					return nil
-				})
+			inflict: func() error { return slow(slowSync) },
+			mend: func(ctx context.Context) error {
+				// The calls may have had nothing more to write: the cluster writes on slow disks in any case.
+				_, err := c.others(n)[0].CLI(ctx, "", "token", "create")
+				for _, x := range victims {
+					err = errors.Join(err, x.Await(ctx, func(context.Context) error {
+						if held, err := x.SlowDisk(slowSync); err != nil || held > before[x] {
+							return err
+						}
+						return fmt.Errorf("%s has not synced while its disk was slow", x.Name)
+					}))
+				}
+				return errors.Join(err, slow(0))
 			},
 		}, nil
 	}

@@ -47,7 +47,9 @@ func (s *stroke) undo(ctx context.Context) error {
 	case !came:
 		return nil
 	case mended != nil:
-		return <-mended
+		err := <-mended
+		mended <- err // for whoever asks again
+		return err
 	}
 	s.note(time.Now())
 	return s.mend(ctx)

@@ -288,8 +288,8 @@ func (s *suite) close() error {
 }
 
 // play is one case from a whole cluster to a whole cluster.
-func (s *suite) play(ctx context.Context, p planned) (Case, error) {
-	out := Case{Name: p.name, Verdict: VerdictFail}
+func (s *suite) play(ctx context.Context, p planned) (out Case, err error) {
+	out = Case{Name: p.name, Verdict: VerdictFail}
 	begin := time.Now()
 	if err := s.bounded(ctx, spreadTime, s.spreadAgain); err != nil {
 		out.why("the VIPs could not be spread over the nodes before: %v", err)
@@ -300,6 +300,9 @@ func (s *suite) play(ctx context.Context, p planned) (Case, error) {
 	a, err := s.newAct(ctx, p, rng)
 	if err != nil {
 		return out, err
+	}
+	if p.trait.clock { // however the case ends
+		defer func() { err = errors.Join(err, a.stroke.undo(context.Background())) }()
 	}
 	out.Node, out.Leader, out.VIP, out.Calls = a.target.Name, a.leader, a.vip.String(), len(a.calls)
 	wire, err := capture.Start(s.cluster.net.Switch, s.cluster.vips, s.cluster.ports())

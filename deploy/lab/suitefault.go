@@ -58,7 +58,7 @@ var faultSets = func() map[string][]string {
 		"member":    {"transfer-leader-killed", "transfer-follower-killed", "join-beside-dead"},
 		"long":      {"freeze-serve-10s", "freeze-guard-10s", "freeze-10s"},
 		"storage":   {"full-disk-kill", "damaged-votes", "damaged-log", "damaged-index", "data-deleted", "data-deleted-running"},
-		"clock":     {"clock+1h", "clock-1h"},
+		"clock":     {"clock+1h", "clock-1h", "clock+2s", "clock-2s"},
 	}
 	for _, set := range []string{"boundary", "parts", "partition", "loss", "power", "flap", "disk", "member"} {
 		sets["every"] = append(sets["every"], sets[set]...)
