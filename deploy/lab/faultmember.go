@@ -25,8 +25,11 @@ const (
 // brokenTransfer drains the leader and kills it, or another node, while it hands its leadership over.
 func brokenTransfer(killLeader bool) func(*cluster, *node.Node) (blow, error) {
 	return func(c *cluster, n *node.Node) (blow, error) {
-		other := c.others(n)[0]
-		victim := other
+		n, err := c.leader(n)
+		if err != nil {
+			return blow{}, err
+		}
+		victim := c.others(n)[0]
 		if killLeader {
 			victim = n
 		}
@@ -58,17 +61,38 @@ func brokenTransfer(killLeader bool) func(*cluster, *node.Node) (blow, error) {
 				return nil
 			},
 			mend: func(ctx context.Context) error {
-				if err := errors.Join(<-struck, restart(ctx, victim)); err != nil {
-					return err
-				}
+				err := errors.Join(<-struck, restart(ctx, victim))
 				witness := c.others(n)[1]
-				return witness.Await(ctx, func(ctx context.Context) error {
+				return errors.Join(err, witness.Await(ctx, func(ctx context.Context) error {
 					_, err := witness.CLI(ctx, "", "undrain", "--node", n.Name)
 					return err
-				})
+				}))
 			},
 		}, nil
 	}
+}
+
+// leader is the node that leads raft by its own account: another one's may be a moment old.
+func (c *cluster) leader(asked *node.Node) (*node.Node, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), transferTime)
+	defer cancel()
+	var leader *node.Node
+	err := asked.Await(ctx, func(ctx context.Context) error {
+		s, err := asked.Status(ctx)
+		if err != nil {
+			return err
+		}
+		n := c.node(s.Leader())
+		if n == nil {
+			return errors.New("no node leads")
+		}
+		if s, err = n.Status(ctx); err == nil && s.Leader() != n.Name {
+			err = fmt.Errorf("%s does not lead", n.Name)
+		}
+		leader = n
+		return err
+	})
+	return leader, err
 }
 
 // awaitLine waits for a text in what is written to a file from an offset on. It looks often: what follows it is to be met.
