@@ -42,8 +42,11 @@ func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
 	}
 	row, refused := x.lateCall(c)
 	if refused != nil {
-		if refused.Code == pb.Code_STALE_EPOCH && x.lateByes(c) {
-			return okID(x.known(c).Number)
+		if refused.Code == pb.Code_STALE_EPOCH {
+			named := x.lateNumber(c)
+			if x.lateByes(c) || named {
+				return okID(x.known(c).Number)
+			}
 		}
 		return refused
 	}
@@ -59,6 +62,19 @@ func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
 		x.events = append(x.events, CallHandedOver{Group: row.Home, Call: row.Number})
 	}
 	return okID(row.Number)
+}
+
+// lateNumber tells a row that a later owner has written by what number the call's messages name it: their BYE would not find it.
+func (x *exec) lateNumber(c *pb.CatchUpCall) bool {
+	row := x.known(c)
+	if c.Create == nil || !IsOwnNumber(c.Call) || row.TokenNumber() != row.Number {
+		return false
+	}
+	n := row.next(row.Epoch)
+	n.odd = n.oddly()
+	n.odd.number = c.Call
+	x.st.calls.put(row, n)
+	return true
 }
 
 // lateByes ends the dialogs that both sides saw end, in a row that a later owner has written. It reports whether there were any.

@@ -175,6 +175,28 @@ func leg6() *pb.Command {
 	return c
 }
 
+// TestLateNumber: CreateCall was committed after its sender had gone on without, and another owner took the call up and answered it: the BYE
+// names it by the number that its sender made.
+func TestLateNumber(t *testing.T) {
+	r := cluster(t)
+	r.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}))
+	taken := answer(0, "a")
+	taken.GetAnswerCall().Epoch = 6
+	up := catchUp(newCall("k"), 0, cdrStep{0, answer(0, "a")})
+	r.must(taken, up)
+	if c := r.Call(up.GetCatchUpCall().Call); c == nil || c.Number != 1 || c.Epoch != 6 {
+		t.Fatalf("%+v", c)
+	}
+	r.refused(up, pb.Code_STALE_EPOCH, "call 1 was changed under epoch 6, after 5")
+	bye := end("a")
+	bye.GetEndCall().Call, bye.GetEndCall().Epoch = up.GetCatchUpCall().Call, 6
+	r.must(bye)
+	if got := r.show(1); got != "ended user2@192.0.2.2:answered 200" {
+		t.Error(got)
+	}
+	checkDerived(t, r.Machine)
+}
+
 // TestCatchUpOfALaterRelease: a step that this release does not know must not enter the log.
 func TestCatchUpOfALaterRelease(t *testing.T) {
 	up := catchUp(nil, 1, cdrStep{0, end("a")})

@@ -91,10 +91,13 @@ func (c *cluster) until(t *testing.T, what string, want func(node.Status) bool) 
 			if err == nil && want(st) {
 				break
 			}
-			last = st
+			if err == nil {
+				last = st
+			}
 			select {
 			case <-ctx.Done():
-				t.Fatalf("never: %s: %+v, %v", what, last, err)
+				calls, _ := n.CLI(t.Context(), "", "calls")
+				t.Fatalf("never on %s: %s: %+v, %v\n%s", n.Name, what, last, err, calls)
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
