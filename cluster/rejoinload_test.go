@@ -20,25 +20,29 @@ func (l *lab) grow(registrations, calls int) (leader int) {
 	l.t.Helper()
 	state := l.grown(l.nodes[l.leader()].engine.Load(), registrations, calls)
 	l.t.Logf("a state of %d MB", len(state)>>20)
-	var err error
-	for range 20 { // making it has kept the machine busy: leadership may be moving
-		leader = l.leader()
-		e := l.nodes[leader].engine.Load()
-		lead := e.lead.Swap(nil)
-		if lead == nil {
-			continue
+	l.wait(5*time.Minute, "the state is in place", func() bool { // making it has kept the machine busy: leadership may be moving
+		for i, n := range l.nodes {
+			e := n.engine.Load()
+			if e == nil {
+				continue
+			}
+			lead := e.lead.Swap(nil)
+			if lead == nil {
+				continue
+			}
+			lead.stop()
+			err := e.raft.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: int64(len(state))}, bytes.NewReader(state), time.Minute)
+			if e.raft.State() == raft.Leader {
+				e.lead.Store(e.startLeadership())
+			}
+			if leader = i; err == nil {
+				return true
+			}
+			l.t.Log("restore: ", err)
 		}
-		lead.stop()
-		err = e.raft.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: int64(len(state))}, bytes.NewReader(state), time.Minute)
-		if e.raft.State() == raft.Leader {
-			e.lead.Store(e.startLeadership())
-		}
-		if err == nil {
-			return leader
-		}
-	}
-	l.t.Fatal(err)
-	return 0
+		return false
+	})
+	return leader
 }
 
 func (l *lab) grown(e *engine, registrations, calls int) []byte {

@@ -36,8 +36,8 @@ type growthPoint struct {
 	Done      int     `json:"operations"`
 	Failed    int     `json:"failed"`
 	Memory    int64   `json:"pss_bytes"`
-	Snapshot  float64 `json:"us_snapshot"`   // CPU of one snapshot, written and read back once
-	Start     float64 `json:"seconds_start"` // from starting the node to its answering with all rows
+	Snapshot  float64 `json:"us_snapshot,omitempty"`   // CPU of one snapshot, written and read back once
+	Start     float64 `json:"seconds_start,omitempty"` // from starting the node to its answering with all rows
 }
 
 // growth measures how the cost of a REGISTER grows with registrations, and that of a call with calls held. Each size is a node of its
