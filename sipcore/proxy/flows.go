@@ -72,15 +72,20 @@ func (s *Shard) anotherFlow(u *call, index uint8) *phoneFlow {
 	first := slices.IndexFunc(s.bindings, func(b fsm.Binding) bool {
 		return b.RegID != 0 && b.Contact == t.Uri && slices.Equal(b.Path, t.Routes)
 	})
-	if first < 0 {
-		return nil
+	same := func(b *fsm.Binding) bool { // the first flow has been registered anew, under another Contact: any is another one
+		return b.RegID != 0 && t.Instance != 0 && fsm.InstanceHash(b.Instance) == t.Instance
+	}
+	if first >= 0 {
+		same = func(b *fsm.Binding) bool {
+			return sameInstance(b, &s.bindings[first]) && b.RegID != s.bindings[first].RegID
+		}
 	}
 	tried := func(regID uint32) bool {
 		return slices.ContainsFunc(u.flows, func(f phoneFlow) bool { return f.leg == index && f.regID == regID })
 	}
 	for i := range s.bindings {
 		b := &s.bindings[i]
-		if i != first && sameInstance(b, &s.bindings[first]) && b.RegID != s.bindings[first].RegID && !tried(b.RegID) {
+		if same(b) && !tried(b.RegID) {
 			return &phoneFlow{leg: index, regID: b.RegID, target: bindingTarget(b, t.Aor)}
 		}
 	}

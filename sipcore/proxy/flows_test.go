@@ -237,3 +237,16 @@ func TestContactAsksForFlow(t *testing.T) {
 	w.in(1, bob.addr, bob.request("INFO", "sip:alice@10.0.0.98", "c1", 2, "i", header(inv, "From")[0], routeSet(inv, false)...))
 	w.want(alice.addr + " INFO sip:alice@10.0.0.98")
 }
+
+// TestFlowReplacedMeanwhile: while the first flow is being tried, the phone registers it anew under another Contact: that is where the
+// call goes when the first try fails.
+func TestFlowReplacedMeanwhile(t *testing.T) {
+	w, inv := twoFlows(t)
+	w.cl.registerFlow(flow3, "urn:uuid:A", 1, 1, 1000)
+	w.in(1, flow1.addr, flow1.answer(inv, 430))
+	third := w.want(flow1.addr+" ACK sip:bob@"+flow1.addr, flow3.addr+" INVITE sip:bob@"+flow3.addr)[1]
+	w.in(1, flow3.addr, flow3.answer(third, 430))
+	second := w.want(flow3.addr+" ACK sip:bob@"+flow3.addr, flow2.addr+" INVITE sip:bob@"+flow2.addr)[1]
+	w.in(2, flow2.addr, flow2.answer(second, 430))
+	w.want(flow2.addr+" ACK sip:bob@"+flow2.addr, alice.addr+" 480 Temporarily Unavailable")
+}
