@@ -81,7 +81,7 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make raft log: %w", err)
 	}
-	log, err := wal.Open(dir, wal.WithSegmentSize(segmentSize), wal.WithLogger(o.Logger))
+	log, err := wal.Open(dir, wal.WithSegmentFiler(newFiler(dir)), wal.WithSegmentSize(segmentSize), wal.WithLogger(o.Logger))
 	if err != nil {
 		return nil, damaged(dir, err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -124,6 +126,27 @@ func TestTornTail(t *testing.T) {
 		t.Errorf("last entry %d, %v", last, err)
 	}
 	appendLogs(t, s, 10, 11)
+}
+
+// A segment that could not be made on a full disk does not stop the log for good: a new leader's entries replace others when there is room.
+func TestSegmentLeftByAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	defer s.Close()
+	appendLogs(t, s, 1, 10)
+	for id := range 8 { // whichever number comes next
+		left := filepath.Join(dir, DirName, segment.FileName(types.SegmentInfo{BaseIndex: 9, ID: uint64(id)}))
+		if err := os.WriteFile(left, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.DeleteRange(9, 10); err != nil {
+		t.Fatal(err)
+	}
+	appendLogs(t, s, 9, 12)
+	if last, err := s.LastIndex(); err != nil || last != 12 {
+		t.Errorf("last entry %d, %v", last, err)
+	}
 }
 
 // A node that has voted and lost its log must not go on with an empty one.

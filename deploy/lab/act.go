@@ -203,8 +203,15 @@ func (a *act) tryMove(ctx context.Context, fromTarget bool) error {
 	if owner == nil || owner == a.target && !fromTarget {
 		return fmt.Errorf("%v is still with %q", a.vip, status.Owners()[a.vip])
 	}
-	to := slices.DeleteFunc(a.cluster.others(a.target), func(n *node.Node) bool { return n == owner })[0]
-	_, err = asked.CLI(ctx, "", "vip", "move", a.vip.String(), "--to", to.Name)
+	for _, to := range append(a.cluster.others(a.target), a.target) {
+		if to == owner {
+			continue
+		}
+		if _, err = to.Status(ctx); err == nil {
+			_, err = asked.CLI(ctx, "", "vip", "move", a.vip.String(), "--to", to.Name)
+			return err
+		}
+	}
 	return err
 }
 
