@@ -12,7 +12,7 @@ import (
 )
 
 // diskSize is that of a disk of its own: room for the log's segments, a snapshot, and nothing else.
-const diskSize = 192 << 20
+const diskSize = 384 << 20
 
 func (n *Node) data() string { return filepath.Join(n.dir, "data") }
 
