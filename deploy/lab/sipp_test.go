@@ -121,6 +121,27 @@ func (s *sippLab) gateway() {
 		}
 		_ = gw.Wait() // killed
 	})
+	// Before it listens its machine answers for it, that nobody is there, and calls fail for that at once.
+	deadline := time.Now().Add(10 * time.Second)
+	for !s.listens(gatewayAddr.Port()) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the gateway does not listen: %.2000s", out)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// listens says whether something on the phones' box has a UDP socket on the port.
+func (s *sippLab) listens(port uint16) bool {
+	var table []byte
+	err := s.c.phones.Do(func() (err error) {
+		table, err = os.ReadFile("/proc/thread-self/net/udp")
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.Contains(string(table), fmt.Sprintf(":%04X 00000000:0000", port))
 }
 
 // calls makes calls through a VIP at a rate, each as in scenario, while during runs. None may fail.
