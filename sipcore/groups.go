@@ -74,6 +74,12 @@ func (c *Core) GroupAcquired(group uint32, epoch uint64) {
 	c.log.Info("serving a VIP group", "group", group, "epoch", epoch)
 }
 
+// takenUp reports whether the calls of a group are known here.
+func (c *Core) takenUp(group uint32) bool {
+	a, ok := (*c.acquired.Load())[group]
+	return !ok || a.settled
+}
+
 // settled reports whether the calls of a group need not be waited for.
 func (c *Core) settled(group uint32) bool {
 	a, ok := (*c.acquired.Load())[group]

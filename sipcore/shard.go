@@ -142,5 +142,8 @@ func (s *shard) KeptAlive(flow transport.Flow, alive time.Duration) {
 // AcquiredAt implements proxy.Env.
 func (s *shard) AcquiredAt(group uint32) int64 { return (*s.core.acquired.Load())[group].at }
 
+// TakenUp implements proxy.Env.
+func (s *shard) TakenUp(group uint32) bool { return s.core.takenUp(group) }
+
 // Settled implements proxy.Env.
 func (s *shard) Settled(group uint32) bool { return s.core.settled(group) }

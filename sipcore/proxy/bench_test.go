@@ -35,6 +35,7 @@ func (e *benchEnv) Lookup(resolve.Query, Lookup)                 {}
 func (e *benchEnv) Known(resolve.Query) ([]resolve.Target, bool) { return nil, false }
 func (e *benchEnv) Lease(uint32) (epoch uint64, ok bool)         { return 1, true }
 func (*benchEnv) KeptAlive(transport.Flow, time.Duration)        {}
+func (e *benchEnv) TakenUp(uint32) bool                          { return true }
 func (e *benchEnv) Settled(uint32) bool                          { return true }
 func (e *benchEnv) AcquiredAt(uint32) int64                      { return 0 }
 func (e *benchEnv) MovedAt(uint32) int64                         { return 0 }

@@ -10,6 +10,11 @@ import (
 // every open leg is cancelled, by whichever node owns the call by then.
 func (s *Shard) cancel(in *Inbound, key txn.Key) {
 	c := s.tab.Find(key)
+	if c == nil && in.Flow.Proto == pb.Transport_UDP && !s.env.TakenUp(in.Home) {
+		// The call may be the last owner's: a 481 now would leave the callee ringing. The caller asks again (Timer E).
+		s.opt.Stats.DroppedNegative.Add(1)
+		return
+	}
 	if c == nil || !c.Invite() {
 		s.refuse(in, key, &wire.Response{Status: 481})
 		return

@@ -28,7 +28,10 @@ type Env interface {
 	Known(q resolve.Query) ([]resolve.Target, bool)
 	// Lease reports whether this node holds the group's lease now, and under which epoch.
 	Lease(group uint32) (epoch uint64, ok bool)
-	// Settled reports that the calls of a group that this node acquired have been taken up from their records.
+	// TakenUp reports that the calls of a group that this node acquired have been taken up from their records: what the last owner has
+	// committed is known here.
+	TakenUp(group uint32) bool
+	// Settled reports the same, or that messages have waited long enough for it: without a raft leader nothing is taken up.
 	Settled(group uint32) bool
 	// KeptAlive says that the phone behind a stream's flow has promised to say something at least each alive: when it does not,
 	// its connection is gone (RFC 5626 §4.4).

@@ -233,6 +233,29 @@ func TestTakeoverAnswerInFlight(t *testing.T) {
 	}
 }
 
+// TestTakeoverCancelBeforeCalls: a CANCEL that comes long before the last owner's calls are known is not told that there is no such
+// call: when it is repeated, there is.
+func TestTakeoverCancelBeforeCalls(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.in(1, bob.addr, bob.answer(inv, 180))
+	w.want(alice.addr + " 180 X")
+	n := w.moved()
+	n.settling = true
+	n.pass(10 * time.Second)
+	cancel := alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", "")
+	n.in(1, alice.addr, cancel)
+	n.want()
+	n.settling = false
+	n.rearm()
+	n.take()
+	n.in(1, bob.addr, bob.answer(inv, 180))
+	n.take()
+	n.in(1, alice.addr, cancel)
+	n.want(alice.addr+" 200 OK", bob.addr+" CANCEL sip:bob@"+bob.addr)
+}
+
 // TestTakeoverByeInFlight: the 200 to a BYE that the last owner forwarded is not relayed by its branch alone, or the
 // call would never end in the records.
 func TestTakeoverByeInFlight(t *testing.T) {

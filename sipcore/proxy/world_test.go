@@ -175,6 +175,7 @@ func (w *world) Lookup(q resolve.Query, r Lookup) { w.lookups = append(w.lookups
 
 func (w *world) Lease(group uint32) (epoch uint64, ok bool) { e, ok := w.epochs[group]; return e, ok }
 func (w *world) KeptAlive(transport.Flow, time.Duration)    {}
+func (w *world) TakenUp(uint32) bool                        { return !w.settling }
 func (w *world) Settled(uint32) bool                        { return !w.settling }
 func (w *world) AcquiredAt(uint32) int64                    { return w.acquired }
 func (w *world) MovedAt(uint32) int64                       { return w.movedAt }
