@@ -3,6 +3,7 @@ package sipcore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,10 +41,13 @@ func TestSippCalls(t *testing.T) {
 			}
 			defer func() { _ = uas.Wait() }()
 			defer func() { _ = uas.Process.Kill() }()
-			l.until("the gateway listens", func() bool { // until then the machine says that nobody is there, and calls fail for that at once
+			for listens := false; !listens; { // until it does the machine says that nobody is there, and calls fail for that at once
 				table, err := os.ReadFile("/proc/net/udp")
-				return err == nil && bytes.Contains(table, fmt.Appendf(nil, ":%04X 00000000:0000", gw))
-			})
+				if err = errors.Join(err, ctx.Err()); err != nil {
+					t.Fatal("the gateway does not listen: ", err)
+				}
+				listens = bytes.Contains(table, fmt.Appendf(nil, ":%04X 00000000:0000", gw))
+			}
 			uac := exec.CommandContext(ctx, sipp, "-sf", dir+"/uac.xml", "-i", "127.0.0.1", "-p", fmt.Sprint(freePort(t)),
 				"-m", "1000", "-r", "200", "-l", "1000", "-nostdin", "-trace_stat", "-stf", "stat.csv", fmt.Sprintf("127.0.0.%d:%d", 100+nodes, l.port))
 			uac.Dir = t.TempDir()
