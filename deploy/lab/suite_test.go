@@ -93,7 +93,8 @@ func TestRecordsAgainstPhones(t *testing.T) {
 
 func TestFaultTable(t *testing.T) {
 	rows := faultRows([]Case{
-		{Name: "a/kill", Verdict: VerdictPass, Calls: 3, RejoinS: 1}, {Name: "a/cable", Verdict: VerdictPass, Calls: 2},
+		{Name: "a/kill", Verdict: VerdictPass, Calls: 3, RejoinS: 1},
+		{Name: "a/cable", Verdict: VerdictPass, Calls: 2},
 		{Name: "b/kill", Verdict: VerdictFail, Calls: 3, Lost: 1, RejoinS: 2},
 	})
 	if len(rows) != 2 || rows[0] != (faultRow{"kill", 2, 1, 6, 1, 2}) || rows[1] != (faultRow{"cable", 1, 1, 2, 0, 0}) {
