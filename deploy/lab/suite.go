@@ -90,6 +90,9 @@ func plan(choice string) ([]planned, error) {
 			if p.trait, err = traitOf(f); err != nil {
 				return nil, err
 			}
+			if p.trait.alone && slices.ContainsFunc(s.Steps, func(s faults.Step) bool { return s.Move }) {
+				continue
+			}
 			if ok, err := chosen(choice, p.name); err != nil || !ok {
 				if err != nil {
 					return nil, err

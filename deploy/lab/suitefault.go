@@ -41,6 +41,7 @@ type trait struct {
 	outage   string // why there is no majority for a while
 	disk     bool   // nodes need disks of their own
 	clock    bool   // it steps the machine's wall clock
+	alone    bool   // it leaves one node only that may take a VIP: nobody can move it on
 	stretch  int    // calls over the fault last so many times as long; 0: once
 }
 
@@ -198,7 +199,7 @@ func rarerTrait(t trait) (trait, error) {
 	case "transfer-leader-killed":
 		t.prepare, t.leader, t.restless = brokenTransfer(true), true, true
 	case "transfer-follower-killed":
-		t.prepare, t.leader, t.restless = brokenTransfer(false), true, true
+		t.prepare, t.leader, t.restless, t.alone = brokenTransfer(false), true, true, true
 	case "join-beside-dead":
 		t.prepare = joinBesideDead
 	default:
