@@ -88,6 +88,11 @@ func (c *Core) settled(group uint32) bool {
 
 // GroupLost drops all transactions of group without sending anything.
 func (c *Core) GroupLost(group uint32) {
+	// When the guard has died, its lease is good for some milliseconds more. What still comes in meets no transactions, and must not
+	// be told so.
+	c.setAcquired(group, func(a acquisition) acquisition {
+		return acquisition{epoch: a.epoch, at: c.now()}
+	})
 	for _, s := range c.shards {
 		s.mu.Lock()
 		s.proxy.DropGroup(group)
