@@ -35,7 +35,7 @@ func (s *Shard) checkSession(m *wire.Msg) *wire.Response {
 		return nil
 	}
 	least := s.minSE()
-	if asked >= least || !lists(m, wire.HdrSupported, "timer") {
+	if asked >= least || !m.Lists(wire.HdrSupported, "timer") {
 		return nil
 	}
 	return &wire.Response{Status: 422, Fields: []wire.Field{{ID: wire.HdrMinSE, Value: strconv.AppendUint(nil, uint64(least), 10)}}}
@@ -62,20 +62,4 @@ func (s *Shard) lengthenSession(e *wire.Edit, m *wire.Msg) {
 		n++
 	}
 	e.Set(wire.HdrSessionExpires, append(strconv.AppendUint(nil, uint64(least), 10), v[n:]...))
-}
-
-// lists reports whether a header lists an option tag.
-func lists(m *wire.Msg, id wire.HeaderID, tag string) bool {
-	if !m.Has(id) {
-		return false
-	}
-	for it := m.Values(id); ; {
-		_, v, ok := it.Next()
-		if !ok {
-			return false
-		}
-		if wire.EqualFold(m.Bytes(v), tag) {
-			return true
-		}
-	}
 }

@@ -188,7 +188,7 @@ func (q *request) expires(c *wire.Contact) (int64, error) {
 const SettingPath = "register.path"
 
 func knowsPath(m *wire.Msg) bool {
-	return names(m, wire.HdrSupported, "path") || names(m, wire.HdrRequire, "path")
+	return m.Lists(wire.HdrSupported, "path") || m.Lists(wire.HdrRequire, "path")
 }
 
 // readPath keeps the Path that requests to the bindings must take (RFC 3327 §5.3).

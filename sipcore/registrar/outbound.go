@@ -24,7 +24,7 @@ type outbound struct {
 // put ob into its Path. That is the last value: each proxy puts its own above those that are there (RFC 3327 §5.2).
 func outboundOf(m *wire.Msg) outbound {
 	o := outbound{firstHop: m.Via2.Value.Empty()}
-	o.asked = names(m, wire.HdrSupported, tagOutbound) || names(m, wire.HdrRequire, tagOutbound)
+	o.asked = m.Lists(wire.HdrSupported, tagOutbound) || m.Lists(wire.HdrRequire, tagOutbound)
 	o.applies = o.firstHop || edgeHasOB(m)
 	return o
 }
@@ -51,22 +51,6 @@ func edgeHasOB(m *wire.Msg) bool {
 	}
 	_, ob := u.Param("ob")
 	return ob
-}
-
-// names reports whether a header lists an option tag.
-func names(m *wire.Msg, id wire.HeaderID, tag string) bool {
-	if !m.Has(id) {
-		return false
-	}
-	for it := m.Values(id); ; {
-		_, v, ok := it.Next()
-		if !ok {
-			return false
-		}
-		if wire.EqualFold(m.Bytes(v), tag) {
-			return true
-		}
-	}
 }
 
 // regID is the reg-id under which a contact is bound, 0 for none. It needs an instance (RFC 5626 §6); where the first hop

@@ -82,3 +82,19 @@ func (it *ValueIter) Next() (hdr int, v Span, ok bool) {
 		it.off = int(h.Value.Off)
 	}
 }
+
+// Lists reports whether a header that lists option tags (RFC 3261 §19.2) has this one, in any letter case.
+func (m *Msg) Lists(id HeaderID, tag string) bool {
+	if !m.Has(id) {
+		return false
+	}
+	for it := m.Values(id); ; {
+		_, v, ok := it.Next()
+		if !ok {
+			return false
+		}
+		if EqualFold(m.Bytes(v), tag) {
+			return true
+		}
+	}
+}
