@@ -46,12 +46,30 @@ func (c guardClock) monotonic(t, now int64) int64 {
 
 // suspended tells whether the machine has slept since the last call: CLOCK_BOOTTIME went on, CLOCK_MONOTONIC did not.
 func (c *guardClock) suspended() bool {
-	const noise = int64(2 * time.Millisecond) // two readings lie apart
-	mono := readClock(unix.CLOCK_MONOTONIC)
-	slept := readClock(unix.CLOCK_BOOTTIME) - mono
-	jump := c.known && slept-c.slept > noise
+	slept, ok := sleptSoFar(readClock)
+	if !ok {
+		return false
+	}
+	jump := c.known && slept-c.slept > clockNoise
 	if !c.known || jump || slept < c.slept {
 		c.slept, c.known = slept, true
 	}
 	return jump
+}
+
+// clockNoise is how far two readings of clocks may lie apart.
+const clockNoise = int64(2 * time.Millisecond)
+
+// sleptSoFar is how long the machine has slept since it booted. The clocks are read one after the other: a process that is not
+// running for a while in between would think that the machine had slept, so the reading is bracketed, and tried again. It gives up
+// when that happens every time; the next turn will tell.
+func sleptSoFar(read func(id int32) int64) (int64, bool) {
+	for range 5 {
+		before := read(unix.CLOCK_MONOTONIC)
+		boot := read(unix.CLOCK_BOOTTIME)
+		if read(unix.CLOCK_MONOTONIC)-before <= clockNoise/2 {
+			return boot - before, true
+		}
+	}
+	return 0, false
 }

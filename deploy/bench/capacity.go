@@ -16,14 +16,15 @@ const (
 // with them, so on few cores it is the machine that gives in: the ratio says who leaves it more.
 func (b *bench) capacity(ctx context.Context, c benchCase) (result, error) {
 	res := result{Case: c.name}
+	kind, binary := b.peer(c)
 	for _, side := range []struct {
-		kind string
-		best *int
-	}{{c.ours, &res.OursMax}, {c.peer, &res.PeerMax}} {
+		kind, binary string
+		best         *int
+	}{{c.ours, b.binary, &res.OursMax}, {kind, binary, &res.PeerMax}} {
 		for rate := c.rate; rate <= capacityLast; rate += rate / 4 {
 			step := c
 			step.rate = rate
-			r, err := b.round(ctx, step, side.kind, false)
+			r, err := b.round(ctx, step, side.kind, side.binary, false)
 			if err != nil {
 				return res, err
 			}

@@ -83,6 +83,8 @@ func run(ctx context.Context, args []string) error {
 	rates := flags.String("rates", "500,1500,2500,4000", "calls a second")
 	seconds := flags.Int("seconds", 10, "length of a round")
 	rounds := flags.Int("rounds", 3, "rounds of each case; the median is reported")
+	memory := flags.Bool("memory", true, "look at memory too, 35 s after the last round of each case")
+	against := flags.String("against", "", "compare with this holdline binary, an earlier one, instead of with Kamailio")
 	growth := flags.String("growth", "", "measure how the cost grows with what is held instead; the figures go to this file, drawn beside it as .svg")
 	draw := flags.String("draw", "", "draw the figures of an earlier -growth again, and do nothing else")
 	registrations := flags.String("registrations", "1000,10000,100000,1000000", "sizes for -growth; none: leave it out")
@@ -105,7 +107,12 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, binary: path, length: time.Duration(*seconds) * time.Second, rounds: *rounds}
+	if *against != "" {
+		if *against, err = filepath.Abs(*against); err != nil {
+			return err
+		}
+	}
+	b := &bench{dir: dir, binary: path, against: *against, length: time.Duration(*seconds) * time.Second, rounds: *rounds, memory: *memory}
 	if *growth != "" {
 		if err := b.growth(ctx, *growth, sizes(*registrations), sizes(*held)); err != nil {
 			return err
@@ -150,8 +157,10 @@ func writeJSON(path string, v any) error {
 
 type bench struct {
 	dir, binary string
+	against     string // binary that stands in for the peer
 	length      time.Duration
 	rounds      int
+	memory      bool
 	serial      int
 }
 
@@ -168,12 +177,13 @@ func (b *bench) run(ctx context.Context, c benchCase) (result, error) {
 	res := result{Case: c.name, Rate: c.rate}
 	var ours, peer []round
 	for i := range b.rounds {
-		last := i == b.rounds-1
-		o, err := b.round(ctx, c, c.ours, last)
+		last := b.memory && i == b.rounds-1
+		o, err := b.round(ctx, c, c.ours, b.binary, last)
 		if err != nil {
 			return res, err
 		}
-		p, err := b.round(ctx, c, c.peer, last)
+		kind, binary := b.peer(c)
+		p, err := b.round(ctx, c, kind, binary, last)
 		if err != nil {
 			return res, err
 		}
@@ -211,6 +221,14 @@ func (b *bench) run(ctx context.Context, c benchCase) (result, error) {
 	return res, nil
 }
 
+// peer is the kind of system that is compared with, and its binary if that is Holdline.
+func (b *bench) peer(c benchCase) (kind, binary string) {
+	if b.against != "" {
+		return c.ours, b.against
+	}
+	return c.peer, ""
+}
+
 // refused says why a pair of rounds tells nothing about the systems, or "".
 func refused(c benchCase, rounds ...round) string {
 	for i, r := range rounds {
@@ -231,7 +249,7 @@ func median(v []float64) float64 {
 }
 
 // round sets up a fresh network with the system alone on it, and measures it; its memory too, after drain, if that is asked for.
-func (b *bench) round(ctx context.Context, c benchCase, kind string, memory bool) (round, error) {
+func (b *bench) round(ctx context.Context, c benchCase, kind, binary string, memory bool) (round, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b.serial++
@@ -255,7 +273,7 @@ func (b *bench) round(ctx context.Context, c benchCase, kind string, memory bool
 	if err != nil {
 		return round{}, err
 	}
-	sys, err := b.system(kind, dir, host, c)
+	sys, err := b.system(kind, binary, dir, host, c)
 	if err != nil {
 		return round{}, err
 	}
@@ -324,7 +342,7 @@ func (b *bench) round(ctx context.Context, c benchCase, kind string, memory bool
 	return r, err
 }
 
-func (b *bench) system(kind, dir string, host func(string, byte) (*netlab.Box, error), c benchCase) (system, error) {
+func (b *bench) system(kind, binary, dir string, host func(string, byte) (*netlab.Box, error), c benchCase) (system, error) {
 	boxes := func(prefix string, first byte, n int) ([]*netlab.Box, []string, error) {
 		var bs []*netlab.Box
 		var as []string
@@ -346,7 +364,7 @@ func (b *bench) system(kind, dir string, host func(string, byte) (*netlab.Box, e
 	case "holdline", "holdline-3":
 		n := map[string]int{"holdline": 1, "holdline-3": 3}[kind]
 		bs, as, err := boxes("n", 11, n)
-		h := &holdline{name: kind, binary: b.binary, boxes: bs, addrs: as, dir: dir}
+		h := &holdline{name: kind, binary: binary, boxes: bs, addrs: as, dir: dir}
 		for i := range n {
 			h.vips = append(h.vips, fmt.Sprintf("10.77.0.%d", 101+i))
 		}

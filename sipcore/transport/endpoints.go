@@ -102,8 +102,10 @@ func (u *UDP) listen(ep Endpoint) (*listener, error) {
 		}
 		l.sockets = append(l.sockets, s)
 	}
-	for _, s := range l.sockets {
-		u.readers.Go(s.run)
+	for i, s := range l.sockets {
+		if err := u.read[i].add(s); err != nil {
+			return nil, errors.Join(fmt.Errorf("read SIP socket on %s: %w", ep.Local, err), l.close())
+		}
 	}
 	return l, nil
 }

@@ -1,7 +1,10 @@
 package transport
 
 import (
+	"errors"
+	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +15,7 @@ const (
 	batchSize   = 32    // datagrams per recvmmsg
 	slotSize    = 65536 // the largest datagram and more
 	controlSize = 64    // room for a time stamp and a drop count
-	// turns is how many full batches a reader handles before it lets other goroutines run.
+	// turns is how many full batches of a socket a reader handles before it turns to the next one, and lets other goroutines run.
 	turns = 16
 )
 
@@ -53,59 +56,145 @@ func (b *rxBatch) recv(fd uintptr) (int, unix.Errno) {
 	return recvmmsg(fd, b.msgs[:])
 }
 
-// run reads until the socket is closed.
-func (s *socket) run() {
-	for !s.closing.Load() {
-		if err := s.raw.Read(s.readable); err != nil && !s.closing.Load() {
-			// The poller gives a descriptor up when it tells of an error and of nothing else: an ICMP error while the send
-			// buffer is full. It comes round with the next datagram, and until then we look ourselves.
-			s.u.counters.readErrors.Add(1)
-			if err := s.raw.Control(func(fd uintptr) { s.takeErrors(fd); s.readable(fd) }); err != nil && !s.closing.Load() {
-				s.u.log.Error("reading SIP socket", "local", s.ep.Local.String(), "err", err)
-				return
+// reader reads one socket of each endpoint, in one goroutine.
+type reader struct {
+	u   *UDP
+	set *readySet
+
+	again      []*socket // to be looked at again untold: muted, as datagrams come fast, or not finished. The goroutine's own
+	unfinished bool      // one of again is not
+
+	mu      sync.Mutex // guards the rest
+	sockets map[int32]*socket
+	last    int32
+}
+
+func newReader(u *UDP) (*reader, error) {
+	set, err := newReadySet()
+	if err != nil {
+		return nil, err
+	}
+	return &reader{u: u, set: set, sockets: make(map[int32]*socket)}, nil
+}
+
+// add lets the reader read s from now on.
+func (r *reader) add(s *socket) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	s.id = r.last
+	r.sockets[s.id] = s
+	if err := r.set.watch(s.raw, s.id); err != nil {
+		delete(r.sockets, s.id)
+		return err
+	}
+	return nil
+}
+
+func (r *reader) forget(s *socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.sockets, s.id)
+}
+
+func (r *reader) socket(id int32) *socket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sockets[id]
+}
+
+// run reads until the set is closed. The goroutine parks in the Go runtime's poller while nothing comes, and sleeps between looks
+// while datagrams come fast.
+func (r *reader) run() {
+	for {
+		if err := r.set.raw.Read(r.turn); err != nil {
+			if !errors.Is(err, os.ErrClosed) {
+				r.u.log.Error("waiting for SIP datagrams", "err", err)
 			}
+			return
 		}
-		time.Sleep(gatherTime) // readable comes back without an error only to let more gather
+		if r.unfinished {
+			runtime.Gosched()
+		} else {
+			time.Sleep(gatherTime)
+		}
 	}
 }
 
-// readable handles what is waiting on the socket. It returns false to be called again when more comes, and true to be called
-// again in a moment: when datagrams come fast. Less than a full batch means that the queue was empty: the poller tells of
-// what came since, so no call is spent on finding nothing.
-func (s *socket) readable(fd uintptr) bool {
-	b := s.u.batches.take()
-	defer s.u.batches.put(b)
-	for turn := 1; !s.closing.Load(); turn++ {
+// turn handles what is waiting on the sockets that are ready and on those that were to be looked at again. It returns false to be
+// called when more comes, and true to be called again in a moment.
+func (r *reader) turn(set uintptr) bool {
+	b := r.u.batches.take()
+	defer r.u.batches.put(b)
+	again := r.again
+	r.again, r.unfinished = r.again[:0], false
+	for _, s := range again {
+		r.look(s, b)
+	}
+	clear(again[len(r.again):])
+	for {
+		events := r.set.ready(set)
+		for i := range events {
+			if s := r.socket(events[i].Fd); s != nil && !slices.Contains(r.again, s) {
+				r.look(s, b)
+			}
+		}
+		if len(events) < maxReady {
+			return len(r.again) > 0
+		}
+	}
+}
+
+// look reads a socket, mutes or unmutes it as its pace changes, and notes whether to look again.
+func (r *reader) look(s *socket, b *rxBatch) {
+	s.batch = b
+	err := s.raw.Control(s.read)
+	s.batch = nil
+	if err != nil { // closed
+		return
+	}
+	if s.muted != s.pace.fast {
+		s.muted = s.pace.fast
+		if err := r.set.tell(s.raw, s.id, !s.muted); err != nil && !s.closing.Load() {
+			r.u.log.Error("watching a SIP socket", "local", s.ep.Local.String(), "err", err)
+			s.muted = true // looked at all the same, and told of again in a moment
+		}
+	}
+	if s.muted || s.more {
+		r.again = append(r.again, s)
+		r.unfinished = r.unfinished || s.more
+	}
+}
+
+// drain handles what is waiting on the socket, so much at a time that others have their turn. Less than a full batch means that
+// the queue was empty: what came since is told of, or looked for in a moment, so no call is spent on finding nothing.
+func (s *socket) drain(fd uintptr) {
+	b := s.batch
+	s.more = false
+	for range turns {
 		n, errno := b.recv(fd)
 		switch errno {
 		case 0:
+			s.handle(b, n)
+			if n < batchSize {
+				return
+			}
 		case unix.EAGAIN:
-			return false
+			s.pace.count(MonotonicRaw(), 0)
+			return
 		case unix.EINTR:
-			continue
 		default:
 			if pending(errno) {
 				s.takeErrors(fd)
-				if turn%turns == 0 {
-					runtime.Gosched()
-				}
 				continue // what came besides is still in the queue
 			}
 			s.u.counters.readErrors.Add(1)
-			if turn >= turns {
-				return false // an error that stays must not keep a CPU busy
-			}
-			continue
 		}
-		s.handle(b, n)
-		if n < batchSize {
-			return s.pace.fast
-		}
-		if turn%turns == 0 {
-			runtime.Gosched()
+		if s.closing.Load() {
+			return
 		}
 	}
-	return true
+	s.more = true
 }
 
 // handle hands the n datagrams of a batch to the handler and sends what it wants sent.

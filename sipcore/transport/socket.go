@@ -1,29 +1,32 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// socket is one UDP socket and its reader. The Go runtime's poller wakes the reader: measured, this costs half to a
-// quarter of a locked OS thread that blocks in recvmmsg or epoll_wait (see DESIGN.md).
+// socket is one UDP socket. A reader has it among others; anybody may send on it.
 type socket struct {
 	u       *UDP
 	ep      Endpoint
-	index   int // which of the endpoint's sockets
-	conn    *net.UDPConn
+	index   int      // which of the endpoint's sockets, and whose reader's
+	file    *os.File // keeps the descriptor; never waited on
 	raw     syscall.RawConn
+	id      int32  // in its reader's set
 	drops   uint32 // SO_RXQ_OVFL as last seen; reader only
 	pace    pace   // reader only
+	muted   bool   // its reader is not told of arrivals; reader only
+	more    bool   // its reader left something in it; reader only
 	errors  errorQueue
 	closing atomic.Bool
+	read    func(fd uintptr) // socket.drain for its reader's present batch, kept so that reading does not allocate
+	batch   *rxBatch         // of the reader, while it reads
 }
 
 // open opens one socket on an address that this node may not have: it is there when the VIP comes (IP_FREEBIND).
@@ -31,24 +34,33 @@ func (u *UDP) open(ep Endpoint, index int) (*socket, error) {
 	if !ep.Local.IsValid() || ep.Local.Addr().Zone() != "" || ep.Local.Addr().Is4In6() {
 		return nil, errLocal
 	}
-	network := "udp4"
+	family := unix.AF_INET
 	if ep.Local.Addr().Is6() {
-		network = "udp6"
+		family = unix.AF_INET6
 	}
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var opt error
-		err := c.Control(func(fd uintptr) { opt = u.setOptions(int(fd), ep.Local) })
-		return errors.Join(err, opt)
-	}}
-	pc, err := lc.ListenPacket(context.Background(), network, ep.Local.String())
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("socket: %w", err)
 	}
-	s := &socket{u: u, ep: ep, index: index, conn: pc.(*net.UDPConn)}
-	if s.raw, err = s.conn.SyscallConn(); err != nil {
-		return nil, errors.Join(err, s.conn.Close())
+	s := &socket{u: u, ep: ep, index: index, file: os.NewFile(uintptr(fd), ep.Local.String())}
+	s.read = s.drain
+	if err := u.setOptions(fd, ep.Local); err != nil {
+		return nil, errors.Join(err, s.file.Close())
+	}
+	if err := unix.Bind(fd, socketAddress(ep.Local)); err != nil {
+		return nil, errors.Join(fmt.Errorf("bind: %w", err), s.file.Close())
+	}
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, s.file.Close())
 	}
 	return s, nil
+}
+
+func socketAddress(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
 var errLocal = errors.New("not a usable local address; name a plain IPv4 or IPv6 address and port")
@@ -104,8 +116,9 @@ func (u *UDP) enlarge(fd, force, plain, size int) {
 	}
 }
 
-// close closes the socket; the reader ends by itself.
+// close closes the socket; its reader forgets it.
 func (s *socket) close() error {
 	s.closing.Store(true)
-	return s.conn.Close()
+	s.u.read[s.index].forget(s)
+	return s.file.Close()
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -61,6 +62,7 @@ type UDP struct {
 	batches  batchPool
 	streams  atomic.Pointer[Streams] // where senders send what is not for UDP
 	warned   atomic.Bool             // of a small receive buffer
+	read     []*reader               // by index of their sockets
 	readers  sync.WaitGroup          // reader goroutines and the clock's
 
 	mu     sync.Mutex // guards changes of table, and closed
@@ -90,12 +92,30 @@ func NewUDP(o Options) (*UDP, error) {
 	u.table.Store(&table{})
 	u.batches.u = u
 	u.clock.sample()
+	for range o.Readers {
+		r, err := newReader(u)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start UDP transport: %w", err), u.closeSets())
+		}
+		u.read = append(u.read, r)
+	}
+	for _, r := range u.read {
+		u.readers.Go(r.run)
+	}
 	u.readers.Go(func() { u.clock.run(u.closed) })
 	return u, nil
 }
 
 // NewSender returns a collector for sends outside the handler: timers, results of commits, other nodes.
 func (u *UDP) NewSender() *Sender { return &Sender{u: u} }
+
+func (u *UDP) closeSets() error {
+	var errs []error
+	for _, r := range u.read {
+		errs = append(errs, r.set.close())
+	}
+	return errors.Join(errs...)
+}
 
 // Close closes all sockets and waits for the readers; it must not be called by the handler. It may be called again.
 func (u *UDP) Close() error {
@@ -105,6 +125,7 @@ func (u *UDP) Close() error {
 	case <-u.closed:
 	default:
 		close(u.closed)
+		err = errors.Join(err, u.closeSets())
 	}
 	u.mu.Unlock()
 	u.readers.Wait()

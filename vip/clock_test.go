@@ -1,0 +1,54 @@
+package vip
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// clocks are a machine's clocks, and a process that stands still before some of its readings.
+type clocks struct {
+	mono, boot time.Duration
+	reading    int
+	stalls     map[int]time.Duration // before which reading, how long
+}
+
+func (c *clocks) read(id int32) int64 {
+	c.reading++
+	d := 100*time.Nanosecond + c.stalls[c.reading]
+	c.mono, c.boot = c.mono+d, c.boot+d
+	if id == unix.CLOCK_BOOTTIME {
+		return int64(c.boot)
+	}
+	return int64(c.mono)
+}
+
+// TestSleptWhileStalled: a process that does not run for a while between two readings does not take it for sleep.
+func TestSleptWhileStalled(t *testing.T) {
+	for stall := range 15 {
+		c := &clocks{boot: time.Hour, stalls: map[int]time.Duration{stall + 1: 50 * time.Millisecond}}
+		slept, ok := sleptSoFar(c.read)
+		if off := time.Duration(slept) - time.Hour; !ok || off < 0 || off > time.Duration(clockNoise)/2 {
+			t.Errorf("stalled before reading %d: %v too much, %v", stall+1, off, ok)
+		}
+	}
+	all := &clocks{stalls: map[int]time.Duration{}}
+	for i := range 100 {
+		all.stalls[i] = 50 * time.Millisecond
+	}
+	if _, ok := sleptSoFar(all.read); ok {
+		t.Error("a reading is believed although the process stood still in each")
+	}
+}
+
+// TestSlept: what passes on the one clock alone is told.
+func TestSlept(t *testing.T) {
+	c := new(clocks)
+	before, _ := sleptSoFar(c.read)
+	c.boot += 30 * time.Millisecond
+	after, ok := sleptSoFar(c.read)
+	if slept := time.Duration(after - before); !ok || slept < 29*time.Millisecond || slept > 31*time.Millisecond {
+		t.Errorf("slept %v, want 30ms", slept)
+	}
+}
