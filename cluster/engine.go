@@ -174,6 +174,7 @@ func (e *engine) startServices(ctx context.Context) error {
 // retire is the polite part of stopping: VIPs go to others after what is on its way has been committed, and leadership too.
 func (e *engine) retire(ctx context.Context) {
 	e.retireVIPs(ctx)
+	e.enterCalls()
 	if err := e.submitter.Flush(ctx); err != nil {
 		e.logger.Warn("stopping with uncommitted writes", "waiting", e.submitter.Waiting(), "err", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"holdline/cluster/api"
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/proxy"
 )
 
 // haOf answers the one question from what this node sees now: its own log, who is heard over the link, who holds which VIP.
@@ -62,6 +63,7 @@ type haView struct {
 	ownerless               []string
 	leader                  uint32
 	alarms                  []string
+	later                   bool           // calls are recorded after the fact
 	unrecorded              map[string]int // calls, by the name of the node that handles them
 }
 
@@ -107,6 +109,7 @@ func (e *engine) view(cfg *fsm.Config) haView {
 			v.unrecorded[n.Name] = info.Unrecorded
 		}
 	}
+	v.later = len(v.voters) > 1 && cfg.Setting(proxy.SettingCommit, proxy.CommitBefore) == proxy.CommitAfter
 	if v.needGuards {
 		for _, g := range cfg.Groups() {
 			if owner, _, _ := e.ownerOf(g); owner == 0 {
@@ -155,6 +158,12 @@ func (v *haView) problems() []api.Problem {
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")
+	if v.later {
+		out = append(out, api.Problem{
+			What: "calls are recorded after the fact: a node that fails takes what it did in the last seconds with it",
+			Do:   "if that is not wanted: holdline setting set call.commit before",
+		})
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.unrecorded)) {
 		out = append(out, api.Problem{
 			What: fmt.Sprintf("%d calls are not replicated: lost if node %s is", v.unrecorded[name], name),

@@ -9,6 +9,7 @@ import (
 	"holdline/cluster/api"
 	"holdline/fsm"
 	"holdline/sipcore"
+	"holdline/sipcore/proxy"
 	"holdline/sipcore/registrar"
 	"holdline/vip"
 )
@@ -48,6 +49,9 @@ func knownSettings() []knownSetting {
 		choice(settingLeaseProfile, string(vip.Fast), "lease timing of VIPs: fast (72 ms grants), or standard (300 ms) for networks with slow bonds or switches",
 			string(vip.Fast), string(vip.Standard)),
 		choice(settingTiming, "fast", "raft timeouts: fast (80/120 ms) finds a new leader soon, standard (150/300 ms) is for machines that pause", "fast", "standard"),
+		choice(proxy.SettingCommit, proxy.CommitBefore, "when what happens to a call is committed: before it is answered for, so that it survives its node, or "+
+			"after the fact: cheaper, but a node that fails takes what it did in the last seconds with it, and limits and gateways are judged by each node for itself",
+			proxy.CommitBefore, proxy.CommitAfter),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
 		number("call.min-session-expires", 90, 90, 86400, "seconds; a session timer that is shorter is answered 422, or lengthened for phones that know no session timers"),
 		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),

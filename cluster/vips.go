@@ -305,8 +305,16 @@ func (e *engine) standsDown(cfg *fsm.Config) bool {
 func (e *engine) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
+	e.enterCalls()
 	if err := e.submitter.Flush(ctx); err != nil {
 		e.logger.Info("giving VIP groups away with writes under way", "waiting", e.submitter.Waiting(), "err", err)
+	}
+}
+
+// enterCalls submits what is to be recorded of calls after the fact.
+func (e *engine) enterCalls() {
+	if core := e.vips.core.Load(); core != nil {
+		core.EnterCalls()
 	}
 }
 

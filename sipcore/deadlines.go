@@ -26,14 +26,22 @@ func (c *Core) deadlines() {
 		case <-t.C:
 		}
 		c.endOverdue(out, clock.See(c.opt.Machine.Now(), c.now()))
-		for _, s := range c.shards {
-			v, now := c.currentView(), c.now()
-			s.lock(out)
-			s.proxy.CatchUp(v, now)
-			s.unlock(v, now)
-		}
-		out.Flush()
+		c.catchUp(out, false)
 	}
+}
+
+// EnterCalls submits whatever of calls is to be recorded after the fact, without waiting for its time: before this node stops or
+// gives groups away.
+func (c *Core) EnterCalls() { c.catchUp(c.udp.NewSender(), true) }
+
+func (c *Core) catchUp(out *transport.Sender, all bool) {
+	for _, s := range c.shards {
+		v, now := c.currentView(), c.now()
+		s.lock(out)
+		s.proxy.CatchUp(v, now, all)
+		s.unlock(v, now)
+	}
+	out.Flush()
 }
 
 func (c *Core) endOverdue(out *transport.Sender, fsmNow int64) {

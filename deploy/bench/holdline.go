@@ -26,6 +26,7 @@ type holdline struct {
 	vips   []string // one group for each node
 	dir    string
 	users  int
+	later  bool // calls are recorded after the fact
 
 	clients []*api.Client
 	sockets []string
@@ -113,6 +114,11 @@ func (h *holdline) configure(ctx context.Context, c *api.Client) error {
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
+			return fmt.Errorf("configure %s: %w", h.name, err)
+		}
+	}
+	if h.later {
+		if err := c.SetSetting(ctx, "call.commit", "after"); err != nil {
 			return fmt.Errorf("configure %s: %w", h.name, err)
 		}
 	}

@@ -361,10 +361,13 @@ func (b *bench) system(kind, binary, dir string, host func(string, byte) (*netla
 		n := map[string]int{"kamailio": 1, "kamailio-dmq": 2}[kind]
 		bs, as, err := boxes("k", 31, n)
 		return &kamailio{name: kind, boxes: bs, addrs: as, dmq: n > 1, dir: dir}, err
-	case "holdline", "holdline-3":
-		n := map[string]int{"holdline": 1, "holdline-3": 3}[kind]
+	case "holdline", "holdline-later", "holdline-3", "holdline-3-later":
+		n := 1
+		if strings.HasPrefix(kind, "holdline-3") {
+			n = 3
+		}
 		bs, as, err := boxes("n", 11, n)
-		h := &holdline{name: kind, binary: binary, boxes: bs, addrs: as, dir: dir}
+		h := &holdline{name: kind, binary: binary, boxes: bs, addrs: as, dir: dir, later: strings.HasSuffix(kind, "-later")}
 		for i := range n {
 			h.vips = append(h.vips, fmt.Sprintf("10.77.0.%d", 101+i))
 		}

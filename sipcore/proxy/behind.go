@@ -17,6 +17,8 @@ const (
 	maxBehindCall  = 256 << 10
 	behindCost     = 512 // of a call, beside its commands
 	maxSteps       = 64  // of a call
+	// recordWithin is how old a call gets at most before it is recorded that is recorded after the fact.
+	recordWithin = int64(5 * time.Second)
 	// lookFor is how long what is about a call that is not in the table yet is tried again: the owner of its group that
 	// set it up, with no leader, may still enter it.
 	lookFor = int64(20 * time.Second)
@@ -24,12 +26,24 @@ const (
 	again = int64(900 * time.Millisecond)
 )
 
+// SettingCommit says when what happens to a call is committed: before anything is sent that would end a neighbour's
+// retransmission (DESIGN §4), or after the fact: when the call is over, or 5 s old. Then nothing waits for the log, which gets one
+// command for a short call instead of three; but a node that fails takes with it what it has done and not recorded yet, and limits and
+// the choice of gateways are each node's own.
+const (
+	SettingCommit = "call.commit"
+	CommitBefore  = "before"
+	CommitAfter   = "after"
+)
+
 // errBehind stands in for the result of a command that must come after others which could not be committed.
 var errBehind = errors.New("the call's record is behind")
 
-// behind is what this node did about a call while nothing could be committed (DESIGN §4, "Without a leader"). It outlives the
-// transactions, and the group's lease: nobody else knows of it.
+// behind is what this node did about a call while nothing could be committed (DESIGN §4, "Without a leader"), or was to be. It
+// outlives the transactions, and the group's lease: nobody else knows of it.
 type behind struct {
+	later     bool // on purpose
+	over      bool // the call has ended, or failed
 	home      uint32
 	epoch     uint64
 	create    *pb.CreateCall // unless the call is known to be recorded
@@ -59,9 +73,11 @@ func (s *Shard) keepCall(cm Commit, targets []*pb.Target) uint64 {
 	case s.behind[number] != nil:
 		return number
 	}
-	c = proto.CloneOf(c)
+	if !cm.later { // else nobody else has seen it
+		c = proto.CloneOf(c)
+	}
 	c.Targets = slices.Clone(targets)
-	if b := s.grow(number, int64(proto.Size(c)), c.Home, c.Epoch); b != nil {
+	if b := s.grow(number, int64(proto.Size(c)), c.Home, c.Epoch, cm.later); b != nil {
 		b.create, b.createdAt = c, cm.at
 		return number
 	}
@@ -87,17 +103,17 @@ func (s *Shard) keep(cm Commit) {
 	default:
 		return
 	}
-	b := s.grow(cm.Call, int64(proto.Size(cm.cmd)), home, epoch)
+	b := s.grow(cm.Call, int64(proto.Size(cm.cmd)), home, epoch, cm.later)
 	if b == nil {
 		return
 	}
 	st := step{cmd: cm.cmd, at: cm.at}
 	if cm.cmd.GetEndCall() != nil {
 		st.lasted = s.lasted(cm.Call, b, cm.at)
-		if b.create != nil {
-			b.create = proto.CloneOf(b.create)
-			b.create.Invite = nil // no leg wants it any more
-		}
+		b.noInvite()
+	}
+	if cm.cmd.GetEndCall() != nil || cm.cmd.GetLegResult().GetCallFailed() {
+		b.over = true
 	}
 	if i := b.refreshed(cm.cmd.GetAnswerCall()); i >= 0 {
 		b.steps[i] = st
@@ -124,6 +140,17 @@ func (b *behind) refreshed(a *pb.AnswerCall) int {
 	return -1
 }
 
+// noInvite drops the INVITE of a call that has ended: no leg wants it any more.
+func (b *behind) noInvite() {
+	if b.create == nil {
+		return
+	}
+	if !b.later || b.tried != 0 { // somebody may have it
+		b.create = proto.CloneOf(b.create)
+	}
+	b.create.Invite = nil
+}
+
 // lasted is how long a call has gone on that ends at, by this node's clock: FSM time stood still.
 func (s *Shard) lasted(number uint64, b *behind, at int64) int64 {
 	if answered := s.answeredMs(number); answered != 0 {
@@ -146,7 +173,7 @@ func (s *Shard) answeredMs(number uint64) int64 {
 }
 
 // grow returns what is kept of a call, with room for one more command of size bytes; nil: the node, or the call, has as much as it may.
-func (s *Shard) grow(number uint64, size int64, home uint32, epoch uint64) *behind {
+func (s *Shard) grow(number uint64, size int64, home uint32, epoch uint64, later bool) *behind {
 	b := s.behind[number]
 	if b == nil {
 		size += behindCost
@@ -160,28 +187,62 @@ func (s *Shard) grow(number uint64, size int64, home uint32, epoch uint64) *behi
 		return nil
 	}
 	if b == nil {
-		b = &behind{home: home, since: s.now}
+		b = &behind{home: home, since: s.now, later: later}
 		s.behind[number] = b
-		s.backlog = append(s.backlog, number)
-		s.opt.Stats.Behind.Add(1)
+		s.queue(number, b)
+		if !later {
+			s.opt.Stats.Behind.Add(1)
+		}
 	}
 	b.size += size
 	b.epoch = max(b.epoch, epoch)
 	return b
 }
 
+// queue lets a call have its turn.
+func (s *Shard) queue(number uint64, b *behind) {
+	if b.later {
+		s.later = append(s.later, number)
+	} else {
+		s.backlog = append(s.backlog, number)
+	}
+}
+
 // forget ends what is kept of a call.
 func (s *Shard) forget(number uint64, b *behind) {
 	s.opt.Stats.BehindBytes.Add(-b.size)
-	s.opt.Stats.Behind.Add(-1)
+	if !b.later {
+		s.opt.Stats.Behind.Add(-1)
+	}
 	delete(s.behind, number)
 }
 
 // CatchUp enters in the replicated table what could not be committed when it was due. It is called about once a second; each
 // success is followed by the next call, one at a time, so that what has gathered neither floods a new leader nor delays live calls.
-func (s *Shard) CatchUp(v *View, now int64) {
+//
+// Calls that are recorded after the fact on purpose go all at once: those that are over or old enough, or any with all.
+func (s *Shard) CatchUp(v *View, now int64, all bool) {
 	s.view, s.now = v, now
+	s.record(all)
 	s.catchUp()
+}
+
+func (s *Shard) record(all bool) {
+	later := s.later
+	s.later, s.sooner = s.sooner[:0], later
+	for _, number := range later {
+		if b := s.behind[number]; all || b.over || s.now-b.since >= recordWithin {
+			s.enter(number, b)
+		} else {
+			s.later = append(s.later, number)
+		}
+	}
+}
+
+// enter submits all that is to be entered of a call.
+func (s *Shard) enter(number uint64, b *behind) {
+	b.tried, b.sent = s.now, len(b.steps)
+	s.env.Submit(b.command(number, s.now), Commit{Kind: commitCatchUp, Call: number})
 }
 
 func (s *Shard) catchUp() {
@@ -195,8 +256,7 @@ func (s *Shard) catchUp() {
 	}
 	s.backlog = s.backlog[1:]
 	s.flying = true
-	b.tried, b.sent = s.now, len(b.steps)
-	s.env.Submit(b.command(number, s.now), Commit{Kind: commitCatchUp, Call: number})
+	s.enter(number, b)
 }
 
 // command is all that is to be entered of a call, as of now.
@@ -225,24 +285,30 @@ func (b *behind) command(number uint64, now int64) *pb.Command {
 
 // caughtUp takes the result of catchUp.
 func (s *Shard) caughtUp(number uint64, r *pb.Result, err error) {
-	s.flying = false
 	b := s.behind[number]
+	if !b.later {
+		s.flying = false
+	}
 	if err != nil { // until the next turn: nobody is there
 		b.sent = 0
-		s.backlog = append(s.backlog, number)
+		if b.later {
+			b.later = false // it has become late
+			s.opt.Stats.Behind.Add(1)
+		}
+		s.queue(number, b)
 		return
 	}
 	switch {
 	case r.Code == pb.Code_NOT_FOUND && fsm.IsOwnNumber(number) && s.now-b.since < lookFor:
 		b.sent = 0
-		s.backlog = append(s.backlog, number)
+		s.queue(number, b)
 	case r.Code != pb.Code_OK:
 		s.opt.Stats.NotCaughtUp.Add(1)
 		s.forget(number, b)
 	case b.sent < len(b.steps): // more was done meanwhile
 		b.create, b.steps = nil, slices.Clone(b.steps[b.sent:])
 		b.sent, b.tried = 0, 0
-		s.backlog = append(s.backlog, number)
+		s.queue(number, b)
 	default:
 		s.opt.Stats.CaughtUp.Add(1)
 		s.forget(number, b)

@@ -18,7 +18,7 @@ func (w *world) leaderBack() {
 	}
 	w.late, w.noLeader = nil, false
 	w.pass(time.Second)
-	w.s.CatchUp(w.v, w.now)
+	w.s.CatchUp(w.v, w.now, false)
 	w.commit()
 	if n, size := w.stats.Behind.Load(), w.stats.BehindBytes.Load(); n != 0 || size != 0 || len(w.s.behind) != 0 || len(w.s.backlog) != 0 {
 		w.t.Errorf("%d calls of %d bytes are behind still, %d, %d", n, size, len(w.s.behind), len(w.s.backlog))
@@ -205,7 +205,7 @@ func TestHandedOver(t *testing.T) {
 		t.Fatalf("handed over while ringing: %v", up)
 	}
 	n.pass(time.Second)
-	n.s.CatchUp(n.v, n.now)
+	n.s.CatchUp(n.v, n.now, false)
 	n.commit()
 	n.take()
 	n.cdrs(fmt.Sprint(3-up[0]) + " bye-caller 200 alice@example.com>bob@example.com")
@@ -231,7 +231,7 @@ func TestNeverEntered(t *testing.T) {
 	n.bye("c1", ok)
 	for range 22 {
 		n.pass(time.Second)
-		n.s.CatchUp(n.v, n.now)
+		n.s.CatchUp(n.v, n.now, false)
 		n.commit()
 	}
 	if n.stats.Behind.Load() != 0 || n.stats.NotCaughtUp.Load() != 1 || len(n.s.backlog) != 0 {

@@ -7,11 +7,15 @@ import (
 )
 
 // submit commits a command about the call cm.Call. What concerns a call that is behind comes after what is: it goes on at once.
+// So does everything when calls are recorded after the fact (SettingCommit); but what renews a record is for records that are there.
 func (s *Shard) submit(cmd *pb.Command, cm Commit) {
 	cm.cmd, cm.at = cmd, s.now
-	if len(s.behind) == 0 || s.behind[cm.Call] == nil {
+	b := s.behind[cm.Call]
+	switch {
+	case b == nil && (!s.view.later || cm.Kind == commitRenew):
 		s.env.Submit(cmd, cm)
-	} else if cm.Kind != commitRenew {
+	case cm.Kind != commitRenew:
+		cm.later = b == nil || b.later
 		s.committed(cm, nil, errBehind)
 	}
 }
@@ -27,7 +31,9 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 		return
 	}
 	if err != nil {
-		s.opt.Stats.Unreplicated.Add(1)
+		if !cm.later {
+			s.opt.Stats.Unreplicated.Add(1)
+		}
 		r = nil
 		s.keep(cm)
 	} else if r.Code == pb.Code_NOT_FOUND && fsm.IsOwnNumber(cm.Call) {

@@ -31,7 +31,7 @@ func (w *world) overdue(fsmNow int64) {
 			w.s.Overdue(w.v, w.now, row, e, fsmNow)
 		}
 	}
-	w.s.CatchUp(w.v, w.now)
+	w.s.CatchUp(w.v, w.now, false)
 	if !w.hold {
 		w.commit()
 	}

@@ -111,8 +111,9 @@ type Commit struct {
 	Cell txn.Ref
 	Call uint64 // as the call's messages name it
 
-	cmd *pb.Command // what is being committed, and since when
-	at  int64
+	cmd   *pb.Command // what is being committed, and since when
+	at    int64
+	later bool // on purpose: nothing was to wait for it
 }
 
 // Lookup tells which leg waits for an address.
@@ -135,6 +136,8 @@ type Shard struct {
 	behind  map[uint64]*behind
 	backlog []uint64 // keys of behind, but for the one that is under way
 	flying  bool     // there is one
+	later   []uint64 // keys of behind too: calls that are recorded after the fact on purpose, but for those under way
+	sooner  []uint64 // room for the next later
 	clock   FSMClock
 	free    []*call
 

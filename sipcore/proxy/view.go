@@ -54,6 +54,7 @@ func (v *VIP) PortOf(p pb.Transport) uint16 {
 // View is what processing a message needs to know of the configuration: immutable, replaced as a whole.
 type View struct {
 	Config *fsm.Config
+	later  bool         // calls are recorded after the fact (SettingCommit)
 	branch []branchKey  // current first
 	route  []dialog.Key // current first
 	faces  map[faceKey]*face
@@ -83,6 +84,7 @@ var protoNames = [5]string{"UDP", "TCP", "TLS", "WS", "WSS"}
 func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool) {
 	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face)}
 	ok = true
+	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
 	for _, k := range cfg.Keys("branch") {
 		v.branch = append(v.branch, branchKey{uint8(k.Id), secret("branch", k.Secret)})
 	}
