@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,10 +71,6 @@ It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a s
 
 // serve runs the daemon until ctx ends or one of its parts fails.
 func serve(ctx context.Context, o serveOptions) (err error) {
-	if os.Getenv("GOGC") == "" {
-		// The live heap is small beside the machine (docs/performance.md), and collecting it costs calls: let four times as much gather.
-		debug.SetGCPercent(400)
-	}
 	l, err := api.Listen(o.Socket)
 	if err != nil {
 		return err

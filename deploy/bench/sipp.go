@@ -114,14 +114,14 @@ func (s *sipp) run(ctx context.Context, l load) (outcome, error) {
 }
 
 func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []float64, error) {
-	stat := filepath.Join(s.dir, fmt.Sprintf("uac-%d.csv", i))
+	stat, errFile := filepath.Join(s.dir, fmt.Sprintf("uac-%d.csv", i)), filepath.Join(s.dir, fmt.Sprintf("uac-%d.err", i))
 	calls := int(l.time.Seconds() * float64(rate))
 	ctx, cancel := context.WithTimeout(ctx, l.time+l.length+60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sipp", "-sf", "uac.xml", "-i", callerAddr, "-p", strconv.Itoa(6000+i), l.target,
 		"-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-l", strconv.Itoa(max(10000, rate*40)), "-d", strconv.Itoa(int(l.length.Milliseconds())),
 		"-nostdin", "-mp", strconv.Itoa(20000+10*i), "-cp", strconv.Itoa(8900+i), "-buff_size", "8388608", "-timer_resol", "1", "-recv_timeout", "12000",
-		"-trace_stat", "-stf", stat, "-fd", "1", "-trace_rtt", "-rtt_freq", "10")
+		"-trace_stat", "-stf", stat, "-fd", "1", "-trace_rtt", "-rtt_freq", "10", "-trace_err", "-error_file", errFile)
 	cmd.Dir = s.dir
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -138,8 +138,22 @@ func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []floa
 	if err != nil {
 		return outcome{}, nil, err
 	}
+	if o.Failed > 0 {
+		tellWhy(errFile)
+	}
 	rtts, err := readRTT(filepath.Join(s.dir, fmt.Sprintf("uac_%d_rtt.csv", pid)))
 	return o, rtts, err
+}
+
+// tellWhy prints the first of what sipp complained about.
+func tellWhy(path string) {
+	const most = 1500
+	b, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: sipp does not say why calls failed:", err)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "bench: calls failed; sipp says:\n%s\n", bytes.TrimSpace(b[:min(len(b), most)]))
 }
 
 // readStat takes the totals out of the last line of sipp's statistics.

@@ -1,11 +1,10 @@
 package transport
 
 import (
-	"errors"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +63,8 @@ type reader struct {
 	again      []*socket // to be looked at again untold: muted, as datagrams come fast, or not finished. The goroutine's own
 	unfinished bool      // one of again is not
 
+	busy atomic.Int64 // ns of work so far
+
 	mu      sync.Mutex // guards the rest
 	sockets map[int32]*socket
 	last    int32
@@ -108,7 +109,9 @@ func (r *reader) socket(id int32) *socket {
 func (r *reader) run() {
 	for {
 		if err := r.set.raw.Read(r.turn); err != nil {
-			if !errors.Is(err, os.ErrClosed) {
+			select {
+			case <-r.u.closed:
+			default:
 				r.u.log.Error("waiting for SIP datagrams", "err", err)
 			}
 			return
@@ -124,6 +127,8 @@ func (r *reader) run() {
 // turn handles what is waiting on the sockets that are ready and on those that were to be looked at again. It returns false to be
 // called when more comes, and true to be called again in a moment.
 func (r *reader) turn(set uintptr) bool {
+	began := time.Now()
+	defer func() { r.busy.Add(int64(time.Since(began))) }()
 	b := r.u.batches.take()
 	defer r.u.batches.put(b)
 	again := r.again

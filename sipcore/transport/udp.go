@@ -65,8 +65,9 @@ type UDP struct {
 	read     []*reader               // by index of their sockets
 	readers  sync.WaitGroup          // reader goroutines and the clock's
 
-	mu     sync.Mutex // guards changes of table, and closed
+	mu     sync.Mutex // guards changes of table, closed and spread
 	closed chan struct{}
+	spread bool // the kernel chooses among an endpoint's sockets; else it takes the first
 }
 
 var errNoHandler = errors.New("start UDP transport: no handler given")
@@ -103,6 +104,9 @@ func NewUDP(o Options) (*UDP, error) {
 		u.readers.Go(r.run)
 	}
 	u.readers.Go(func() { u.clock.run(u.closed) })
+	if o.Readers > 1 {
+		u.readers.Go(u.follow)
+	}
 	return u, nil
 }
 
