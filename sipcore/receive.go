@@ -1,10 +1,7 @@
 package sipcore
 
 import (
-	"math"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 
 	"holdline/sipcore/proxy"
 	"holdline/sipcore/transport"
@@ -61,11 +58,8 @@ func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
 // former is slewed by time synchronization, and hours of that add up to more than a takeover takes. The order of the
 // readings makes it err to the small side: a datagram looks too early rather than too late.
 func leaseClockAhead() int64 {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-		return math.MinInt32 // cannot happen on Linux; datagrams would look too early
-	}
-	return ts.Nano() - transport.MonotonicRaw()
+	monotonic := transport.Monotonic()
+	return monotonic - transport.MonotonicRaw()
 }
 
 // datagram scans a message and takes it to the transaction's owner: a shard here, or another node.

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	maxApplies     = 16       // entries in flight
-	gatherMax      = 16 << 20 // bytes of batches that may wait at the leader
+	maxApplies     = 16                    // entries in flight
+	entryWindow    = 10 * time.Millisecond // between the beginnings of two entries, unless one is full
+	gatherMax      = 16 << 20              // bytes of batches that may wait at the leader
 	expireInterval = time.Second
 	expireRows     = 10_000
 )
@@ -102,10 +103,14 @@ func (g *Gatherer) Add(batch []byte) bool {
 		g.mu.Unlock()
 		return false
 	}
+	first, before := len(g.queue) == 0, g.bytes
 	g.queue = append(g.queue, batch)
 	g.bytes += len(batch)
+	full := before < batchBytes && g.bytes >= batchBytes
 	g.mu.Unlock()
-	g.kick()
+	if first || full { // else the loop knows that there is something, and when it is due
+		g.kick()
+	}
 	return true
 }
 
@@ -145,9 +150,12 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 				g.opt.Logger.Debug("entry not committed", "err", err)
 			}
 			g.mu.Lock()
+			waits := g.inFlight >= maxApplies
 			g.inFlight--
 			g.mu.Unlock()
-			g.kick()
+			if waits {
+				g.kick()
+			}
 		}
 	})
 	defer waiter.Wait()
@@ -183,8 +191,8 @@ func (g *Gatherer) take(now time.Time) ([][]byte, int, time.Duration) {
 	}
 	// The cost is per entry, not per command: entries begin a window apart, unless one is full. On an idle cluster the
 	// latest one is longer ago, and a command goes at once. docs/performance.md has the figures.
-	if age := now.Sub(g.last); g.bytes < batchBytes && age < window {
-		return nil, 0, window - age
+	if age := now.Sub(g.last); g.bytes < batchBytes && age < entryWindow {
+		return nil, 0, entryWindow - age
 	}
 	n, size := 0, 0
 	for n < len(g.queue) && (n == 0 || size+len(g.queue[n]) <= 4*batchBytes) {

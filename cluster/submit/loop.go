@@ -14,8 +14,7 @@ func (s *Submitter) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		next := s.turn(time.Now())
-		timer.Reset(next)
+		timer.Reset(s.turn(time.Now()))
 		select {
 		case <-s.wake:
 		case <-timer.C:
@@ -30,20 +29,35 @@ func (s *Submitter) turn(now time.Time) time.Duration {
 	for _, it := range s.overdue(now) {
 		it.done(nil, ErrNoLeader)
 	}
-	next := time.Hour
+	s.sending.Lock()
+	next, _ := s.send(now)
+	s.mu.Lock() // what comes from now on and is due earlier wakes the loop
+	s.wakes = now.Add(next)
+	s.mu.Unlock()
+	s.sending.Unlock()
+	return next
+}
+
+// send sends what is due. It returns how long nothing more will be, and whether the loop sleeps for longer than that. s.sending is held.
+func (s *Submitter) send(now time.Time) (next time.Duration, late bool) {
+	next = time.Hour
 	for {
 		batch, wait := s.nextBatch(now)
 		next = min(next, wait)
 		if batch == nil {
-			return next
+			break
 		}
 		if !s.opt.Send(batch) { // no leader: Resend comes when there is one; this is in case it does not
 			s.mu.Lock()
 			s.rewind(now)
 			s.mu.Unlock()
-			return min(next, 50*time.Millisecond)
+			next = min(next, 50*time.Millisecond)
+			break
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return next, s.wakes.After(now.Add(next))
 }
 
 // overdue takes out what was never sent, and disarms what was, when its deadline has passed.
@@ -110,7 +124,7 @@ func (s *Submitter) nextBatch(now time.Time) ([]byte, time.Duration) {
 		if s.flying+size > inFlightBytes || s.sent+n > inFlightMost {
 			return nil, wait // a result will wake us
 		}
-		if age := now.Sub(unsent[0].since); n == len(unsent) && age < window && s.sent >= s.numbered {
+		if age := now.Sub(unsent[0].since); n == len(unsent) && age < window && s.sent >= s.numbered && !(s.opt.Local != nil && s.opt.Local()) {
 			return nil, min(wait, window-age) // gather on
 		}
 	} else {

@@ -30,7 +30,7 @@ var (
 
 // Bounds of group commit and of what may wait.
 const (
-	window        = 5 * time.Millisecond // how long commands gather while others are in flight
+	window        = 5 * time.Millisecond // how long commands gather for a leader elsewhere while others are in flight
 	batchBytes    = 64 << 10
 	batchCommands = 1024 // below fsm.MaxBatch
 	inFlightBytes = 1 << 20
@@ -49,7 +49,9 @@ type Options struct {
 	Node string // UUID
 	// Send hands an encoded pb.Batch to the leader, whoever that is; false: there is none now. It must not block and may
 	// keep the bytes.
-	Send   func(batch []byte) bool
+	Send func(batch []byte) bool
+	// Local reports whether the leader is on this node: it gathers by itself, so nothing gathers here. Nil: it never is.
+	Local  func() bool
 	Logger *slog.Logger
 	// Gate says why a command may not enter the log yet, nil: it may. Nil stands for none.
 	Gate func(*pb.Command) error
@@ -57,11 +59,12 @@ type Options struct {
 
 // Submitter numbers this node's commands, sends them to the leader and reports their results. It is safe for concurrent use.
 type Submitter struct {
-	opt   Options
-	nonce uint64
-	wake  chan struct{}
-	done  chan struct{}
-	wg    sync.WaitGroup
+	opt     Options
+	nonce   uint64
+	sending sync.Mutex // held from taking a batch until it is on its way, so that they go in order; taken before mu
+	wake    chan struct{}
+	done    chan struct{}
+	wg      sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
@@ -79,6 +82,7 @@ type Submitter struct {
 	patience time.Duration // no result for so long: send again
 	rewound  time.Time
 	expire   time.Time // earliest deadline in the queue; zero: none
+	wakes    time.Time // when the loop wakes by itself
 }
 
 type item struct {
@@ -139,7 +143,9 @@ func (s *Submitter) submit(cmd *pb.Command, patience time.Duration, done func(*p
 	}
 	now := time.Now()
 	it := &item{raw: raw, done: done, since: now, deadline: now.Add(patience)}
+	local := s.opt.Local != nil && s.opt.Local()
 	s.mu.Lock()
+	by := time.Time{} // when something is to be done about it
 	switch {
 	case s.closed:
 		err = ErrClosed
@@ -151,13 +157,31 @@ func (s *Submitter) submit(cmd *pb.Command, patience time.Duration, done func(*p
 		if s.expire.IsZero() || it.deadline.Before(s.expire) {
 			s.expire = it.deadline
 		}
+		by = s.due()
 	}
+	late := s.wakes.After(by)
 	s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		done(nil, err)
-		return
+	case local && s.sending.TryLock(): // the leader never blocks: nobody need be woken
+		_, late := s.send(now)
+		s.sending.Unlock()
+		if late {
+			s.kick()
+		}
+	case late || local:
+		s.kick()
 	}
-	s.kick()
+}
+
+// due is when the loop must look at the queue's end, if it does not anyway. s.mu is held.
+func (s *Submitter) due() time.Time {
+	unsent := s.queue[s.sent:]
+	if s.sent == 0 || s.session == 0 || len(unsent) == 0 || len(unsent) >= batchCommands || s.bytes-s.flying >= batchBytes {
+		return time.Time{}
+	}
+	return unsent[0].since.Add(window)
 }
 
 // Resend says that what is on its way may be lost: another leader, a broken connection, a batch refused, a snapshot restored (the
@@ -263,6 +287,7 @@ func (s *Submitter) Applied(e fsm.SessionResults) {
 	if len(finished) > 0 {
 		s.progress, s.patience = time.Now(), resendFirst
 	}
+	more := len(s.queue) > s.sent || e.Refused != pb.Code_OK
 	s.mu.Unlock()
 	for i, it := range finished {
 		if it.done != nil {
@@ -274,7 +299,9 @@ func (s *Submitter) Applied(e fsm.SessionResults) {
 			it.done(nil, ErrSessionLost)
 		}
 	}
-	s.kick()
+	if more {
+		s.kick()
+	}
 }
 
 // pop takes the first numbered item off the queue. s.mu is held.

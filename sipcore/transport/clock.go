@@ -3,6 +3,7 @@ package transport
 import (
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,9 +57,15 @@ func (c *clock) widest(now int64) int64 {
 }
 
 // MonotonicRaw reads CLOCK_MONOTONIC_RAW in nanoseconds, the clock of leases and of Packet.At.
-func MonotonicRaw() int64 {
+func MonotonicRaw() int64 { return readClock(unix.CLOCK_MONOTONIC_RAW) }
+
+// Monotonic reads CLOCK_MONOTONIC in nanoseconds.
+func Monotonic() int64 { return readClock(unix.CLOCK_MONOTONIC) }
+
+func readClock(id uintptr) int64 {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &ts); err != nil {
+	// Raw: it never blocks, and telling the scheduler of it would wake the runtime's monitor from its sleep.
+	if _, _, errno := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&ts)), 0); errno != 0 {
 		return 0 // cannot happen on Linux ≥ 2.6.28; 0 makes datagrams look old, which is safe
 	}
 	return ts.Nano()
