@@ -17,8 +17,9 @@ type shard struct {
 	worker *worker
 	proxy  *proxy.Shard
 
-	mu  sync.Mutex        // guards proxy and out
-	out *transport.Sender // of whoever holds mu
+	mu     sync.Mutex        // guards proxy, out and urgent
+	out    *transport.Sender // of whoever holds mu
+	urgent bool              // out is to be flushed before mu is let go
 
 	inboxMu sync.Mutex // guards inbox and busy; taken within mu, never around it
 	inbox   []posted
@@ -55,7 +56,7 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 	for {
 		s.inboxMu.Lock()
 		batch := s.inbox
-		if len(batch) == 0 {
+		if len(batch) == 0 && !s.urgent {
 			s.busy = false
 			s.inboxMu.Unlock()
 			s.mu.Unlock()
@@ -80,6 +81,10 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 		}
 		clear(batch)
 		s.spare = batch[:0]
+		if s.urgent {
+			s.urgent = false
+			s.out.Flush()
+		}
 	}
 }
 
@@ -105,6 +110,9 @@ func (s *shard) Send(to transport.Flow, data []byte) {
 	s.out.Flush()
 	s.core.sendToOwner(to.Group, frameOutbound, to, data)
 }
+
+// Urgent implements proxy.Env.
+func (s *shard) Urgent() { s.urgent = true }
 
 // Submit implements proxy.Env.
 func (s *shard) Submit(cmd *pb.Command, c proxy.Commit) {

@@ -34,6 +34,7 @@ func (e *benchEnv) Submit(_ *pb.Command, c Commit)               { e.pending = a
 func (e *benchEnv) Lookup(resolve.Query, Lookup)                 {}
 func (e *benchEnv) Known(resolve.Query) ([]resolve.Target, bool) { return nil, false }
 func (e *benchEnv) Lease(uint32) (epoch uint64, ok bool)         { return 1, true }
+func (*benchEnv) Urgent()                                        {}
 func (*benchEnv) KeptAlive(transport.Flow, time.Duration)        {}
 func (e *benchEnv) TakenUp(uint32) bool                          { return true }
 func (e *benchEnv) Settled(uint32) bool                          { return true }

@@ -32,6 +32,9 @@ func TestCommitBeforeSilence(t *testing.T) {
 	w.want(alice.addr + " 200 X")
 	w.commit()
 	w.want(bob.addr + " ACK sip:bob@" + bob.addr)
+	if w.urgent != 1 {
+		t.Error("a BYE could overtake the ACK that was held")
+	}
 	w.in(1, alice.addr, ack) // no longer held
 	w.want(bob.addr + " ACK sip:bob@" + bob.addr)
 

@@ -229,6 +229,9 @@ func (s *Shard) answerCommitted(c *txn.Cell, u *call) {
 	delete(s.answers, u.number)
 	n := u.nAcks
 	u.nAcks = 0
+	if n > 0 {
+		s.env.Urgent() // the caller's next request may be here already, in other hands
+	}
 	for i := range n {
 		s.heldAck(c, u.acks[i].B, u.ackFlows[i])
 		u.acks[i].Release()

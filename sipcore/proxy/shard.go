@@ -20,6 +20,8 @@ import (
 type Env interface {
 	// Send sends a copy of data, from whichever node owns to.Group.
 	Send(to transport.Flow, data []byte)
+	// Urgent asks that what has been sent is on the wire before anybody else handles messages of the shard: another's could overtake it.
+	Urgent()
 	// Submit commits cmd; the result comes back through Shard.Committed with c.
 	Submit(cmd *pb.Command, c Commit)
 	// Lookup resolves a host name; the result comes back through Shard.Resolved with r.

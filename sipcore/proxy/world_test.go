@@ -124,6 +124,7 @@ type world struct {
 	pending  []submitted
 	log      []string // kinds of commands submitted
 	hold     bool     // commits wait for w.commit
+	urgent   int      // times that what was sent was not to be overtaken
 	noLeader bool
 	late     []*pb.Command // not nil: what has failed is on its way all the same, and is committed by the next leader
 	epochs   map[uint32]uint64
@@ -165,6 +166,8 @@ func newWorld(t testing.TB, cl *cluster) *world {
 }
 
 func (w *world) Send(to transport.Flow, data []byte) { w.sent = append(w.sent, sent{to, string(data)}) }
+
+func (w *world) Urgent() { w.urgent++ }
 
 func (w *world) Known(q resolve.Query) ([]resolve.Target, bool) {
 	t, ok := w.known[q.Host]

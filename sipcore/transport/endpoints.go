@@ -102,13 +102,8 @@ func (u *UDP) listen(ep Endpoint) (*listener, error) {
 		}
 		l.sockets = append(l.sockets, s)
 	}
-	if !u.spread {
-		if err := l.setSpread(false); err != nil { // a kernel before 4.5: they are spread, which works too
-			u.log.Warn("SIP datagrams are spread over readers", "local", ep.Local.String(), "err", err)
-		}
-	}
-	for i, s := range l.sockets {
-		if err := u.read[i].add(s); err != nil {
+	for _, s := range l.sockets {
+		if err := u.readerOf(s).add(s); err != nil {
 			return nil, errors.Join(fmt.Errorf("read SIP socket on %s: %w", ep.Local, err), l.close())
 		}
 	}

@@ -55,10 +55,11 @@ func (b *rxBatch) recv(fd uintptr) (int, unix.Errno) {
 	return recvmmsg(fd, b.msgs[:])
 }
 
-// reader reads one socket of each endpoint, in one goroutine.
+// reader reads its sockets in one goroutine.
 type reader struct {
-	u   *UDP
-	set *readySet
+	u     *UDP
+	index int
+	set   *readySet
 
 	again      []*socket // to be looked at again untold: muted, as datagrams come fast, or not finished. The goroutine's own
 	unfinished bool      // one of again is not
@@ -70,26 +71,39 @@ type reader struct {
 	last    int32
 }
 
-func newReader(u *UDP) (*reader, error) {
+func newReader(u *UDP, index int) (*reader, error) {
 	set, err := newReadySet()
 	if err != nil {
 		return nil, err
 	}
-	return &reader{u: u, set: set, sockets: make(map[int32]*socket)}, nil
+	return &reader{u: u, index: index, set: set, sockets: make(map[int32]*socket)}, nil
 }
 
-// add lets the reader read s from now on.
+// add lets the reader read a new socket.
 func (r *reader) add(s *socket) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	return r.take(s)
+}
+
+// take lets the reader read s from now on. s.reading is held, here and below.
+func (r *reader) take(s *socket) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
-	s.id = r.last
+	s.reader, s.id, s.muted, s.more = r, r.last, false, false
 	r.sockets[s.id] = s
 	if err := r.set.watch(s.raw, s.id); err != nil {
 		delete(r.sockets, s.id)
 		return err
 	}
 	return nil
+}
+
+// drop ends that.
+func (r *reader) drop(s *socket) error {
+	r.forget(s)
+	return r.set.unwatch(s.raw)
 }
 
 func (r *reader) forget(s *socket) {
@@ -145,6 +159,7 @@ func (r *reader) turn(set uintptr) bool {
 			}
 		}
 		if len(events) < maxReady {
+			b.out.Flush()
 			return len(r.again) > 0
 		}
 	}
@@ -152,7 +167,12 @@ func (r *reader) turn(set uintptr) bool {
 
 // look reads a socket, mutes or unmutes it as its pace changes, and notes whether to look again.
 func (r *reader) look(s *socket, b *rxBatch) {
-	s.batch = b
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.reader != r { // given away since
+		return
+	}
+	s.batch, b.out.index = b, r.index
 	err := s.raw.Control(s.read)
 	s.batch = nil
 	if err != nil { // closed
@@ -184,6 +204,7 @@ func (s *socket) drain(fd uintptr) {
 			if n < batchSize {
 				return
 			}
+			b.out.Flush() // there is much to do: what is done need not wait for it
 		case unix.EAGAIN:
 			s.pace.count(MonotonicRaw(), 0)
 			return
@@ -202,7 +223,7 @@ func (s *socket) drain(fd uintptr) {
 	s.more = true
 }
 
-// handle hands the n datagrams of a batch to the handler and sends what it wants sent.
+// handle hands the n datagrams of a batch to the handler.
 func (s *socket) handle(b *rxBatch, n int) {
 	raw, now := s.u.clock.read()
 	s.pace.count(raw, n)
@@ -242,9 +263,7 @@ func (s *socket) handle(b *rxBatch, n int) {
 	s.u.counters.received.Add(uint64(len(batch)) - stun)
 	s.u.counters.receivedBytes.Add(bytes)
 	s.u.counters.batches.Add(1)
-	b.out.index = s.index
 	s.u.o.Handler(&b.out, batch)
-	b.out.Flush()
 }
 
 // batchPool keeps batches for readers, the last used first: its memory is in the CPU's cache.

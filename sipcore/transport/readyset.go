@@ -42,6 +42,11 @@ func (r *readySet) watch(socket syscall.RawConn, id int32) error {
 	return r.control(socket, unix.EPOLL_CTL_ADD, unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: id})
 }
 
+// unwatch ends that.
+func (r *readySet) unwatch(socket syscall.RawConn) error {
+	return r.control(socket, unix.EPOLL_CTL_DEL, unix.EpollEvent{})
+}
+
 // tell switches whether a watched socket's arrivals are told. Switched on, it tells at once of what is there; errors are told anyway.
 func (r *readySet) tell(socket syscall.RawConn, id int32, on bool) error {
 	e := unix.EpollEvent{Events: unix.EPOLLET, Fd: id}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -15,17 +16,20 @@ import (
 type socket struct {
 	u       *UDP
 	ep      Endpoint
-	index   int      // which of the endpoint's sockets, and whose reader's
+	index   int      // which of the endpoint's sockets
 	file    *os.File // keeps the descriptor; never waited on
 	raw     syscall.RawConn
-	id      int32  // in its reader's set
-	drops   uint32 // SO_RXQ_OVFL as last seen; reader only
-	pace    pace   // reader only
-	muted   bool   // its reader is not told of arrivals; reader only
-	more    bool   // its reader left something in it; reader only
 	errors  errorQueue
 	closing atomic.Bool
-	read    func(fd uintptr) // socket.drain for its reader's present batch, kept so that reading does not allocate
+
+	reading sync.Mutex // guards the rest; held for a look. Taken before a reader's
+	reader  *reader    // who reads it
+	id      int32      // in the reader's set
+	drops   uint32     // SO_RXQ_OVFL as last seen
+	pace    pace
+	muted   bool             // the reader is not told of arrivals
+	more    bool             // the reader left something in it
+	read    func(fd uintptr) // socket.drain for the reader's present batch, kept so that reading does not allocate
 	batch   *rxBatch         // of the reader, while it reads
 }
 
@@ -119,6 +123,11 @@ func (u *UDP) enlarge(fd, force, plain, size int) {
 // close closes the socket; its reader forgets it.
 func (s *socket) close() error {
 	s.closing.Store(true)
-	s.u.read[s.index].forget(s)
-	return s.file.Close()
+	err := s.file.Close() // the kernel takes it out of the reader's set
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.reader != nil {
+		s.reader.forget(s)
+	}
+	return err
 }

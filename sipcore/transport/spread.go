@@ -1,15 +1,9 @@
 package transport
 
-import (
-	"errors"
-	"fmt"
-	"time"
+import "time"
 
-	"golang.org/x/sys/unix"
-)
-
-// One reader does for all while it is far from busy: what comes then gathers in one place, and half as many batches, wake-ups and
-// system calls carry it. Beyond that the kernel spreads peers over all readers by their addresses.
+// One reader does for all sockets while it is far from busy: what comes then is read in one go, and half as many wake-ups and system
+// calls carry it. Beyond that each reader has a socket of each endpoint, over which the kernel spreads peers by their addresses.
 const (
 	spreadLook  = 200 * time.Millisecond
 	spreadAbove = 0.7 // busy share of the one reader
@@ -17,7 +11,7 @@ const (
 	narrowAfter = 10  // looks in a row
 )
 
-// spreading decides whether datagrams are spread. Not safe for concurrent use.
+// spreading decides whether the sockets are spread over the readers. Not safe for concurrent use.
 type spreading struct {
 	on    bool
 	quiet int // looks in a row with little to do
@@ -69,33 +63,38 @@ func (u *UDP) busy() time.Duration {
 	return time.Duration(sum)
 }
 
+// setSpread hands sockets over to the readers that are to read them. What comes from one peer is always on one socket, and a socket
+// changes hands between two looks at it, so the order of what a peer sends is kept.
 func (u *UDP) setSpread(on bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.spread = on
 	for _, l := range u.table.Load().open {
-		if err := l.setSpread(on); err != nil {
-			u.log.Warn("spreading SIP datagrams over readers", "local", l.ep.Local.String(), "err", err)
+		for _, s := range l.sockets {
+			if err := s.handTo(u.readerOf(s)); err != nil {
+				u.log.Error("handing a SIP socket over to another reader", "local", l.ep.Local.String(), "err", err)
+			}
 		}
 	}
 }
 
-// setSpread lets the kernel choose the socket by the datagram's addresses, or take the first.
-func (l *listener) setSpread(on bool) error {
-	if len(l.sockets) < 2 {
+// readerOf is who is to read a socket. u.mu is held.
+func (u *UDP) readerOf(s *socket) *reader {
+	if u.spread {
+		return u.read[s.index]
+	}
+	return u.read[0]
+}
+
+// handTo gives the socket to another reader.
+func (s *socket) handTo(r *reader) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.reader == r {
 		return nil
 	}
-	var serr error
-	err := l.sockets[0].raw.Control(func(fd uintptr) {
-		if on {
-			serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
-			return
-		}
-		first := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-		serr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: 1, Filter: &first[0]})
-	})
-	if err = errors.Join(err, serr); err != nil {
-		return fmt.Errorf("choose among the sockets of a port: %w", err)
+	if err := s.reader.drop(s); err != nil {
+		return err
 	}
-	return nil
+	return r.take(s)
 }

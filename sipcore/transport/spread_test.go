@@ -29,7 +29,7 @@ func TestSpreading(t *testing.T) {
 	step(0.2, 1, false)
 }
 
-// TestOneReaderFirst: many peers reach one reader until datagrams are spread, and again when they no longer are.
+// TestOneReaderFirst: one reader reads all sockets until they are spread, and again when they no longer are.
 func TestOneReaderFirst(t *testing.T) {
 	const peers = 64
 	var mu sync.Mutex

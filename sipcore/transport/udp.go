@@ -28,7 +28,7 @@ type Packet struct {
 }
 
 // Handler handles a batch of datagrams to completion on the reader that received them. All of a batch came in on one
-// VIP and port. What it sends through out leaves together when it returns. It is called from several readers at once.
+// VIP and port. What it sends through out leaves together soon after it has returned. It is called from several readers at once.
 type Handler func(out *Sender, batch []Packet)
 
 // Endpoint is one address and port of a VIP to listen on, whether or not this node owns the VIP.
@@ -67,7 +67,7 @@ type UDP struct {
 
 	mu     sync.Mutex // guards changes of table, closed and spread
 	closed chan struct{}
-	spread bool // the kernel chooses among an endpoint's sockets; else it takes the first
+	spread bool // each reader reads its own sockets; else the first reads all
 }
 
 var errNoHandler = errors.New("start UDP transport: no handler given")
@@ -93,8 +93,8 @@ func NewUDP(o Options) (*UDP, error) {
 	u.table.Store(&table{})
 	u.batches.u = u
 	u.clock.sample()
-	for range o.Readers {
-		r, err := newReader(u)
+	for i := range o.Readers {
+		r, err := newReader(u, i)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start UDP transport: %w", err), u.closeSets())
 		}
