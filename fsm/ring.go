@@ -15,7 +15,7 @@ type Registrant struct {
 }
 
 // Arc appends the AoRs whose places lie from from up to to, which is not among them, in no order within the arc. It stops when it has looked at
-// limit rows and buckets or a few more, and returns where to go on: to when nothing is left. Apply waits meanwhile, some 0.2 ms for a limit of 1 000.
+// limit rows and buckets or a few more, and returns where to go on: to when nothing is left. Apply waits meanwhile, some 0.1 ms for a limit of 1 000.
 func (m *Machine) Arc(from, to uint64, limit int, dst []Registrant) (all []Registrant, next uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
