@@ -28,7 +28,7 @@ func (c *conf) init() {
 	c.vips = map[netip.Addr]vipRef{}
 	c.domains = newTree[string, *pb.Domain]()
 	c.aliases = newTree[string, *pb.Domain]()
-	c.users = newListing[*User]()
+	c.users = newListing(newTable[*User]())
 	c.routes = newTree[string, *domainRoutes]()
 	c.pools = map[string]*Pool{}
 	c.sources = new(bart.Table[[]*pb.Member])

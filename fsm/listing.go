@@ -7,8 +7,8 @@ type listing[V named] struct {
 	names tree[string, struct{}]
 }
 
-func newListing[V named]() listing[V] {
-	return listing[V]{newTable[V](), newTree[string, struct{}]()}
+func newListing[V named](rows table[V]) listing[V] {
+	return listing[V]{rows, newTree[string, struct{}]()}
 }
 
 // copy is the listing as it is now, to be read only. It is a write itself.

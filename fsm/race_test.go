@@ -39,6 +39,14 @@ func TestReadsBesideApply(t *testing.T) {
 		c.Sources(netip.MustParseAddr("10.77.0.21"))
 		c.Users(func(*User) bool { return true })
 	})
+	var arc []Registrant
+	reader(func() {
+		for from := uint64(0); ; {
+			if arc, from = l.Arc(from, 0, 10, arc[:0]); from == 0 {
+				break
+			}
+		}
+	})
 	reader(func() {
 		l.Registrations(func(string, []Binding) bool { return true })
 		l.Calls(func(c *Call) bool { return c.Active() })

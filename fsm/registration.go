@@ -52,7 +52,7 @@ func (d regDue) less(o regDue) bool {
 }
 
 func (t *regTable) init() {
-	t.rows = newListing[*regRow]()
+	t.rows = newListing(newRing[*regRow]())
 	t.due = btree.NewG(degree, regDue.less)
 }
 

@@ -3,6 +3,8 @@ package fsm
 import (
 	"hash/maphash"
 	"slices"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 const (
@@ -19,6 +21,7 @@ const (
 // and buckets are shared and copied when written to. One goroutine writes; reads must exclude writes, those of a copy need not.
 type table[V named] struct {
 	seed  maphash.Seed
+	ring  bool // hashes are the same in every process: see ring.go
 	pages []*page[V]
 	epoch uint64 // of the last copy: what was made before it is shared
 	owned uint64 // epoch of the slice pages
@@ -52,6 +55,21 @@ func newTable[V named]() table[V] {
 	return table[V]{seed: maphash.MakeSeed(), pages: []*page[V]{{}}, level: 6}
 }
 
+// newRing makes a table whose rows have a place on the ring. Whoever chooses names can make them meet in one bucket: it is for rows of names that
+// operators choose.
+func newRing[V named]() table[V] {
+	t := newTable[V]()
+	t.ring = true
+	return t
+}
+
+func (t *table[V]) hash(name string) uint64 {
+	if t.ring {
+		return xxhash.Sum64String(name)
+	}
+	return maphash.String(t.seed, name)
+}
+
 // copy returns a table with the same rows, to be read only. It marks this one as shared: it is a write.
 func (t *table[V]) copy() table[V] {
 	c := *t
@@ -62,7 +80,7 @@ func (t *table[V]) copy() table[V] {
 func (t *table[V]) len() int { return t.n }
 
 func (t *table[V]) get(name string) (row V, found bool) {
-	h := maphash.String(t.seed, name)
+	h := t.hash(name)
 	i := t.index(h)
 	for _, s := range t.pages[i/pageBuckets].buckets[i%pageBuckets].rows {
 		if s.hash == h && s.row.name() == name {
@@ -74,7 +92,7 @@ func (t *table[V]) get(name string) (row V, found bool) {
 
 // set puts a row in and reports whether it replaced one.
 func (t *table[V]) set(row V) bool {
-	h := maphash.String(t.seed, row.name())
+	h := t.hash(row.name())
 	b := t.bucket(t.index(h))
 	for i := range b.rows {
 		if s := &b.rows[i]; s.hash == h && s.row.name() == row.name() {
@@ -90,7 +108,7 @@ func (t *table[V]) set(row V) bool {
 }
 
 func (t *table[V]) delete(name string) (row V, found bool) {
-	h := maphash.String(t.seed, name)
+	h := t.hash(name)
 	at := t.index(h)
 	i := t.find(at, h, name)
 	if i < 0 {

@@ -68,6 +68,7 @@ type Core struct {
 	tickles  tickles
 	icmp     icmp
 	absent   absentees
+	alive    keepalives
 
 	admission   proxy.Admission
 	kernelDrops uint64 // as the first worker last saw them
@@ -116,6 +117,7 @@ func New(opt Options) (*Core, error) {
 	c.makeShards()
 	opt.Machine.Watch(c.watch)
 	c.wg.Go(c.deadlines)
+	c.wg.Go(c.keepAlive)
 	return c, nil
 }
 

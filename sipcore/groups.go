@@ -55,6 +55,17 @@ func (c *Core) makeView(cfg *fsm.Config) *proxy.View {
 	return v
 }
 
+// groupNumbers are the VIP groups that are served.
+func (c *Core) groupNumbers() []uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := make([]uint32, 0, len(c.groups))
+	for i := range c.groups {
+		n = append(n, c.groups[i].Number)
+	}
+	return n
+}
+
 // acquisition tells how this node came to own a group.
 type acquisition struct {
 	epoch   uint64

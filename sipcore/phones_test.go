@@ -20,14 +20,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newPhone makes a phone on sipgo's messages, another SIP stack than ours, with an account in the lab.
 func (l *lab) newPhone(user string, proxy netip.AddrPort) (*phone.Phone, chan *phone.Server) {
 	l.t.Helper()
-	md5, sha := domains.HA1(user, "example.com", "secret-"+user)
-	l.ok(&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{
-		Aor: user + "@example.com", Ha1Md5: md5[:], Ha1Sha256: sha[:],
-	}}}})
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	return l.newPhoneOn(conn, user, proxy)
+}
+
+// newPhoneOn makes one on a socket, which it closes.
+func (l *lab) newPhoneOn(conn phone.Conn, user string, proxy netip.AddrPort) (*phone.Phone, chan *phone.Server) {
+	l.t.Helper()
+	md5, sha := domains.HA1(user, "example.com", "secret-"+user)
+	l.ok(&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{
+		Aor: user + "@example.com", Ha1Md5: md5[:], Ha1Sha256: sha[:],
+	}}}})
 	e := phone.NewEndpoint(conn, &phone.Stats{})
 	l.t.Cleanup(func() { _ = e.Close() })
 	arrived := make(chan *phone.Server, 16)

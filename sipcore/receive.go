@@ -74,6 +74,10 @@ func (c *Core) datagram(v *proxy.View, now int64, out *transport.Sender, sc *scr
 		c.answer(out, sc, flow)
 		return
 	}
+	if v.AnswersOptions(m, flow) {
+		c.alive.answered.Add(1)
+		return
+	}
 	in := &sc.in
 	in.Msg, in.Flow = m, flow
 	if flow.Conn != 0 && m.Request {

@@ -81,7 +81,7 @@ func (s *Shard) callerEnd(row *fsm.Call, tag string) *end {
 		contact: row.CallerContact, routes: row.CallerRoutes, flow: transport.Flow(row.Caller),
 	}
 	gateway := len(s.view.Config.Sources(e.flow.Remote.Addr())) > 0
-	e.pinned = e.flow.Proto != pb.Transport_UDP || !gateway && e.routes == "" && !s.uriNames([]byte(e.contact), e.flow)
+	e.pinned = e.flow.Proto != pb.Transport_UDP || !gateway && e.routes == "" && !uriNames([]byte(e.contact), e.flow)
 	return e
 }
 
@@ -93,7 +93,7 @@ func (s *Shard) calleeEnd(row *fsm.Call, l *fsm.Leg) *end {
 	if e.flow.Group == 0 {
 		e.flow.Group, e.flow.VIP = row.Home, uint8(row.HomeVIP)
 	}
-	e.pinned = len(l.Target.Routes) == 0 && (e.flow.Proto != pb.Transport_UDP || l.Target.AoR != "" && !s.uriNames([]byte(l.Target.URI), e.flow))
+	e.pinned = len(l.Target.Routes) == 0 && (e.flow.Proto != pb.Transport_UDP || l.Target.AoR != "" && !uriNames([]byte(l.Target.URI), e.flow))
 	return e
 }
 

@@ -220,11 +220,11 @@ func (s *Shard) pinCallee(u *call, l *txn.Leg) bool {
 	if l.Flow.Proto != pb.Transport_UDP {
 		return true
 	}
-	return !s.uriNames([]byte(t.Uri), l.Flow) || asksForFlow([]byte(t.Uri))
+	return !uriNames([]byte(t.Uri), l.Flow) || asksForFlow([]byte(t.Uri))
 }
 
 // uriNames reports whether a URI's host and port are literally those of flow's peer.
-func (s *Shard) uriNames(uri []byte, f transport.Flow) bool {
+func uriNames(uri []byte, f transport.Flow) bool {
 	p, err := wire.ParseURI(uri)
 	if err != nil {
 		return false

@@ -86,7 +86,7 @@ func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
 		return false
 	}
 	na, err := wire.ParseNameAddr(m.Value(wire.HdrContact))
-	return err == nil && !s.uriNames(na.URI, in.Flow)
+	return err == nil && !uriNames(na.URI, in.Flow)
 }
 
 // contactAsksForFlow reports whether a request comes straight from a phone whose Contact has ob (RFC 5626 §5.3).

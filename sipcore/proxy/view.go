@@ -57,6 +57,7 @@ type View struct {
 	later  bool         // calls are recorded after the fact (SettingCommit)
 	branch []branchKey  // current first
 	route  []dialog.Key // current first
+	alive  []branchKey  // of keep-alives, current first
 	faces  map[faceKey]*face
 	own    map[string][]*face // by host as URIs name it
 }
@@ -72,6 +73,7 @@ type face struct {
 	vip   uint8
 	six   bool      // an IPv6 address
 	ports [5]uint16 // by transport; 0: not served
+	at    string    // "host:port" of UDP
 	via   [5]string // "Via: SIP/2.0/UDP host:port;branch="
 	rr    [5]string // "Record-Route: <sip:host:port;lr;hl="
 	rrs   [5]string // the same with sips, where that is secure (RFC 3261 §16.6 step 4)
@@ -87,12 +89,14 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
 	for _, k := range cfg.Keys("branch") {
 		v.branch = append(v.branch, branchKey{uint8(k.Id), secret("branch", k.Secret)})
+		v.alive = append(v.alive, branchKey{uint8(k.Id), secret("keep-alive", k.Secret)})
 	}
 	for _, k := range cfg.Keys("record-route") {
 		v.route = append(v.route, dialog.Key{ID: uint8(k.Id), Secret: secret("record-route", k.Secret)})
 	}
 	if len(v.branch) == 0 {
 		v.branch, ok = []branchKey{{0, secret("branch", fallback)}}, false
+		v.alive = []branchKey{{0, secret("keep-alive", fallback)}}
 	}
 	if len(v.route) == 0 {
 		v.route, ok = []dialog.Key{{ID: 0, Secret: secret("record-route", fallback)}}, false
@@ -137,6 +141,7 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 			f.rrs[p] = "Record-Route: <sips:" + hostPort + params
 		}
 	}
+	f.at = host + ":" + strconv.Itoa(int(f.ports[pb.Transport_UDP]))
 	v.faces[faceKey{group, index}] = f
 	v.own[host] = append(v.own[host], f)
 	if host != addr {
