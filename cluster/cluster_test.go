@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,8 @@ type lab struct {
 	t    testing.TB
 	net  uint32
 	dirs []string
+	// refuse is what each node's raft log asks before a write.
+	refuse []*atomic.Pointer[func() error]
 
 	mu    sync.Mutex // guards nodes where a test's goroutines use them while others are restarted
 	nodes []*Node
@@ -39,6 +42,7 @@ func newLab(t testing.TB, nodes int) *lab {
 	for range nodes {
 		dir := filepath.Join(t.TempDir(), "data")
 		l.dirs = append(l.dirs, dir)
+		l.refuse = append(l.refuse, &atomic.Pointer[func() error]{})
 		l.nodes = append(l.nodes, l.open(dir))
 	}
 	t.Cleanup(func() {
@@ -55,7 +59,16 @@ func (l *lab) open(dir string) *Node { return l.openAs(dir, "test", Release{}) }
 
 func (l *lab) openAs(dir, version string, r Release) *Node {
 	l.t.Helper()
-	n, err := Open(l.t.Context(), Options{DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: version, Release: r})
+	refuse := l.refuse[slices.Index(l.dirs, dir)]
+	n, err := Open(l.t.Context(), Options{
+		DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: version, Release: r,
+		RefuseLog: func() error {
+			if f := refuse.Load(); f != nil {
+				return (*f)()
+			}
+			return nil
+		},
+	})
 	if err != nil {
 		l.t.Fatal(err)
 	}

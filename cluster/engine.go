@@ -105,7 +105,9 @@ func (e *engine) startLog(bootstrap bool) error {
 		return creds.ClientConfig(pki.ProtoRaft, m.UUID, e.members.authorize), nil
 	})
 	e.undo = append(e.undo, e.stream.Close)
-	if e.store, err = store.Open(store.Options{Dir: e.node.dir.path, Trouble: e.diskTrouble, Logger: newHCLog(e.logger, "raft-log")}); err != nil {
+	if e.store, err = store.Open(store.Options{
+		Dir: e.node.dir.path, Trouble: e.diskTrouble, Logger: newHCLog(e.logger, "raft-log"), Refuse: e.node.opt.RefuseLog,
+	}); err != nil {
 		return err
 	}
 	e.undo = append(e.undo, e.store.Close)

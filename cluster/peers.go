@@ -26,6 +26,8 @@ type peerInfo struct {
 	LastIndex    uint64           `json:"last"`
 	GuardEpoch   uint64           `json:"guard_epoch,omitempty"`
 	Guard        bool             `json:"guard,omitempty"`
+	LogFault     string           `json:"log_fault,omitempty"` // why it cannot write its raft log; "": it can
+	DiskFull     bool             `json:"disk_full,omitempty"`
 	DiskSlow     bool             `json:"disk_slow,omitempty"`
 	FsyncP99     time.Duration    `json:"fsync_p99,omitempty"`
 	Version      string           `json:"version,omitempty"`
@@ -83,7 +85,8 @@ func (e *engine) alive(node uint32) (bool, time.Time) {
 // info is what this node tells.
 func (e *engine) info() peerInfo {
 	i := peerInfo{
-		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), DiskSlow: e.store.Slow(), FsyncP99: e.store.FsyncP99(),
+		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), FsyncP99: e.store.FsyncP99(),
+		LogFault: e.logFault(), DiskFull: e.store.NearlyFull(), DiskSlow: e.store.Slow(),
 		Version: e.node.opt.Version, FeatureLevel: e.node.opt.Release.level(),
 	}
 	e.vips.fill(&i)
