@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,20 +28,18 @@ type lab struct {
 	t    testing.TB
 	net  uint32
 	dirs []string
-	// refuse is what each node's raft log asks before a write.
-	refuse []*atomic.Pointer[func() error]
 
-	mu    sync.Mutex // guards nodes where a test's goroutines use them while others are restarted
-	nodes []*Node
+	mu     sync.Mutex // guards what follows where a test's goroutines use it while nodes are restarted
+	nodes  []*Node
+	refuse map[string]func() error // what the raft log in a directory asks before a write
 }
 
 func newLab(t testing.TB, nodes int) *lab {
 	t.Helper()
-	l := &lab{t: t, net: net127.Add(1) + uint32(os.Getpid()%50)*4}
+	l := &lab{t: t, refuse: map[string]func() error{}, net: net127.Add(1) + uint32(os.Getpid()%50)*4}
 	for range nodes {
 		dir := filepath.Join(t.TempDir(), "data")
 		l.dirs = append(l.dirs, dir)
-		l.refuse = append(l.refuse, &atomic.Pointer[func() error]{})
 		l.nodes = append(l.nodes, l.open(dir))
 	}
 	t.Cleanup(func() {
@@ -59,14 +56,16 @@ func (l *lab) open(dir string) *Node { return l.openAs(dir, "test", Release{}) }
 
 func (l *lab) openAs(dir, version string, r Release) *Node {
 	l.t.Helper()
-	refuse := l.refuse[slices.Index(l.dirs, dir)]
 	n, err := Open(l.t.Context(), Options{
 		DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: version, Release: r,
 		RefuseLog: func() error {
-			if f := refuse.Load(); f != nil {
-				return (*f)()
+			l.mu.Lock()
+			refuse := l.refuse[dir]
+			l.mu.Unlock()
+			if refuse == nil {
+				return nil
 			}
-			return nil
+			return refuse()
 		},
 	})
 	if err != nil {

@@ -14,8 +14,13 @@ import (
 
 // breakLog has a node's disk refuse the raft log, or hang, until mended.
 func (l *lab) breakLog(i int, f func() error) (mend func()) {
-	l.refuse[i].Store(&f)
-	return func() { l.refuse[i].Store(nil) }
+	set := func(f func() error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refuse[l.dirs[i]] = f
+	}
+	set(f)
+	return func() { set(nil) }
 }
 
 // tell waits until every node says the same of HA.

@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	million     = flag.Bool("million", false, "rejoin at 1 000 000 registrations and 100 000 calls (takes minutes and 10 GB)")
-	rejoinStall = flag.Duration("rejoin-stall", 2*time.Second, "longest commit that the others may see while it catches up")
+	million       = flag.Bool("million", false, "rejoin at 1 000 000 registrations and 100 000 calls (takes minutes and 10 GB)")
+	registrations = flag.Int("registrations", 50_000, "rejoin at so many, and a tenth as many calls")
+	rejoinStall   = flag.Duration("rejoin-stall", time.Second, "longest commit that the others may see while it catches up")
 )
 
 // doctorsState is what doctor says of the replicated state.
@@ -28,10 +29,11 @@ func doctorsState(t *testing.T, n *Node) api.Check {
 // A node that was away while tens of thousands of phones registered comes back by snapshot, while the others are busy. They commit as
 // before meanwhile, and in the end all hold the same, record for record.
 func TestRejoinUnderLoad(t *testing.T) {
-	registrations, calls, patience := 50_000, 5_000, time.Minute
+	registrations := *registrations
 	if *million {
-		registrations, calls, patience = 1_000_000, 100_000, 5*time.Minute
+		registrations = 1_000_000
 	}
+	calls, patience := registrations/10, max(time.Minute, time.Duration(registrations)*300*time.Microsecond)
 	l := newLab(t, 3).formed()
 	l.vip()
 	l.addDomain(0, "example.com")
