@@ -13,12 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"holdline/cluster/api"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // net127 hands every test addresses of its own in 127/8.
 var net127 atomic.Uint32
