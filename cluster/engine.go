@@ -57,6 +57,8 @@ type engine struct {
 	health health
 	cdrs   cdrs
 
+	fillings fillings
+
 	checksums checksums
 
 	configured chan struct{} // the replicated configuration has changed

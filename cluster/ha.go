@@ -62,11 +62,12 @@ func countNodes(n int) string {
 // haView is what the answer is made from.
 type haView struct {
 	voters, aliveVoters     []uint32
-	writers                 int // voters that are alive and can write their log
+	writers                 int // voters that are alive and can write their log, and have what is before
 	leaseVoters, aliveLease []uint32
 	guards                  int // nodes that are alive and have a working guard
 	needGuards              bool
 	dead, slow, full, mutes []string // names
+	filling                 []string // they are being sent the whole state
 	faulty                  faultyLogs
 	draining                []string
 	ownerless               []string
@@ -85,6 +86,7 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		}
 	}
 	v.leaseVoters = lease.voters
+	leader, _ := e.infoOf(v.leader)
 	for _, n := range e.nodes(cfg) {
 		alive, _ := e.alive(n.Number)
 		info, told := e.infoOf(n.Number)
@@ -100,9 +102,13 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		}
 		if n.Voter {
 			v.aliveVoters = append(v.aliveVoters, n.Number)
-			if info.LogFault == "" {
-				v.writers++
-			}
+		}
+		filling := slices.Contains(leader.Filling, n.Uuid)
+		if filling {
+			v.filling = append(v.filling, n.Name)
+		}
+		if n.Voter && info.LogFault == "" && !filling {
+			v.writers++
 		}
 		if info.LogFault != "" {
 			v.faulty[n.Name] = info.LogFault
@@ -157,6 +163,8 @@ func (v *haView) lostAdvice() string {
 		return fmt.Sprintf("%s does not answer: check its power and cables, or replace it (holdline node remove %s, then join another)", strings.Join(v.dead, ", "), name)
 	case len(v.faulty) > 0:
 		return v.faulty.summary()
+	case len(v.filling) > 0:
+		return fmt.Sprintf("%s is catching up, by the whole state: it counts again when it has that", strings.Join(v.filling, ", "))
 	case len(v.mutes) > 0:
 		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
 	case len(v.draining) > 0:
@@ -177,6 +185,7 @@ func (v *haView) problems() []api.Problem {
 	add(v.ownerless, "nobody serves VIP group %s", "see that the guard runs on every node: holdline doctor")
 	add(v.dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
 	out = append(out, v.faulty.problems()...)
+	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
 	add(v.full, "the disk of node %s is full: its raft log goes on in what it has set aside, for a while", "free some space in the data directory of NODE")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/hashicorp/raft"
 	"golang.org/x/time/rate"
@@ -21,8 +22,37 @@ const (
 // they were begun in. Raft itself goes on sending such a one, beside that of the next term, and its follower reads it all to no purpose.
 type pacedTransport struct {
 	*raft.NetworkTransport
-	ctx  context.Context // of the engine
-	term func() uint64   // raft's
+	ctx   context.Context // of the engine
+	term  func() uint64   // raft's
+	under *fillings
+}
+
+// fillings are the nodes that this one, as leader, is sending the state to. Until they have it they can neither vote nor take entries.
+type fillings struct {
+	mu sync.Mutex
+	by map[raft.ServerID]int
+}
+
+func (f *fillings) add(id raft.ServerID, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by == nil {
+		f.by = map[raft.ServerID]int{}
+	}
+	if f.by[id] += n; f.by[id] == 0 {
+		delete(f.by, id)
+	}
+}
+
+// uuids lists them.
+func (f *fillings) uuids() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for id := range f.by {
+		out = append(out, string(id))
+	}
+	return out
 }
 
 var errTermOver = errors.New("send snapshot: the term that it was begun in is over")
@@ -40,6 +70,8 @@ func (t pacedTransport) InstallSnapshot(
 	if err := valid(); err != nil {
 		return err
 	}
+	t.under.add(id, +1)
+	defer t.under.add(id, -1)
 	return t.NetworkTransport.InstallSnapshot(id, target, args, resp, newPaced(t.ctx, data, valid))
 }
 

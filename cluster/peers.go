@@ -35,6 +35,7 @@ type peerInfo struct {
 	Held         map[uint32]int64 `json:"held,omitempty"` // VIP groups it owns: group → milliseconds since it took them
 	Epochs       map[uint32]int64 `json:"epochs,omitempty"`
 	Leaving      bool             `json:"leaving,omitempty"`
+	Filling      []string         `json:"filling,omitempty"`    // UUIDs of nodes that it sends the whole state to, as leader
 	Unrecorded   int              `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
 }
 
@@ -87,6 +88,7 @@ func (e *engine) info() peerInfo {
 	i := peerInfo{
 		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), FsyncP99: e.store.FsyncP99(),
 		LogFault: e.logFault(), DiskFull: e.store.NearlyFull(), DiskSlow: e.store.Slow(),
+		Filling: e.fillings.uuids(),
 		Version: e.node.opt.Version, FeatureLevel: e.node.opt.Release.level(),
 	}
 	e.vips.fill(&i)

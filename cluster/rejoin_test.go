@@ -52,6 +52,9 @@ func TestRejoinUnderLoad(t *testing.T) {
 	w = l.write("meanwhile", 1<<20, []int{leader, other}, 8, registrations)
 	began, term, index := time.Now(), l.nodes[leader].engine.Load().raft.CurrentTerm(), l.nodes[leader].engine.Load().raft.CommitIndex()
 	l.restartAlone(away)
+	l.wait(patience, "a node that takes the state in does not count", func() bool {
+		return says(api.HANo, fmt.Sprintf("the next loss ends service: n%d is catching up", away+1))(l.ha(l.nodes[other]))
+	})
 	l.wait(patience, "it has caught up", func() bool {
 		e := l.nodes[leader].engine.Load()
 		there, ok := e.infoOf(e.machine.Config().NodeByName(fmt.Sprintf("n%d", away+1)).GetNumber())
