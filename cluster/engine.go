@@ -237,6 +237,7 @@ func (e *engine) followConfig() {
 		cfg := e.machine.Config()
 		if nodes := membersOf(cfg.Nodes()); len(nodes) > 0 {
 			if e.memberSetChanged(nodes) && e.members.set(cfg.Version, nodes) {
+				e.port.Recheck()
 				e.tellMembers(0)
 			}
 		}

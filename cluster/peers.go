@@ -180,6 +180,7 @@ func (h linkHandler) Gossip(from uint32, message []byte) {
 	case gossipMembers:
 		if err := h.e.members.adopt(message[1:], true); err == nil {
 			h.e.logger.Info("member table learned from peer", "peer", from)
+			h.e.port.Recheck()
 			h.e.changed()
 		}
 	}

@@ -17,7 +17,7 @@ type peer struct {
 	cancel context.CancelFunc
 	wake   chan struct{}
 	there  chan struct{} // it has dialled us
-	heard  atomic.Int64 // Link.now
+	heard  atomic.Int64  // Link.now
 	rtt    atomic.Int64
 
 	mu        sync.Mutex
