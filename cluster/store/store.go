@@ -108,6 +108,10 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("make raft log: %w", err)
 	}
 	filer := segment.NewFiler(dir, files{o.files, spares})
+	if err := finishRotation(dir, filer); err != nil {
+		spares.close()
+		return nil, opening(dir, err)
+	}
 	log, err := wal.Open(dir, wal.WithSegmentFiler(filer), wal.WithSegmentSize(segmentSize), wal.WithLogger(o.Logger))
 	if err != nil {
 		spares.close()
