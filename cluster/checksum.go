@@ -21,7 +21,7 @@ import (
 // which costs next to nothing, adds it up beside everything else, and tells the others.
 const (
 	settingChecksum = "state.checksum"
-	checksumLimit   = 20 * time.Second // a million registrations take a second or two
+	checksumLimit   = 20 * time.Second // a million registrations take a few seconds
 )
 
 // stateSum is a node's answer.

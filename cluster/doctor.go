@@ -19,6 +19,10 @@ func (e *engine) doctorPeers() []api.Check {
 		}
 		out = append(out, c)
 	}
+	if fault := e.logFault(); fault != "" {
+		f := faultyLogs{e.Name: fault}
+		out = append(out, api.Check{Name: "raft log", Result: api.CheckFail, Detail: f.what(), Advice: f.advice(e.Name)})
+	}
 	if score := e.healthScore(); score > 0 {
 		out = append(out, api.Check{Name: "raft", Result: api.CheckWarn, Detail: "no leader, a slow disk, or behind the log", Advice: "see holdline status"})
 	}

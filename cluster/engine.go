@@ -57,6 +57,8 @@ type engine struct {
 	health health
 	cdrs   cdrs
 
+	fillings fillings
+
 	checksums checksums
 
 	configured chan struct{} // the replicated configuration has changed
@@ -105,7 +107,9 @@ func (e *engine) startLog(bootstrap bool) error {
 		return creds.ClientConfig(pki.ProtoRaft, m.UUID, e.members.authorize), nil
 	})
 	e.undo = append(e.undo, e.stream.Close)
-	if e.store, err = store.Open(store.Options{Dir: e.node.dir.path, Trouble: e.diskTrouble, Logger: newHCLog(e.logger, "raft-log")}); err != nil {
+	if e.store, err = store.Open(store.Options{
+		Dir: e.node.dir.path, Trouble: e.diskTrouble, Logger: newHCLog(e.logger, "raft-log"), Refuse: e.node.opt.RefuseLog,
+	}); err != nil {
 		return err
 	}
 	e.undo = append(e.undo, e.store.Close)
@@ -233,6 +237,7 @@ func (e *engine) followConfig() {
 		cfg := e.machine.Config()
 		if nodes := membersOf(cfg.Nodes()); len(nodes) > 0 {
 			if e.memberSetChanged(nodes) && e.members.set(cfg.Version, nodes) {
+				e.port.Recheck()
 				e.tellMembers(0)
 			}
 		}

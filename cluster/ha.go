@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/raft"
+
 	"holdline/cluster/api"
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -25,9 +27,14 @@ func (e *engine) haOf(cfg *fsm.Config) api.HA {
 		ha.Level, ha.Summary = api.HANo, "no, there is only one node: make a token here (holdline token create) and join two more"
 	case len(v.voters) < 3 && len(v.dead) == 0:
 		ha.Level, ha.Summary = api.HANo, fmt.Sprintf("no, %d nodes protect no better than one: join a third (holdline token create)", len(e.nodes(cfg)))
+	case e.raft.State() == raft.Shutdown:
+		ha.Level, ha.Summary = api.HANo, "no, as far as this node can tell: "+v.faulty.summary()
 	case v.leader == 0 && len(v.aliveVoters) < quorum(len(v.voters)):
 		ha.Level = api.HANo
 		ha.Summary = fmt.Sprintf("no, this node reaches only %d of %d voters and can commit nothing: %s", len(v.aliveVoters), len(v.voters), v.lostAdvice())
+	case v.writers < quorum(len(v.voters)):
+		ha.Level = api.HANo
+		ha.Summary = fmt.Sprintf("no, only %d of %d voters can write their log and nothing is committed: %s", v.writers, len(v.voters), v.lostAdvice())
 	case v.leader == 0:
 		ha.Level, ha.Summary = api.HANo, "no, there is no raft leader at this moment: an election takes a fraction of a second; if this lasts, look at the nodes' logs"
 	case len(v.ownerless) > 0:
@@ -55,10 +62,13 @@ func countNodes(n int) string {
 // haView is what the answer is made from.
 type haView struct {
 	voters, aliveVoters     []uint32
+	writers                 int // voters that are alive and can write their log, and have what is before
 	leaseVoters, aliveLease []uint32
 	guards                  int // nodes that are alive and have a working guard
 	needGuards              bool
-	dead, slow, mutes       []string // names
+	dead, slow, full, mutes []string // names
+	filling                 []string // they are being sent the whole state
+	faulty                  faultyLogs
 	draining                []string
 	ownerless               []string
 	leader                  uint32
@@ -68,7 +78,7 @@ type haView struct {
 }
 
 func (e *engine) view(cfg *fsm.Config) haView {
-	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard, unrecorded: map[string]int{}}
+	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard, unrecorded: map[string]int{}, faulty: faultyLogs{}}
 	lease, ok := parseLeaseVoters(cfg.Setting(settingLeaseVoters, ""))
 	for _, n := range e.nodes(cfg) {
 		if !ok && n.Voter {
@@ -76,6 +86,7 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		}
 	}
 	v.leaseVoters = lease.voters
+	leader, _ := e.infoOf(v.leader)
 	for _, n := range e.nodes(cfg) {
 		alive, _ := e.alive(n.Number)
 		info, told := e.infoOf(n.Number)
@@ -92,6 +103,16 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		if n.Voter {
 			v.aliveVoters = append(v.aliveVoters, n.Number)
 		}
+		filling := slices.Contains(leader.Filling, n.Uuid)
+		if filling {
+			v.filling = append(v.filling, n.Name)
+		}
+		if n.Voter && info.LogFault == "" && !filling {
+			v.writers++
+		}
+		if info.LogFault != "" {
+			v.faulty[n.Name] = info.LogFault
+		}
 		guard := !v.needGuards || told && info.Guard
 		if slices.Contains(lease.voters, n.Number) && guard {
 			v.aliveLease = append(v.aliveLease, n.Number)
@@ -102,7 +123,11 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		case !n.Draining:
 			v.guards++
 		}
-		if told && info.DiskSlow {
+		switch {
+		case info.LogFault != "": // tells more
+		case info.DiskFull:
+			v.full = append(v.full, n.Name)
+		case info.DiskSlow:
 			v.slow = append(v.slow, n.Name)
 		}
 		if told && info.Unrecorded > 0 {
@@ -121,10 +146,10 @@ func (e *engine) view(cfg *fsm.Config) haView {
 	return v
 }
 
-// survives is how many more nodes may go: the log needs a majority of its voters, a VIP a majority of the lease voters and somebody
+// survives is how many more nodes may go: the log needs a majority of its voters that can write it, a VIP a majority of the lease voters and somebody
 // who can hold it.
 func (v *haView) survives() int {
-	n := min(len(v.aliveVoters)-quorum(len(v.voters)), len(v.aliveLease)-quorum(len(v.leaseVoters)))
+	n := min(v.writers-quorum(len(v.voters)), len(v.aliveLease)-quorum(len(v.leaseVoters)))
 	if v.needGuards {
 		n = min(n, v.guards-1)
 	}
@@ -136,6 +161,10 @@ func (v *haView) lostAdvice() string {
 	case len(v.dead) > 0:
 		name := v.dead[0]
 		return fmt.Sprintf("%s does not answer: check its power and cables, or replace it (holdline node remove %s, then join another)", strings.Join(v.dead, ", "), name)
+	case len(v.faulty) > 0:
+		return v.faulty.summary()
+	case len(v.filling) > 0:
+		return fmt.Sprintf("%s is catching up, by the whole state: it counts again when it has that", strings.Join(v.filling, ", "))
 	case len(v.mutes) > 0:
 		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
 	case len(v.draining) > 0:
@@ -155,8 +184,11 @@ func (v *haView) problems() []api.Problem {
 	}
 	add(v.ownerless, "nobody serves VIP group %s", "see that the guard runs on every node: holdline doctor")
 	add(v.dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
+	out = append(out, v.faulty.problems()...)
+	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
+	add(v.full, "the disk of node %s is full: its raft log goes on in what it has set aside, for a while", "free some space in the data directory of NODE")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")
 	if v.later {
 		out = append(out, api.Problem{

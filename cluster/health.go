@@ -39,7 +39,7 @@ func (e *engine) healthScore() uint32 {
 	if e.raft.State() != raft.Leader && time.Since(e.raft.LastContact()) > silentPeer {
 		score += scoreNoLeader
 	}
-	if e.store.Slow() {
+	if e.store.Slow() || e.logFault() != "" {
 		score += scoreDisk
 	}
 	if last, applied := e.raft.CommitIndex(), e.raft.AppliedIndex(); last > applied+lagTolerated {

@@ -32,6 +32,8 @@ type Options struct {
 	WithoutGuard bool
 	// Release is what the binary knows of the replicated rules; the zero value is this one. Tests of upgrades set it.
 	Release Release
+	// RefuseLog is asked before each write of the raft log and may refuse it, or hang; nil: nothing does. Tests of disks set it.
+	RefuseLog func() error
 }
 
 // Node is one node: unconfigured until Init or Join, then a member. It implements api.Backend.

@@ -26,6 +26,8 @@ type peerInfo struct {
 	LastIndex    uint64           `json:"last"`
 	GuardEpoch   uint64           `json:"guard_epoch,omitempty"`
 	Guard        bool             `json:"guard,omitempty"`
+	LogFault     string           `json:"log_fault,omitempty"` // why it cannot write its raft log; "": it can
+	DiskFull     bool             `json:"disk_full,omitempty"`
 	DiskSlow     bool             `json:"disk_slow,omitempty"`
 	FsyncP99     time.Duration    `json:"fsync_p99,omitempty"`
 	Version      string           `json:"version,omitempty"`
@@ -33,6 +35,7 @@ type peerInfo struct {
 	Held         map[uint32]int64 `json:"held,omitempty"` // VIP groups it owns: group → milliseconds since it took them
 	Epochs       map[uint32]int64 `json:"epochs,omitempty"`
 	Leaving      bool             `json:"leaving,omitempty"`
+	Filling      []string         `json:"filling,omitempty"`    // UUIDs of nodes that it sends the whole state to, as leader
 	Unrecorded   int              `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
 }
 
@@ -83,7 +86,9 @@ func (e *engine) alive(node uint32) (bool, time.Time) {
 // info is what this node tells.
 func (e *engine) info() peerInfo {
 	i := peerInfo{
-		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), DiskSlow: e.store.Slow(), FsyncP99: e.store.FsyncP99(),
+		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), FsyncP99: e.store.FsyncP99(),
+		LogFault: e.logFault(), DiskFull: e.store.NearlyFull(), DiskSlow: e.store.Slow(),
+		Filling: e.fillings.uuids(),
 		Version: e.node.opt.Version, FeatureLevel: e.node.opt.Release.level(),
 	}
 	e.vips.fill(&i)
@@ -175,6 +180,7 @@ func (h linkHandler) Gossip(from uint32, message []byte) {
 	case gossipMembers:
 		if err := h.e.members.adopt(message[1:], true); err == nil {
 			h.e.logger.Info("member table learned from peer", "peer", from)
+			h.e.port.Recheck()
 			h.e.changed()
 		}
 	}

@@ -70,9 +70,9 @@ func (e *engine) startRaft(bootstrap bool) error {
 	if err := makeDir(dir.file(dirSnapshots)); err != nil {
 		return err
 	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir.path, snapshotsKept, newHCLog(e.logger, "raft"))
+	snapshots, err := e.openSnapshots()
 	if err != nil {
-		return fmt.Errorf("open snapshots: %w", err)
+		return err
 	}
 	cache, err := raft.NewLogCache(logCacheEntries, e.store)
 	if err != nil {
@@ -91,7 +91,7 @@ func (e *engine) startRaft(bootstrap bool) error {
 			return errors.Join(fmt.Errorf("begin log: %w", err), e.transport.Close())
 		}
 	}
-	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, e.transport)
+	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, pacedTransport{e.transport, e.ctx, e.term, &e.fillings})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), e.transport.Close())
 	}
@@ -119,6 +119,14 @@ func (e *engine) startRaft(bootstrap bool) error {
 		return errors.Join(err, e.transport.Close())
 	})
 	return nil
+}
+
+// term is raft's; 0 before raft runs.
+func (e *engine) term() uint64 {
+	if !e.running.Load() {
+		return 0
+	}
+	return e.raft.CurrentTerm()
 }
 
 // followLeader resends what was on its way to a former leader, whoever the new one is.
@@ -186,9 +194,9 @@ func (e *engine) snapshot(w io.Writer) error {
 	if err := f.Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
-	store, err := raft.NewFileSnapshotStoreWithLogger(e.node.dir.path, snapshotsKept, newHCLog(e.logger, "raft"))
+	store, err := e.openSnapshots()
 	if err != nil {
-		return fmt.Errorf("open snapshots: %w", err)
+		return err
 	}
 	list, err := store.List()
 	if err != nil || len(list) == 0 {

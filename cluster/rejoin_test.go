@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	million     = flag.Bool("million", false, "rejoin at 1 000 000 registrations and 100 000 calls (takes minutes and 10 GB)")
-	rejoinStall = flag.Duration("rejoin-stall", 2*time.Second, "longest commit that the others may see while it catches up")
+	million       = flag.Bool("million", false, "rejoin at 1 000 000 registrations and 100 000 calls (takes minutes and 10 GB)")
+	registrations = flag.Int("registrations", 50_000, "rejoin at so many, and a tenth as many calls")
+	rejoinStall   = flag.Duration("rejoin-stall", time.Second, "longest commit that the others may see while it catches up")
 )
 
 // doctorsState is what doctor says of the replicated state.
@@ -26,12 +27,14 @@ func doctorsState(t *testing.T, n *Node) api.Check {
 }
 
 // A node that was away while tens of thousands of phones registered comes back by snapshot, while the others are busy. They commit as
-// before meanwhile, and in the end all hold the same, record for record.
+// before meanwhile, and in the end all hold the same, record for record. It is a process of its own, as on its box; the others share one with the
+// writers.
 func TestRejoinUnderLoad(t *testing.T) {
-	registrations, calls, patience := 50_000, 5_000, time.Minute
+	registrations := *registrations
 	if *million {
-		registrations, calls, patience = 1_000_000, 100_000, 5*time.Minute
+		registrations = 1_000_000
 	}
+	calls, patience := registrations/10, max(time.Minute, time.Duration(registrations)*300*time.Microsecond)
 	l := newLab(t, 3).formed()
 	l.vip()
 	l.addDomain(0, "example.com")
@@ -47,25 +50,35 @@ func TestRejoinUnderLoad(t *testing.T) {
 	time.Sleep(2 * time.Second) // of load, to compare with what comes
 	before, failed := w.end()
 	w = l.write("meanwhile", 1<<20, []int{leader, other}, 8, registrations)
-	began, term := time.Now(), l.nodes[leader].engine.Load().raft.CurrentTerm()
-	l.restart(away)
+	began, term, index := time.Now(), l.nodes[leader].engine.Load().raft.CurrentTerm(), l.nodes[leader].engine.Load().raft.CommitIndex()
+	l.restartAlone(away)
+	l.wait(patience, "a node that takes the state in does not count", func() bool {
+		return says(api.HANo, fmt.Sprintf("the next loss ends service: n%d is catching up", away+1))(l.ha(l.nodes[other]))
+	})
 	l.wait(patience, "it has caught up", func() bool {
-		e := l.nodes[away].engine.Load()
-		return l.holds(away, registrations, calls) && e.machine.Applied()+100 > l.nodes[leader].engine.Load().raft.CommitIndex()
+		e := l.nodes[leader].engine.Load()
+		there, ok := e.infoOf(e.machine.Config().NodeByName(fmt.Sprintf("n%d", away+1)).GetNumber())
+		return ok && there.Applied >= index && there.Applied+100 > e.raft.CommitIndex()
 	})
 	took := time.Since(began)
 	delays, failedMeanwhile := w.end()
+	terms := l.nodes[leader].engine.Load().raft.CurrentTerm() - term
 	t.Logf("commits before: %s", delaysText(before))
-	t.Logf("it caught up in %v; commits of the others meanwhile: %s; terms of leadership begun %d; live heap of the three and the test %d MB",
-		took.Round(time.Millisecond), delaysText(delays), l.nodes[leader].engine.Load().raft.CurrentTerm()-term, heapLive()>>20)
+	t.Logf("it caught up in %v; commits of the others meanwhile: %s; terms of leadership begun %d; live heap of the two and the test %d MB",
+		took.Round(time.Millisecond), delaysText(delays), terms, heapLive()>>20)
 	if worst := delays[len(delays)-1]; worst > *rejoinStall {
 		t.Errorf("the others stalled for %v", worst)
+	}
+	if *million && terms > 0 { // on a machine that is kept busy by others a smaller run proves nothing of the kind
+		t.Errorf("leadership changed %d times", terms)
 	}
 	if failed = append(failed, failedMeanwhile...); len(failed) > 0 {
 		t.Errorf("%d writes failed, the first: %s", len(failed), failed[0])
 	}
-	l.highlyAvailable()
-	c := doctorsState(t, l.nodes[away])
+	for _, i := range []int{leader, other} {
+		l.until("HA: yes", func() bool { return l.ha(l.nodes[i]).Level == api.HAYes })
+	}
+	c := doctorsState(t, l.nodes[other])
 	t.Log(c.Detail)
 	if c.Result != api.CheckOK || !strings.Contains(c.Detail, "n1, n2, n3") {
 		t.Errorf("states: %+v", c)

@@ -85,7 +85,7 @@ func (e *engine) nodeRow(n *pb.Node) api.Node {
 		row.WorstGapUS = e.vips.worstGap(n.Number).Microseconds()
 	}
 	if i, ok := e.infoOf(n.Number); ok && alive {
-		row.Guard = i.Guard
+		row.Guard, row.LogFault = i.Guard, i.LogFault
 		if i.Version != "" {
 			row.Version = i.Version
 		}
@@ -157,6 +157,8 @@ func (n *Node) Ready(context.Context) error {
 	switch {
 	case e == nil:
 		return nil
+	case e.logFault() != "":
+		return api.Errorf(api.CodeUnavailable, "this node cannot write its raft log: %s", e.logFault())
 	case e.leader() == 0:
 		return api.Errorf(api.CodeUnavailable, "there is no raft leader: calls are served, but nothing new is committed")
 	case e.healthScore() > 0:

@@ -151,7 +151,7 @@ func (s *supervisor) promote(_ context.Context, cfg *fsm.Config, servers []raft.
 
 func (s *engine) caughtUp(node uint32) bool {
 	h, ok := s.peers.get(node)
-	return ok && time.Since(h.at) < readyContact+tellInterval && !h.DiskSlow && h.Applied > 0 && h.Applied+lagTolerated > s.machine.Applied()
+	return ok && time.Since(h.at) < readyContact+tellInterval && !h.DiskSlow && h.LogFault == "" && h.Applied > 0 && h.Applied+lagTolerated > s.machine.Applied()
 }
 
 func quorum(n int) int { return n/2 + 1 }

@@ -60,6 +60,7 @@ func (in *restorer) read(r io.Reader) error {
 		return fmt.Errorf("its format %d is not known to this release: install the release the other nodes run", magic[v])
 	}
 	for count := uint64(0); ; count++ {
+		giveWay(count)
 		k, err := sr.byte()
 		if err != nil {
 			return err

@@ -81,6 +81,7 @@ type Node struct {
 	Voter        bool      `json:"voter" doc:"counts for majorities"`
 	Draining     bool      `json:"draining" doc:"owns nothing and takes nothing"`
 	Guard        bool      `json:"guard" doc:"its guard process is known to work"`
+	LogFault     string    `json:"log_fault,omitempty" doc:"why it cannot write its raft log; none: it can" example:"its disk is full"`
 	Version      string    `json:"version,omitempty"`
 	FeatureLevel uint32    `json:"feature_level,omitempty"`
 	LastHeard    time.Time `json:"last_heard,omitzero" doc:"when this node last heard of it"`

@@ -19,6 +19,9 @@ type inbound struct {
 
 // Serve reads a stream that node from has dialled, until it ends. The caller has checked who it is.
 func (l *Link) Serve(from uint32, conn net.Conn) error {
+	if p := l.peer(from); p != nil {
+		p.cameIn()
+	}
 	in := &inbound{link: l, from: from, conn: conn}
 	r := newReader(conn)
 	var frames, acked uint64

@@ -16,7 +16,8 @@ type peer struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
-	heard  atomic.Int64 // Link.now
+	there  chan struct{} // it has dialled us
+	heard  atomic.Int64  // Link.now
 	rtt    atomic.Int64
 
 	mu        sync.Mutex
@@ -30,7 +31,15 @@ type peer struct {
 
 func newPeer(l *Link, node uint32) *peer {
 	ctx, cancel := context.WithCancel(l.ctx)
-	return &peer{link: l, node: node, ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1)}
+	return &peer{link: l, node: node, ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), there: make(chan struct{}, 1)}
+}
+
+// cameIn says that the peer has dialled this node, so it runs again: the way back need not wait for the next try.
+func (p *peer) cameIn() {
+	select {
+	case p.there <- struct{}{}:
+	default:
+	}
 }
 
 func (p *peer) kick() {
@@ -98,9 +107,11 @@ func (p *peer) run() {
 		p.dropExpired()
 		select {
 		case <-time.After(pause):
+			pause = min(2*pause, redialMost)
+		case <-p.there:
+			pause = redialFirst
 		case <-p.ctx.Done():
 		}
-		pause = min(2*pause, redialMost)
 	}
 }
 

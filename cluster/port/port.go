@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,6 +40,7 @@ type Port struct {
 	mu       sync.Mutex
 	handlers map[string]func(*tls.Conn)
 	conns    map[net.Conn]struct{}
+	secured  map[*tls.Conn]struct{} // those of conns that have shown who they are
 	closed   bool
 	wg       sync.WaitGroup
 }
@@ -58,7 +61,7 @@ func Listen(addr netip.AddrPort, config *tls.Config, logger *slog.Logger) (*Port
 	p := &Port{
 		listener: listener, logger: logger,
 		slots:    make(chan struct{}, maxHandshakes),
-		handlers: map[string]func(*tls.Conn){}, conns: map[net.Conn]struct{}{},
+		handlers: map[string]func(*tls.Conn){}, conns: map[net.Conn]struct{}{}, secured: map[*tls.Conn]struct{}{},
 	}
 	p.config.Store(config)
 	p.wg.Go(p.accept)
@@ -168,10 +171,38 @@ func (p *Port) serve(conn *net.TCPConn) {
 		return
 	}
 	p.mu.Lock()
+	p.secured[secured] = struct{}{}
 	serve := p.handlers[secured.ConnectionState().NegotiatedProtocol]
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.secured, secured)
+		p.mu.Unlock()
+	}()
+	p.recheck(secured) // the member table may have changed since the handshake
 	if serve != nil {
 		serve(secured)
+	}
+}
+
+// Recheck closes accepted connections whose other end would not be let in any more: the member table has changed.
+func (p *Port) Recheck() {
+	p.mu.Lock()
+	all := slices.Collect(maps.Keys(p.secured))
+	p.mu.Unlock()
+	for _, c := range all {
+		p.recheck(c)
+	}
+}
+
+func (p *Port) recheck(c *tls.Conn) {
+	verify := p.config.Load().VerifyConnection
+	if verify == nil { // a joiner's port lets itself be probed by anybody
+		return
+	}
+	if err := verify(c.ConnectionState()); err != nil {
+		p.logger.Info("cluster port: connection closed", "remote", c.RemoteAddr(), "err", err)
+		_ = c.NetConn().Close()
 	}
 }
 

@@ -18,7 +18,11 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // What a store leaves in the data directory. The file of votes is made last and removed first: where it is, the log is whole.
@@ -40,9 +44,14 @@ const (
 
 // Store is raft's LogStore and StableStore.
 type Store struct {
-	log   *wal.WAL
-	bolt  *raftboltdb.BoltStore
-	watch *diskWatch
+	dir    string // of the log
+	log    *wal.WAL
+	spares *spares
+	bolt   *raftboltdb.BoltStore
+	watch  *diskWatch
+	refuse func() error
+	faults faults
+	logger hclog.Logger
 
 	mu       sync.Mutex
 	voteTerm uint64 // told by SetUint64, written with the candidate
@@ -56,6 +65,10 @@ type Options struct {
 	// Trouble is called from its own goroutine when a write begins to take too long, and again when it has ended. Not nil.
 	Trouble func(on bool)
 	Logger  hclog.Logger // nil: silent
+	// Refuse, if not nil, is asked before each write of the log and may refuse it, or hang: tests of disks that do.
+	Refuse func() error
+
+	files types.VFS // nil: the operating system's
 }
 
 // Open opens or makes the store in the directory. The caller holds the directory's lock.
@@ -70,6 +83,12 @@ func Open(o Options) (*Store, error) {
 	damaged := func(path string, err error) error {
 		return fmt.Errorf("open raft log %s: %w: if it is damaged, remove this node from the cluster and join it again", path, err)
 	}
+	opening := func(path string, err error) error {
+		if errors.Is(err, unix.ENOSPC) {
+			return fmt.Errorf("open raft log %s: %w: free some space there and start again", path, err)
+		}
+		return damaged(path, err)
+	}
 	if lost, err := logLost(dir, path); err != nil {
 		return nil, damaged(dir, err)
 	} else if lost {
@@ -81,9 +100,22 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make raft log: %w", err)
 	}
-	log, err := wal.Open(dir, wal.WithSegmentFiler(newFiler(dir)), wal.WithSegmentSize(segmentSize), wal.WithLogger(o.Logger))
+	if o.files == nil {
+		o.files = walfs.New()
+	}
+	spares, err := openSpares(dir, o.files)
 	if err != nil {
-		return nil, damaged(dir, err)
+		return nil, fmt.Errorf("make raft log: %w", err)
+	}
+	filer := segment.NewFiler(dir, files{o.files, spares})
+	if err := finishRotation(dir, filer); err != nil {
+		spares.close()
+		return nil, opening(dir, err)
+	}
+	log, err := wal.Open(dir, wal.WithSegmentFiler(filer), wal.WithSegmentSize(segmentSize), wal.WithLogger(o.Logger))
+	if err != nil {
+		spares.close()
+		return nil, opening(dir, err)
 	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
@@ -94,9 +126,10 @@ func Open(o Options) (*Store, error) {
 		},
 	})
 	if err != nil {
-		return nil, errors.Join(damaged(path, err), log.Close())
+		spares.close()
+		return nil, errors.Join(opening(path, err), log.Close())
 	}
-	return &Store{log: log, bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble)}, nil
+	return &Store{dir: dir, log: log, spares: spares, bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble), refuse: o.Refuse, logger: o.Logger}, nil
 }
 
 // logLost says whether there are votes but no log: going on with an empty one would break promises that this node has given.
@@ -121,10 +154,24 @@ func Remove(dir string) error {
 }
 
 // Close closes the files.
-func (s *Store) Close() error { return errors.Join(s.log.Close(), s.bolt.Close()) }
+func (s *Store) Close() error {
+	s.spares.close()
+	return errors.Join(s.log.Close(), s.bolt.Close())
+}
 
 // FsyncP99 is the 99th percentile of recent log writes, 0 when there were none.
 func (s *Store) FsyncP99() time.Duration { return s.watch.p99() }
+
+// Fault says why nothing can be written now, in a few words; "": it can, as far as has been tried.
+func (s *Store) Fault() string {
+	if s.watch.hangs() {
+		return FaultHung
+	}
+	return s.faults.text()
+}
+
+// NearlyFull says that the disk is full but for what the log has laid out beforehand.
+func (s *Store) NearlyFull() bool { return s.spares.nearlyFull() }
 
 // Slow says whether a write is taking too long now, or did within the last ten seconds.
 func (s *Store) Slow() bool { return s.watch.slow() }
@@ -144,11 +191,41 @@ func (s *Store) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{l
 // StoreLogs implements raft.LogStore.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
 	defer s.watch.begin()()
-	return s.log.StoreLogs(logs)
+	if s.refuse != nil {
+		if err := s.refuse(); err != nil {
+			return s.faults.noteLog(err)
+		}
+	}
+	return s.faults.noteLog(s.log.StoreLogs(logs))
 }
 
 // DeleteRange implements raft.LogStore.
-func (s *Store) DeleteRange(first, last uint64) error { return s.log.DeleteRange(first, last) }
+func (s *Store) DeleteRange(first, last uint64) error {
+	begins, err1 := s.log.FirstIndex()
+	ends, err2 := s.log.LastIndex()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if first <= begins || last < ends { // a snapshot stands for them
+		return s.log.DeleteRange(first, last)
+	}
+	return s.faults.noteCut(s.cut(first, last))
+}
+
+// cut takes the log's end away, for which it begins a new segment.
+func (s *Store) cut(first, last uint64) error {
+	if err := s.spares.ensure(); err != nil {
+		return fmt.Errorf("replace the end of the log: %w", err)
+	}
+	if err := s.log.DeleteRange(first, last); err != nil {
+		return err
+	}
+	if err := trim(s.dir, first-1); err != nil { // it goes with the next snapshot
+		s.logger.Warn("the rest of a segment is not given back", "err", err)
+	}
+	s.spares.refill()
+	return nil
+}
 
 // IsMonotonic implements raft.MonotonicLogStore: entries follow each other without a hole.
 func (s *Store) IsMonotonic() bool { return s.log.IsMonotonic() }
@@ -161,7 +238,7 @@ func (s *Store) Set(key, value []byte) error {
 		s.mu.Unlock()
 		key, value = []byte(keyVote), append(vote, value...)
 	}
-	return s.bolt.Set(key, seal(value))
+	return s.faults.noteVotes(s.bolt.Set(key, seal(value)))
 }
 
 // Get implements raft.StableStore.
@@ -184,7 +261,7 @@ func (s *Store) SetUint64(key []byte, value uint64) error {
 		s.mu.Unlock()
 		return nil
 	}
-	return s.bolt.Set(key, seal(binary.BigEndian.AppendUint64(nil, value)))
+	return s.faults.noteVotes(s.bolt.Set(key, seal(binary.BigEndian.AppendUint64(nil, value))))
 }
 
 // GetUint64 implements raft.StableStore.

@@ -93,6 +93,13 @@ func (w *diskWatch) mark(d int) {
 	w.last = time.Now()
 }
 
+// hangs says whether a write is taking too long right now.
+func (w *diskWatch) hangs() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hanging > 0
+}
+
 func (w *diskWatch) slow() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
