@@ -110,6 +110,7 @@ func (c *Core) GroupLost(group uint32) {
 		s.mu.Unlock()
 	}
 	c.streams.DropGroup(group)
+	c.EnterCalls() // this node alone knows of those that were to be recorded after the fact; the next owner takes up what it hears of
 	c.log.Info("no longer serving a VIP group", "group", group)
 }
 
