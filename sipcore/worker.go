@@ -35,7 +35,7 @@ func (w *worker) wake(s *shard) {
 }
 
 func (w *worker) run() {
-	t := time.NewTicker(tick)
+	t := time.NewTimer(tick)
 	defer t.Stop()
 	for {
 		select {
@@ -44,7 +44,11 @@ func (w *worker) run() {
 		case <-w.bell:
 			w.posted()
 		case <-t.C:
-			w.timers()
+			if w.timers() {
+				t.Reset(tick)
+			} else {
+				t.Reset(idleTick)
+			}
 			if w == w.core.workers[0] {
 				w.core.admit()
 			}
@@ -66,12 +70,15 @@ func (w *worker) posted() {
 	w.out.Flush()
 }
 
-func (w *worker) timers() {
+// timers fires what is due, and reports whether there is anything that may become due.
+func (w *worker) timers() (busy bool) {
 	v, now := w.core.currentView(), w.core.now()
 	for _, s := range w.shards {
 		s.lock(w.out)
 		s.proxy.Advance(v, now)
+		busy = busy || !s.proxy.Idle()
 		s.unlock(v, now)
 	}
 	w.out.Flush()
+	return busy
 }

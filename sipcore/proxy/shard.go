@@ -176,6 +176,9 @@ func NewShard(opt Options, env Env) *Shard {
 // Len is the number of transactions.
 func (s *Shard) Len() int { return s.tab.Len() }
 
+// Idle reports whether there is nothing that Advance would do later on.
+func (s *Shard) Idle() bool { return s.tab.Len() == 0 && len(s.waiting) == 0 }
+
 // Receive handles a message. v is the configuration to go by, now monotonic nanoseconds. in is not kept.
 func (s *Shard) Receive(v *View, now int64, in *Inbound) {
 	s.view, s.now = v, now
