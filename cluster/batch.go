@@ -12,5 +12,5 @@ func (h linkHandler) Batch(from uint32, batch []byte) bool {
 		h.e.logger.Error("refused writes of a peer: is its release newer?", "peer", h.e.name(from), "err", err)
 		return false
 	}
-	return l.gatherer.Add(batch)
+	return l.gatherer.Add(batch, from)
 }

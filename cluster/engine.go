@@ -46,16 +46,17 @@ type engine struct {
 	submitter *submit.Submitter
 	running   atomic.Bool // raft is there
 
-	number atomic.Uint32 // of this node; 0 until the log has given it
-	link   atomic.Pointer[link.Link]
-	peers  peerInfos
-	lead   atomic.Pointer[leadership]
-	verify verifier
-	stuck  stuckTransfer
-	gossip gossip
-	vips   vips
-	health health
-	cdrs   cdrs
+	number  atomic.Uint32 // of this node; 0 until the log has given it
+	link    atomic.Pointer[link.Link]
+	peers   peerInfos
+	lead    atomic.Pointer[leadership]
+	verify  verifier
+	tellers tellers // of this node as leader
+	stuck   stuckTransfer
+	gossip  gossip
+	vips    vips
+	health  health
+	cdrs    cdrs
 
 	fillings fillings
 

@@ -62,6 +62,11 @@ func (e *engine) startLeadership() *leadership {
 	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
 	l.gatherer = submit.NewGatherer(submit.GathererOptions{
 		Apply:  func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
+		Committed: func(nodes []uint32) {
+			for _, n := range nodes {
+				e.tellCommitted(n)
+			}
+		},
 		Now:    e.machine.Now,
 		Logger: e.logger,
 	}, l.ready)
@@ -113,7 +118,7 @@ func (s *stuckTransfer) stuck() bool {
 // sendBatch hands a batch of this node's submitter to the leader.
 func (e *engine) sendBatch(batch []byte) bool {
 	if l := e.lead.Load(); l != nil {
-		return l.gatherer.Add(batch)
+		return l.gatherer.Add(batch, 0)
 	}
 	if !e.running.Load() {
 		return false

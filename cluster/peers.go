@@ -146,8 +146,13 @@ func (h linkHandler) BatchRefused(uint32) {
 }
 
 // ReadIndex implements link.Handler.
-func (h linkHandler) ReadIndex(_ uint32, reply func(uint64, bool)) {
-	h.e.readIndexHere(func(index uint64, err error) { reply(index, err == nil) })
+func (h linkHandler) ReadIndex(from uint32, reply func(uint64, bool)) {
+	h.e.readIndexHere(func(index uint64, err error) {
+		reply(index, err == nil)
+		if err == nil {
+			h.e.tellCommitted(from) // it waits until it has applied that
+		}
+	})
 }
 
 // Gossip implements link.Handler.

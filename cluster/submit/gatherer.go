@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type Future interface {
 // GathererOptions are what a Gatherer works with.
 type GathererOptions struct {
 	Apply func(entry []byte) Future // raft.Apply
+	// Committed is told from which other nodes there were batches in an entry that is committed; nil: nobody wants to know.
+	Committed func(nodes []uint32)
 	// Now is FSM time: what the entries applied so far say. Read once, when this node has become leader and applied everything.
 	Now    func() int64
 	Logger *slog.Logger
@@ -44,11 +47,23 @@ type Gatherer struct {
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
-	queue    [][]byte
+	queue    []queued
 	bytes    int
 	last     time.Time // when the latest entry began
 	inFlight int
 	stopped  bool
+}
+
+// queued is a batch, and the number of the node that it came from; 0: this one.
+type queued struct {
+	batch []byte
+	from  uint32
+}
+
+// flight is an entry on its way, and who waits for it.
+type flight struct {
+	Future
+	nodes []uint32
 }
 
 // NewGatherer starts gathering; entries are applied once ready is closed (the leader has caught up).
@@ -96,15 +111,16 @@ func CheckBatch(b []byte) error {
 	return nil
 }
 
-// Add takes an encoded batch; false: there is no room, or leadership has ended. The bytes belong to the Gatherer then.
-func (g *Gatherer) Add(batch []byte) bool {
+// Add takes an encoded batch of a node, 0 for this one; false: there is no room, or leadership has ended. The bytes belong to the
+// Gatherer then.
+func (g *Gatherer) Add(batch []byte, from uint32) bool {
 	g.mu.Lock()
 	if g.stopped || g.bytes+len(batch) > gatherMax {
 		g.mu.Unlock()
 		return false
 	}
 	first, before := len(g.queue) == 0, g.bytes
-	g.queue = append(g.queue, batch)
+	g.queue = append(g.queue, queued{batch, from})
 	g.bytes += len(batch)
 	full := before < batchBytes && g.bytes >= batchBytes
 	g.mu.Unlock()
@@ -142,12 +158,14 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 		return
 	}
 	clock := leaderClock{base: g.opt.Now(), start: time.Now()}
-	futures := make(chan Future, maxApplies)
+	futures := make(chan flight, maxApplies)
 	waiter := sync.WaitGroup{}
 	waiter.Go(func() {
 		for f := range futures {
 			if err := f.Error(); err != nil {
 				g.opt.Logger.Debug("entry not committed", "err", err)
+			} else if len(f.nodes) > 0 && g.opt.Committed != nil {
+				g.opt.Committed(f.nodes)
 			}
 			g.mu.Lock()
 			waits := g.inFlight >= maxApplies
@@ -167,7 +185,7 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 	for {
 		batches, size, wait := g.take(time.Now())
 		if batches != nil {
-			futures <- g.opt.Apply(encodeEntry(clock.now(), time.Now().UnixMilli(), batches, size))
+			futures <- flight{g.opt.Apply(encodeEntry(clock.now(), time.Now().UnixMilli(), batches, size)), others(batches)}
 			continue
 		}
 		timer.Reset(wait)
@@ -183,7 +201,7 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 }
 
 // take returns the batches of the next entry, or how long to wait.
-func (g *Gatherer) take(now time.Time) ([][]byte, int, time.Duration) {
+func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.queue) == 0 || g.inFlight >= maxApplies {
@@ -195,16 +213,27 @@ func (g *Gatherer) take(now time.Time) ([][]byte, int, time.Duration) {
 		return nil, 0, entryWindow - age
 	}
 	n, size := 0, 0
-	for n < len(g.queue) && (n == 0 || size+len(g.queue[n]) <= 4*batchBytes) {
-		size += len(g.queue[n])
+	for n < len(g.queue) && (n == 0 || size+len(g.queue[n].batch) <= 4*batchBytes) {
+		size += len(g.queue[n].batch)
 		n++
 	}
 	batches := g.queue[:n:n]
-	g.queue = append([][]byte(nil), g.queue[n:]...)
+	g.queue = append([]queued(nil), g.queue[n:]...)
 	g.bytes -= size
 	g.last = now
 	g.inFlight++
 	return batches, size, 0
+}
+
+// others lists the other nodes that batches came from.
+func others(batches []queued) []uint32 {
+	var nodes []uint32
+	for _, q := range batches {
+		if q.from != 0 && !slices.Contains(nodes, q.from) {
+			nodes = append(nodes, q.from)
+		}
+	}
+	return nodes
 }
 
 // expire lets what is due at FSM time now expire, a bounded number of rows at a time.
@@ -215,19 +244,19 @@ func (g *Gatherer) expire(now int64) {
 		g.opt.Logger.Error("encode Expire", "err", err)
 		return
 	}
-	g.Add(appendBatch(nil, 0, 0, 0, []*item{{raw: raw}}))
+	g.Add(appendBatch(nil, 0, 0, 0, []*item{{raw: raw}}), 0)
 }
 
 // encodeEntry writes a pb.Entry around encoded batches.
-func encodeEntry(timeMs, wallMs int64, batches [][]byte, size int) []byte {
+func encodeEntry(timeMs, wallMs int64, batches []queued, size int) []byte {
 	b := make([]byte, 0, size+6*len(batches)+24)
 	b = protowire.AppendTag(b, 1, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(timeMs))
 	b = protowire.AppendTag(b, 2, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(wallMs))
-	for _, batch := range batches {
+	for _, q := range batches {
 		b = protowire.AppendTag(b, 3, protowire.BytesType)
-		b = protowire.AppendBytes(b, batch)
+		b = protowire.AppendBytes(b, q.batch)
 	}
 	return b
 }

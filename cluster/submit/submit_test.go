@@ -110,7 +110,7 @@ func (c *cluster) send(batch []byte) bool {
 	if err := CheckBatch(batch); err != nil {
 		panic(err)
 	}
-	return g.Add(batch)
+	return g.Add(batch, 0)
 }
 
 func (c *cluster) close() {
