@@ -24,11 +24,13 @@ func (c *clocks) read(id int32) int64 {
 	return int64(c.mono)
 }
 
+func (c *clocks) monotonic() int64 { return c.read(unix.CLOCK_MONOTONIC) }
+
 // TestSleptWhileStalled: a process that does not run for a while between two readings does not take it for sleep.
 func TestSleptWhileStalled(t *testing.T) {
 	for stall := range 15 {
 		c := &clocks{boot: time.Hour, stalls: map[int]time.Duration{stall + 1: 50 * time.Millisecond}}
-		slept, ok := sleptSoFar(c.read)
+		slept, ok := sleptSoFar(c.monotonic, c.read)
 		if off := time.Duration(slept) - time.Hour; !ok || off < 0 || off > time.Duration(clockNoise)/2 {
 			t.Errorf("stalled before reading %d: %v too much, %v", stall+1, off, ok)
 		}
@@ -37,7 +39,7 @@ func TestSleptWhileStalled(t *testing.T) {
 	for i := range 100 {
 		all.stalls[i] = 50 * time.Millisecond
 	}
-	if _, ok := sleptSoFar(all.read); ok {
+	if _, ok := sleptSoFar(all.monotonic, all.read); ok {
 		t.Error("a reading is believed although the process stood still in each")
 	}
 }
@@ -45,10 +47,22 @@ func TestSleptWhileStalled(t *testing.T) {
 // TestSlept: what passes on the one clock alone is told.
 func TestSlept(t *testing.T) {
 	c := new(clocks)
-	before, _ := sleptSoFar(c.read)
+	before, _ := sleptSoFar(c.monotonic, c.read)
 	c.boot += 30 * time.Millisecond
-	after, ok := sleptSoFar(c.read)
+	after, ok := sleptSoFar(c.monotonic, c.read)
 	if slept := time.Duration(after - before); !ok || slept < 29*time.Millisecond || slept > 31*time.Millisecond {
 		t.Errorf("slept %v, want 30ms", slept)
+	}
+}
+
+// TestClock: the clock without system calls is the system's, or a little ahead.
+func TestClock(t *testing.T) {
+	c := NewClock()
+	for range 100 {
+		before := readClock(unix.CLOCK_MONOTONIC)
+		now := c.Now()
+		if ahead := now - before; ahead < 0 {
+			t.Fatalf("behind by %v: a lease would end late", time.Duration(-ahead))
+		}
 	}
 }
