@@ -89,8 +89,10 @@ func (e *engine) view(cfg *fsm.Config) haView {
 	leader, _ := e.infoOf(v.leader)
 	for _, n := range e.nodes(cfg) {
 		alive, _ := e.alive(n.Number)
-		alive = alive || n.Uuid == e.UUID // it may not know its number yet, but it does answer
 		info, told := e.infoOf(n.Number)
+		if n.Uuid == e.UUID { // it may not know its number yet, but it does answer
+			alive, info, told = true, e.info(), true
+		}
 		if n.Voter {
 			v.voters = append(v.voters, n.Number)
 		}
