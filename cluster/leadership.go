@@ -61,7 +61,7 @@ func (e *engine) startLeadership() *leadership {
 	ctx, cancel := context.WithCancel(e.ctx)
 	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
 	l.gatherer = submit.NewGatherer(submit.GathererOptions{
-		Apply:  func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
+		Apply: func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
 		Committed: func(nodes []uint32) {
 			for _, n := range nodes {
 				e.tellCommitted(n)

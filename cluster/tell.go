@@ -69,7 +69,7 @@ func (e *engine) tellOnce(node uint32) {
 		}
 		req := raft.AppendEntriesRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(e.UUID), Addr: self},
-			Term:      term, Leader: self, PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
+			Term:      term, PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
 		}
 		var resp raft.AppendEntriesResponse
 		if err := e.transport.AppendEntries(id, address, &req, &resp); err != nil {
