@@ -145,15 +145,21 @@ func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []floa
 	return o, rtts, err
 }
 
-// tellWhy prints the first of what sipp complained about.
+// tellWhy prints the first of what sipp says about calls that it gave up.
 func tellWhy(path string) {
-	const most = 1500
+	const most = 5
 	b, err := os.ReadFile(path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: sipp does not say why calls failed:", err)
 		return
 	}
-	fmt.Fprintf(os.Stderr, "bench: calls failed; sipp says:\n%s\n", bytes.TrimSpace(b[:min(len(b), most)]))
+	told := 0
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "borting call") && told < most {
+			told++
+			fmt.Fprintln(os.Stderr, "bench: sipp:", strings.TrimSpace(line))
+		}
+	}
 }
 
 // readStat takes the totals out of the last line of sipp's statistics.
