@@ -30,6 +30,9 @@ func (s *Submitter) turn(now time.Time) time.Duration {
 		it.done(nil, ErrNoLeader)
 	}
 	s.sending.Lock()
+	s.mu.Lock()
+	s.wakes = now.Add(time.Hour) // whatever comes until it is known makes the loop look again
+	s.mu.Unlock()
 	next, _ := s.send(now)
 	s.mu.Lock() // what comes from now on and is due earlier wakes the loop
 	s.wakes = now.Add(next)
