@@ -32,7 +32,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				sent := time.Now()
 				wg.Add(1)
-				l.nodes[k%3].engine.Load().submitter.Submit(cmd, func(r *pb.Result, err error) {
+				l.nodes[k%3].engine.Load().submitter.Submit(cmd, time.Second, func(r *pb.Result, err error) {
 					if err != nil || r.Code != pb.Code_OK {
 						b.Errorf("%v, %v", r, err)
 					}

@@ -68,7 +68,7 @@ func (e *engine) startCDRs() error {
 // cdrsSynced tells the cluster how far this node's files are. It is told again with the next records if nothing is committed now.
 func (e *engine) cdrsSynced(upTo uint64) {
 	put := &pb.PutCursor{Name: fsm.NodeCursor(e.UUID), UpTo: upTo}
-	e.submitter.Submit(&pb.Command{Op: &pb.Command_PutCursor{PutCursor: put}}, func(r *pb.Result, err error) {
+	e.submitter.Submit(&pb.Command{Op: &pb.Command_PutCursor{PutCursor: put}}, time.Second, func(r *pb.Result, err error) {
 		if err == nil && r.Code != pb.Code_OK {
 			e.logger.Debug("CDR cursor of this node refused", "up_to", upTo, "err", r.Error)
 		}

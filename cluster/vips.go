@@ -255,7 +255,7 @@ func (e *engine) epochReported(node uint32, epoch uint64) {
 // takeOver records the new owner in the log, again and again while the lease lasts: it fences the old epoch.
 func (e *engine) takeOver(group uint32, epoch uint64) {
 	cmd := &pb.Command{Op: &pb.Command_Takeover{Takeover: &pb.Takeover{Group: group, Epoch: epoch, Node: e.UUID}}}
-	e.submitter.Submit(cmd, func(r *pb.Result, err error) {
+	e.submitter.Submit(cmd, time.Second, func(r *pb.Result, err error) {
 		switch {
 		case err == nil && r.Code == pb.Code_OK:
 		case err == nil:

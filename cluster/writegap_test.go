@@ -51,7 +51,7 @@ func (l *lab) firstWrite(e *engine, began time.Time) time.Duration {
 	}
 	done := make(chan outcome, 1024)
 	for time.Since(began) < 5*time.Second {
-		e.submitter.Submit(putSetting("gap", "x"), func(r *pb.Result, err error) {
+		e.submitter.Submit(putSetting("gap", "x"), time.Second, func(r *pb.Result, err error) {
 			select {
 			case done <- outcome{time.Since(began), err == nil && r.Code == pb.Code_OK && e.raft.CurrentTerm() > term}:
 			default:

@@ -2,19 +2,21 @@ package sipcore
 
 import (
 	"errors"
+	"time"
 
 	"holdline/fsm/pb"
 )
 
-// ErrNoLeader is what Log reports when nothing could be committed for about a second. Calls then go
+// ErrNoLeader is what Log reports when a command could not be committed in time. Calls then go
 // on unreplicated, a REGISTER is answered 503 (DESIGN §4, "Without a leader").
 var ErrNoLeader = errors.New("nothing could be committed: no raft leader is reachable; look at holdline status")
 
 // Log commits commands to the replicated state machine; implemented by cluster.Submitter.
 type Log interface {
 	// Submit never blocks. done is called exactly once: from the apply goroutine, after this node has
-	// applied the command, or with an error (ErrNoLeader). It may be called before Submit returns.
-	Submit(cmd *pb.Command, done func(*pb.Result, error))
+	// applied the command, or with an error (ErrNoLeader when patience is over; the command may still be
+	// applied later). It may be called before Submit returns.
+	Submit(cmd *pb.Command, patience time.Duration, done func(*pb.Result, error))
 }
 
 // Owners tells who holds which VIP group; implemented by cluster over the guard's shared memory.

@@ -116,7 +116,7 @@ func (s *shard) Urgent() { s.urgent = true }
 
 // Submit implements proxy.Env.
 func (s *shard) Submit(cmd *pb.Command, c proxy.Commit) {
-	s.core.opt.Log.Submit(cmd, func(r *pb.Result, err error) {
+	s.core.opt.Log.Submit(cmd, c.Patience(), func(r *pb.Result, err error) {
 		s.post(posted{commit: c, result: r, err: err})
 	})
 }

@@ -223,14 +223,21 @@ func exactlyOnce(t *testing.T, seed uint64) {
 func TestNoLeader(t *testing.T) {
 	c := newCluster(1, 1)
 	defer c.close()
-	done := make(chan error, 1)
+	const hold = time.Second
+	done, patient := make(chan error, 1), make(chan error, 1)
 	started := time.Now()
-	c.nodes[0].Submit(put("a.example"), func(_ *pb.Result, err error) { done <- err })
+	c.nodes[0].Submit(put("a.example"), hold, func(_ *pb.Result, err error) { done <- err })
+	c.nodes[0].Submit(put("c.example"), time.Minute, func(_ *pb.Result, err error) { patient <- err })
 	if err := <-done; !errors.Is(err, ErrNoLeader) {
 		t.Fatalf("got %v", err)
 	}
-	if took := time.Since(started); took < holdFor || took > holdFor+500*time.Millisecond {
+	if took := time.Since(started); took < hold || took > hold+500*time.Millisecond {
 		t.Errorf("held for %v", took)
+	}
+	select {
+	case err := <-patient:
+		t.Errorf("who has a minute's patience was told %v after %v", err, time.Since(started))
+	default:
 	}
 	// It was never sent, so it is not applied later either; the session goes on without a gap.
 	c.elect()
@@ -240,6 +247,9 @@ func TestNoLeader(t *testing.T) {
 	}
 	if c.machine.Config().Domain("a.example") != nil {
 		t.Error("a command that had failed without being sent was applied")
+	}
+	if err := <-patient; err != nil {
+		t.Errorf("who was patient: %v", err)
 	}
 }
 

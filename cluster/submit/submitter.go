@@ -38,7 +38,6 @@ const (
 	maxCommand    = 1 << 20
 	maxWaiting    = 64 << 10
 	maxQueueBytes = 64 << 20
-	holdFor       = time.Second // how long Submit waits for a leader
 	resendFirst   = 250 * time.Millisecond
 	resendMost    = 2 * time.Second
 	gapSpacing    = 10 * time.Millisecond
@@ -99,10 +98,10 @@ func New(o Options, nonce uint64) *Submitter {
 	return s
 }
 
-// Submit commits cmd. done is called once: from the apply goroutine with the result, or with ErrNoLeader after a second
+// Submit commits cmd. done is called once: from the apply goroutine with the result, or with ErrNoLeader when patience is over
 // (then the command may still commit later), or with ErrOverload or ErrClosed. It must not block. Submit never blocks.
-func (s *Submitter) Submit(cmd *pb.Command, done func(*pb.Result, error)) {
-	s.submit(cmd, holdFor, done)
+func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*pb.Result, error)) {
+	s.submit(cmd, patience, done)
 }
 
 // SubmitWait commits cmd and waits for its result. Without a deadline in ctx it waits five seconds.

@@ -34,7 +34,7 @@ func (l *slowLog) apply(cmd *pb.Command) *pb.Result {
 	return l.m.Apply(l.index, b)[0]
 }
 
-func (l *slowLog) Submit(cmd *pb.Command, done func(*pb.Result, error)) {
+func (l *slowLog) Submit(cmd *pb.Command, _ time.Duration, done func(*pb.Result, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue = append(l.queue, func() { done(l.apply(cmd), nil) })

@@ -118,6 +118,21 @@ type Commit struct {
 	later bool // on purpose: nothing was to wait for it
 }
 
+// How long a command may take. A call then goes on without it. A REGISTER can only be denied, and a phone that is told 503 may try
+// again minutes later: it waits for longer, well below the client's 32 s (Timer F, RFC 3261 §17.1.2.2).
+const (
+	callPatience     = time.Second
+	registerPatience = 4 * time.Second
+)
+
+// Patience is how long the command may take to be applied before it counts as failed.
+func (c Commit) Patience() time.Duration {
+	if c.Kind == commitRegister {
+		return registerPatience
+	}
+	return callPatience
+}
+
 // Lookup tells which leg waits for an address.
 type Lookup struct {
 	Cell txn.Ref
