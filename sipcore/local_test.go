@@ -24,7 +24,9 @@ type localLog struct {
 	ms    int64
 }
 
-func (l *localLog) Submit(cmd *pb.Command, _ time.Duration, done func(*pb.Result, error)) { done(l.apply(cmd), nil) }
+func (l *localLog) Submit(cmd *pb.Command, _ time.Duration, done func(*pb.Result, error)) {
+	done(l.apply(cmd), nil)
+}
 
 func (l *localLog) apply(cmd *pb.Command) *pb.Result {
 	l.mu.Lock()

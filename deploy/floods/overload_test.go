@@ -73,13 +73,12 @@ func (oneOwner) Owner(uint32) (uint32, uint64)         { return 1, 1 }
 func (oneOwner) Send(group uint32, _ uint64, _ []byte) { panic("nobody else is there") }
 
 // TestGoodput: under twice the load that a node can commit at least nine tenths as many calls are completed as it can commit (DESIGN §5),
-// and whoever is let in is served before the caller has given up. Under four times the load, from one second to the next, it must
-// not collapse: docs/performance.md says what it does.
+// and whoever is let in is served before the caller has given up; under four times the load, too, from one second to the next.
 func TestGoodput(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes fifteen seconds")
 	}
-	for load, least := range map[float64]float64{2: 0.9, 4: 0.5} {
+	for load, least := range map[float64]float64{2: 0.9, 4: 0.9} {
 		const capacity = 200 // calls a second, of three commands each
 		log := &slowLog{m: fsm.New()}
 		to, caller := slowNode(t, log)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type Admission struct {
 
 	queued    window
 	committed window
+	waiting   atomic.Int64 // new requests that are being committed
 	datagrams atomic.Int64 // in this window
 	fresh     atomic.Int64 // of them: new requests that need state
 	lost      atomic.Int64 // datagrams that the kernel had no room for, in this window
@@ -30,6 +32,11 @@ type Admission struct {
 	end  int64   // of this window; for Step alone, as is what follows
 	last float64 // by how much the delays exceeded their targets
 	over int     // for how many windows they have
+
+	// rate is how many new requests can be committed in a window, as far as is known from when more came; offered is how many come.
+	rate, offered float64
+	recent        [10]int64 // how many were committed in the last windows
+	turns         int
 }
 
 const (
@@ -41,15 +48,21 @@ const (
 	commitTarget = int64(250 * time.Millisecond)
 	// fewest is how many delays a window must have for its least to mean something.
 	fewestQueued, fewestCommitted = 4, 10
-	// patient is how many windows in a row the delays must exceed their targets before anybody is turned away.
-	patient = 3
+	// patient is how many windows in a row the delays must exceed their targets before anybody is turned away, hasty when what waits for
+	// its commit tells that they will by far.
+	patient, hasty = 3, 2
 	// cause is the least share of new requests among all datagrams at which turning them away can shorten the sockets' queues: in a flood
 	// of junk it cannot.
 	cause = 0.05
 
 	// How pressure follows the excess, and its change, per window.
 	gainExcess, gainChange = 0.03, 0.2
-	mostExcess             = 8
+	mostExcess             = 8.0
+	// While more comes than the log can take, what is let in stays between two shares of what it can: from ebb down by drain per excess, so
+	// that what has gathered shrinks; when delays are small again, between calm and probe, which grows by the window.
+	ebb, drain, calm, probe, probeGrowth = 0.95, 0.1, 0.9, 1.0, 1.02
+	// smooth is the weight of a window in the means of what is committed and of what comes.
+	smooth = 0.2
 )
 
 // window keeps the least of the delays seen since it was last taken.
@@ -70,16 +83,30 @@ func (w *window) add(d int64) {
 	}
 }
 
-// take returns the least delay and begins anew; false: too few were seen.
-func (w *window) take(fewest int64) (int64, bool) {
-	n, least := w.n.Swap(0), w.least.Swap(0)
-	return least - 1, n >= fewest && least > 0
+// take returns the least delay and how many there were, and begins anew. Too few say nothing: then it returns 0 for the delay.
+func (w *window) take(fewest int64) (least, n int64) {
+	n, least = w.n.Swap(0), w.least.Swap(0)
+	if n < fewest {
+		return 0, n
+	}
+	return max(least-1, 0), n
 }
 
 // Queued notes a batch of n datagrams of which the first has waited d nanoseconds in its socket's queue.
 func (a *Admission) Queued(d int64, n int) {
 	a.datagrams.Add(int64(n))
 	a.queued.add(d)
+}
+
+// wait notes that a new request is to be committed.
+func (a *Admission) wait() { a.waiting.Add(1) }
+
+// waited notes that it is, d nanoseconds later, or could not be.
+func (a *Admission) waited(d int64, err error) {
+	a.waiting.Add(-1)
+	if err == nil {
+		a.committed.add(d)
+	}
 }
 
 // Lost notes n datagrams that the kernel had no room for.
@@ -93,31 +120,75 @@ func (a *Admission) Step(now int64) {
 	}
 	a.end = now + stepEvery
 	fresh, all, lost := a.fresh.Swap(0), a.datagrams.Swap(0), a.lost.Swap(0)
-	excess := 0.0
-	if d, ok := a.queued.take(fewestQueued); ok && float64(fresh) >= cause*float64(all) {
-		excess = float64(d) / float64(queueTarget)
+	queue := 0.0
+	if d, n := a.queued.take(fewestQueued); n >= fewestQueued && float64(fresh) >= cause*float64(all) {
+		queue = float64(d) / float64(queueTarget)
 		if lost > 0 {
-			excess = max(excess, 2)
+			queue = max(queue, 2)
 		}
 	}
-	if d, ok := a.committed.take(fewestCommitted); ok {
-		excess = max(excess, float64(d)/float64(commitTarget))
-	}
-	a.follow(min(excess, mostExcess))
-}
-
-// follow is a controller of the proportional-integral kind, as PIE's (RFC 8033 §4.2).
-func (a *Admission) follow(excess float64) {
+	d, n := a.committed.take(fewestCommitted)
+	ahead := a.expect(n)
+	commit := float64(max(d, ahead)) / float64(commitTarget)
+	excess := min(max(queue, commit), mostExcess)
 	a.over++
 	if excess <= 1 {
 		a.over = 0
 	}
+	sure := a.over >= patient || a.over >= hasty && float64(ahead) >= mostExcess*float64(commitTarget)
+	a.learn(commit > 1 && commit >= queue, float64(n), float64(fresh))
+	p := a.follow(excess, sure)
+	if a.rate > 0 && (sure || p > 0) {
+		p = a.bound(p, excess, sure)
+	}
+	a.pressure.Store(uint32(min(max(p, 0), 2) * one))
+}
+
+// expect is how long what comes now will wait for its commit: what all that wait take at the best pace of the last second. It tells of a
+// queue before anybody has stood in it to its end. In a window with next to no commits, n, it does not know.
+func (a *Admission) expect(n int64) int64 {
+	a.recent[a.turns%len(a.recent)] = n
+	a.turns++
+	if n < fewestCommitted {
+		return 0
+	}
+	return a.waiting.Load() * stepEvery / slices.Max(a.recent[:])
+}
+
+// learn keeps how many new requests can be committed in a window, while the log is what cannot keep up, and for some time after.
+func (a *Admission) learn(pilesUp bool, committed, fresh float64) {
+	a.offered += smooth * (fresh - a.offered)
+	switch {
+	case pilesUp && a.rate == 0:
+		a.rate, a.offered = committed, fresh
+	case pilesUp:
+		a.rate += smooth * (committed - a.rate)
+	case a.over > 0 || a.pressure.Load() == 0: // the sockets' queues are longer; or nobody is turned away
+		a.rate = 0
+	default:
+		a.rate *= probeGrowth
+	}
+}
+
+// bound keeps pressure near to what is known to be needed: delays tell of it late, when a queue has already gathered, and of its end when
+// all have been turned away for too long.
+func (a *Admission) bound(p, excess float64, sure bool) float64 {
+	share := min(a.rate/max(a.offered, 1), 1) // of what comes that can be committed
+	most, least := probe, calm
+	if sure {
+		most, least = ebb, ebb-drain*(excess-1)
+	}
+	return min(max(p, 1-most*share), 1-least*share)
+}
+
+// follow is a controller of the proportional-integral kind, as PIE's (RFC 8033 §4.2).
+func (a *Admission) follow(excess float64, sure bool) float64 {
 	p := float64(a.pressure.Load()) / one
-	if p > 0 || a.over >= patient {
+	if p > 0 || sure {
 		p += gainExcess*(excess-1) + gainChange*(excess-a.last)
 	}
 	a.last = excess
-	a.pressure.Store(uint32(min(max(p, 0), 2) * one))
+	return p
 }
 
 // Pressure is how much is turned away now: see Step.

@@ -65,6 +65,12 @@ func TestAdmissionElection(t *testing.T) {
 	}
 }
 
+// cohort is how many were let in at a time.
+type cohort struct {
+	at int64
+	n  float64
+}
+
 // TestAdmissionHolds plays servers of some capacity under loads beyond it: nearly all of the capacity goes to those who are let in,
 // and the queue stays short.
 func TestAdmissionHolds(t *testing.T) {
@@ -72,22 +78,37 @@ func TestAdmissionHolds(t *testing.T) {
 		for _, capacity := range []float64{200, 2000, 20000} {
 			var a Admission
 			var now int64
-			var backlog, served, wasted, worst float64
+			var served, wasted, worst float64
+			var queue []cohort // in the order in which they came
 			const step, seconds = 0.1, 60
 			for i := range int(seconds / step) {
 				admitted := load * capacity * step * (1 - min(a.Pressure(), 1))
-				room := capacity*step - 0.02*(load*capacity*step-admitted) // a refusal costs too
-				backlog += admitted
-				done := min(backlog, max(room, 0))
-				backlog -= done
-				if i > 50 { // 5 s to find its way
+				queue = append(queue, cohort{now, admitted})
+				a.waiting.Add(int64(admitted))
+				now += stepEvery
+				room := max(capacity*step-0.02*(load*capacity*step-admitted), 0) // a refusal costs too
+				var done float64
+				for len(queue) > 0 && done < room {
+					some := min(queue[0].n, room-done)
+					done += some
+					for range int(some + 0.5) {
+						a.waited(now-queue[0].at, nil)
+					}
+					if queue[0].n -= some; queue[0].n > 1e-6 {
+						break
+					}
+					queue = queue[1:]
+				}
+				if i > 20 { // 2 s to find its way
 					served += done
 					wasted += room - done
 				}
-				if i > 150 { // what had gathered by then is served, too
-					worst = max(worst, backlog/capacity)
+				if i > 150 && len(queue) > 0 { // what had gathered by then is served, too
+					worst = max(worst, float64(now-queue[0].at)/1e9)
 				}
-				a.windows(&now, 1, 0, time.Duration(backlog/capacity*float64(time.Second)), int(load*capacity*step), int(13*capacity*step))
+				a.Queued(0, int(13*capacity*step))
+				a.fresh.Add(int64(load * capacity * step))
+				a.Step(now)
 			}
 			share := served / (served + wasted)
 			if share < 0.95 || worst > 1 {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+
 	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore/txn"
@@ -13,6 +15,9 @@ func (s *Shard) submit(cmd *pb.Command, cm Commit) {
 	b := s.behind[cm.Call]
 	switch {
 	case b == nil && (!s.view.later || cm.Kind == commitRenew):
+		if cm.Kind == commitCreate {
+			s.opt.Admission.wait()
+		}
 		s.env.Submit(cmd, cm)
 	case cm.Kind != commitRenew:
 		cm.later = b == nil || b.later
@@ -29,6 +34,9 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 	if cm.Kind == commitCatchUp {
 		s.caughtUp(cm.Call, r, err)
 		return
+	}
+	if (cm.Kind == commitCreate || cm.Kind == commitRegister) && !errors.Is(err, errBehind) {
+		s.opt.Admission.waited(s.now-cm.at, err)
 	}
 	if err != nil {
 		if !cm.later {

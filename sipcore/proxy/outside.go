@@ -146,7 +146,6 @@ func recordKey(k txn.Key, home uint32) []byte {
 func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error) {
 	u.creating = false
 	if err == nil {
-		s.opt.Admission.committed.add(s.now - u.renewed)
 		switch r.Code {
 		case pb.Code_OK, pb.Code_EXISTS:
 			u.number = r.Id

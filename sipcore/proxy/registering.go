@@ -27,22 +27,19 @@ func (s *Shard) register(in *Inbound, key txn.Key) {
 	if s.turnedAway(in, key, false) {
 		return
 	}
-	c, u := s.newCell(in, key, kindRegister)
+	c, _ := s.newCell(in, key, kindRegister)
 	if c == nil {
 		s.overloaded(in, key)
 		return
 	}
 	c.Request = s.opt.Pool.Copy(in.Msg.B)
-	u.renewed = s.now
-	s.env.Submit(cmd, Commit{Kind: commitRegister, Cell: c.Ref()})
+	s.opt.Admission.wait()
+	s.env.Submit(cmd, Commit{Kind: commitRegister, Cell: c.Ref(), at: s.now})
 }
 
 // registered answers a REGISTER. The transaction is not kept: a retransmission finds the same result in the
 // replicated state, on any node.
 func (s *Shard) registered(c *txn.Cell, u *call, r *pb.Result, err error) {
-	if err == nil {
-		s.opt.Admission.committed.add(s.now - u.renewed)
-	}
 	if s.tmp.Scan(c.Request.B) == nil {
 		in := Inbound{Msg: &s.tmp, Flow: u.source, Home: c.Home, Epoch: c.Epoch}
 		if resp, alive := s.opt.Registrar.Answer(&in, r, err); resp != nil {
