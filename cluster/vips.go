@@ -133,7 +133,8 @@ func (v *vips) handleFrame(from, group uint32, epoch uint64, frame []byte) {
 func (v *vips) fill(i *peerInfo) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	i.Guard = v.connected
+	client := v.client.Load()
+	i.Guard = v.connected && client != nil && client.Working()
 	i.Held, i.Epochs = map[uint32]int64{}, map[uint32]int64{}
 	for g, h := range v.held {
 		i.Held[g], i.Epochs[g] = time.Since(h.since).Milliseconds(), int64(h.ballot)

@@ -28,6 +28,7 @@ type Client struct {
 	clock  Clock
 	shm    atomic.Pointer[sharedMemory]
 	health atomic.Uint32
+	pulse  pulse
 	queue  *eventQueue
 	cancel context.CancelFunc
 	done   chan struct{} // run has returned
@@ -257,6 +258,32 @@ func (c *Client) SetHealth(score uint32) {
 // Beat counts up the core's progress: call it from the core's working loop at least every 100 ms. After 500 ms without
 // it the guard drops every group.
 func (c *Client) Beat() { c.shm.Load().beat.Add(1) }
+
+// Working reports whether the guard is connected and its loop turns. A process that is stopped keeps its connections: it is noticed half a
+// second later, if Working is called several times a second.
+func (c *Client) Working() bool {
+	if _, err := c.current(); err != nil {
+		return false
+	}
+	return c.pulse.beats(c.shm.Load().turns.Load(), c.clock.Now())
+}
+
+// pulse tells from a counter whether what counts goes on.
+type pulse struct {
+	mu    sync.Mutex
+	count uint64
+	at    int64 // when it had last changed
+}
+
+// beats takes the counter's value at now, in nanoseconds. A counter that is still zero is not in use, and counts as going on.
+func (p *pulse) beats(count uint64, now int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if count != p.count || p.at == 0 {
+		p.count, p.at = count, now
+	}
+	return count == 0 || now-p.at < beatTimeout
+}
 
 // Status asks the guard for its account of itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {

@@ -66,3 +66,32 @@ func TestClock(t *testing.T) {
 		}
 	}
 }
+
+// TestPulse: a guard that stands still is noticed after half a second, one that goes on at once, and one that does not count is believed.
+func TestPulse(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	var p pulse
+	for _, x := range []struct {
+		count uint64
+		at    int64
+		beats bool
+	}{
+		{7, 1000, true},
+		{8, 1100, true},
+		{8, 1500, true},
+		{8, 1601, false},
+		{8, 9000, false},
+		{9, 9001, true},
+		{1, 9100, true}, // another process
+		{1, 9599, true},
+		{1, 9600, false},
+	} {
+		if got := p.beats(x.count, x.at*ms); got != x.beats {
+			t.Errorf("count %d at %d ms: %v", x.count, x.at, got)
+		}
+	}
+	var old pulse
+	if !old.beats(0, 1) || !old.beats(0, 1+10000*ms) {
+		t.Error("a guard that does not count its turns is not believed")
+	}
+}

@@ -152,7 +152,7 @@ func (g *guard) loop() error {
 			g.worstLate = late
 		}
 		g.turn()
-		g.turns.Add(1)
+		g.shm.turns.Store(g.turns.Add(1))
 		g.worstTurn = max(g.worstTurn, time.Duration(g.clock.now()-start))
 	}
 	return nil

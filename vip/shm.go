@@ -20,11 +20,12 @@ const (
 
 const shmMagic = 0x686f6c646c6e0001 // "holdln", layout 1
 
-// shmLayout is the content of guard.shm, mapped by guard and core. The guard is the only writer of groups, the core
+// shmLayout is the content of guard.shm, mapped by guard and core. The guard is the only writer of turns and groups, the core
 // the only writer of beat and health. Everything is accessed atomically.
 type shmLayout struct {
 	magic  atomic.Uint64
-	_      [7]uint64
+	turns  atomic.Uint64 // of the guard's loop, ten a second at least; 0: a guard of an older version, which does not count them here
+	_      [6]uint64
 	beat   atomic.Uint64 // progress of the core
 	health atomic.Uint64 // the core's health score
 	_      [6]uint64     // the core writes often: a cache line of its own

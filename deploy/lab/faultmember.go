@@ -43,6 +43,7 @@ func brokenTransfer(killLeader bool) func(*cluster, *node.Node) (blow, error) {
 		}
 		struck := make(chan error, 1)
 		return blow{
+			also: victim,
 			inflict: func() error {
 				go func() {
 					ctx, cancel := context.WithTimeout(context.Background(), transferTime)

@@ -297,6 +297,9 @@ func (r *round) statusTells(ctx context.Context) (wait func()) {
 			return
 		}
 		for _, n := range r.cluster.others(r.target.node) {
+			if n == r.stroke.also {
+				continue
+			}
 			s, err := n.Status(ctx)
 			switch {
 			case err != nil:

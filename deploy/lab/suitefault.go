@@ -22,7 +22,8 @@ type blow struct {
 	// hold is how long it lasts; 0: until the calls have ended.
 	hold  time.Duration
 	mend  func(context.Context) error
-	steps *steps // that it goes on with by itself, if it does
+	steps *steps     // that it goes on with by itself, if it does
+	also  *node.Node // that it kills, besides what befalls the node it was asked for
 }
 
 // trait is what the suite must know of a fault before it comes.
