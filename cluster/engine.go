@@ -76,6 +76,7 @@ func startEngine(ctx context.Context, n *Node, m *membership, prepare func(*engi
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.peers.init()
 	e.checksums.init()
+	e.vips.init() // before raft runs: a leader asks for it at once
 	err := e.startLog(prepare != nil)
 	if err == nil && prepare != nil {
 		err = prepare(e)

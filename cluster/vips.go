@@ -38,6 +38,10 @@ type vips struct {
 	homes     map[uint32]string // home node of each group, as last seen
 }
 
+func (v *vips) init() {
+	v.held, v.epochs, v.homes = map[uint32]heldGroup{}, map[uint32]uint64{}, map[uint32]string{}
+}
+
 type heldGroup struct {
 	ballot uint64
 	since  time.Time
@@ -144,7 +148,6 @@ func (v *vips) fill(i *peerInfo) {
 // startVIPs starts the guard, if none runs, connects to it, and starts the SIP core.
 func (e *engine) startVIPs(ctx context.Context) error {
 	v := &e.vips
-	v.held, v.epochs, v.homes = map[uint32]heldGroup{}, map[uint32]uint64{}, map[uint32]string{}
 	if e.node.opt.WithoutGuard {
 		return nil
 	}
