@@ -30,9 +30,10 @@ func FaultNames() string {
 	return strings.Join(names, ", ")
 }
 
-// unmixed are not among mixed faults: no fault at all, what an operator does, and what SIP itself does not get through for sure. With 30 %
+// unmixed are not among mixed faults: no fault at all, what an operator does, what only root can do, as a seed is to mean the same for
+// everybody, and what SIP itself does not get through for sure. With 30 %
 // of the frames lost each way, all six INVITEs that fit into the patience, or what answers them, are lost once in fifty.
-var unmixed = []Fault{FaultMixed, FaultRolling, FaultReplace, FaultNone, "loss-30"}
+var unmixed = []Fault{FaultMixed, FaultRolling, FaultReplace, FaultNone, "loss-30", outOfMemory}
 
 // mixture lists the faults of FaultMixed: those that leave a majority, but for unmixed.
 func mixture() ([]Fault, error) {
@@ -67,10 +68,15 @@ func (o Options) faultOf(round int) (trait, error) {
 	return traitOf(string(all[(round-1)%len(all)]))
 }
 
-// check tells whether a fault is known.
+// check tells whether a fault is known, and can be done here.
 func (f Fault) check() error {
 	if !slices.Contains(Faults(), f) {
 		return fmt.Errorf("fault: %q is not known; choose one of %s", f, FaultNames())
+	}
+	if t, err := traitOf(string(f)); err == nil && t.memory {
+		if _, _, err := memoryControl(); err != nil {
+			return fmt.Errorf("fault %s: %w", f, err)
+		}
 	}
 	return nil
 }

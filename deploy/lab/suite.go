@@ -127,17 +127,25 @@ func chosen(choice, name string) (bool, error) {
 
 // allowed leaves out what this drill may not do, and says so.
 func (o Options) allowed(cases []planned, say func(string, ...any)) ([]planned, error) {
-	if o.mayStep() {
-		return cases, nil
+	var why error
+	without := func(cases []planned, needs func(trait) bool, reason error) []planned {
+		out := slices.DeleteFunc(slices.Clone(cases), func(p planned) bool { return needs(p.trait) })
+		if n := len(cases) - len(out); n > 0 {
+			say("LEFT OUT: %d cases: %v", n, reason)
+			why = reason
+		}
+		return out
 	}
-	out := slices.DeleteFunc(slices.Clone(cases), func(p planned) bool { return p.trait.clock })
-	if n := len(cases) - len(out); n > 0 {
-		say("LEFT OUT: %d cases: %v", n, errNoClockStep)
+	if !o.mayStep() {
+		cases = without(cases, func(t trait) bool { return t.clock }, errNoClockStep)
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("suite: every case of %q was left out: %w", o.Suite, errNoClockStep)
+	if _, _, err := memoryControl(); err != nil {
+		cases = without(cases, func(t trait) bool { return t.memory }, err)
 	}
-	return out, nil
+	if len(cases) == 0 {
+		return nil, fmt.Errorf("suite: every case of %q was left out: %w", o.Suite, why)
+	}
+	return cases, nil
 }
 
 // ownDisks says whether a fault of this drill needs nodes with disks of their own.

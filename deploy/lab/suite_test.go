@@ -54,6 +54,7 @@ func TestClockStepsAreLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cases = slices.DeleteFunc(cases, func(p planned) bool { return p.trait.memory }) // who may do them depends on the machine
 	isClock := func(p planned) bool { return p.trait.clock }
 	if !slices.ContainsFunc(cases, isClock) {
 		t.Fatal("no case steps the clock")

@@ -42,6 +42,7 @@ type trait struct {
 	outage   string // why there is no majority for a while
 	disk     bool   // nodes need disks of their own
 	clock    bool   // it steps the machine's wall clock
+	memory   bool   // it needs control groups
 	alone    bool   // it leaves one node only that may take a VIP: nobody can move it on
 	stretch  int    // calls over the fault last so many times as long; 0: once
 }
@@ -51,7 +52,7 @@ type trait struct {
 var faultSets = func() map[string][]string {
 	sets := map[string][]string{
 		"boundary":  {"cable", "kill", "freeze-1s"},
-		"parts":     {"kill-serve", "kill-guard", "freeze-serve-0.1s", "freeze-serve-1s", "freeze-guard-0.1s", "freeze-guard-1s", "freeze-0.1s"},
+		"parts":     {"kill-serve", "kill-guard", "freeze-serve-0.1s", "freeze-serve-1s", "freeze-guard-0.1s", "freeze-guard-1s", "freeze-0.1s", outOfMemory},
 		"partition": {"partition", "isolation", "deaf", "mute"},
 		"loss":      {"loss-5", "loss-30"},
 		"power":     {"power-loss", "cold-start-2"},
@@ -201,6 +202,8 @@ func rarerTrait(t trait) (trait, error) {
 		t.prepare, t.leader, t.restless = brokenTransfer(true), true, true
 	case "transfer-follower-killed":
 		t.prepare, t.leader, t.restless, t.alone = brokenTransfer(false), true, true, true
+	case outOfMemory:
+		t.prepare, t.memory = starving, true
 	case "join-beside-dead":
 		t.prepare = joinBesideDead
 	default:

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -233,6 +234,30 @@ func (s Shot) Fire(sig unix.Signal) error {
 		}
 	}
 	return nil
+}
+
+// MoveTo puts the processes into a control group, given by its file cgroup.procs. That they end there is what is wanted.
+func (s Shot) MoveTo(group string) error {
+	s.node.expectEnd()
+	for _, pid := range s.pids {
+		if err := os.WriteFile(group, []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("move process %d on %s: %w", pid, s.node.Name, err)
+		}
+	}
+	return nil
+}
+
+// AwaitEnd waits until serve has ended.
+func (n *Node) AwaitEnd(ctx context.Context) error {
+	n.mu.Lock()
+	ended := n.ended
+	n.mu.Unlock()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("serve on %s still runs: %w", n.Name, ctx.Err())
+	}
 }
 
 // signal reaches the guard first: one that lives a moment longer than serve sees it end and gives the VIPs away, which a box that
