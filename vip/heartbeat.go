@@ -12,7 +12,7 @@ import (
 type heartbeatSock struct {
 	fd   int
 	addr netip.AddrPort
-	to   map[uint32]unix.Sockaddr // by node
+	to   map[uint32]*rawAddr // by node
 	from map[netip.Addr]bool
 	buf  []byte
 }
@@ -56,10 +56,10 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 
 // peers sets whom to send to and whom to listen to.
 func (h *heartbeatSock) peers(nodes []Node, self uint32) {
-	h.to, h.from = map[uint32]unix.Sockaddr{}, map[netip.Addr]bool{}
+	h.to, h.from = map[uint32]*rawAddr{}, map[netip.Addr]bool{}
 	for _, n := range nodes {
 		if n.Number != self {
-			h.to[n.Number] = sockaddr(netip.AddrPortFrom(n.Addr, h.addr.Port()))
+			h.to[n.Number] = rawAddrOf(netip.AddrPortFrom(n.Addr, h.addr.Port()))
 			h.from[n.Addr] = true
 		}
 	}
@@ -70,7 +70,10 @@ func (h *heartbeatSock) send(node uint32, b []byte) error {
 	if !ok {
 		return nil // it has just left the configuration
 	}
-	return os.NewSyscallError("send heartbeat", unix.Sendto(h.fd, b, unix.MSG_DONTWAIT, to))
+	if err := sendTo(h.fd, b, to); err != nil {
+		return fmt.Errorf("send heartbeat: %w", err)
+	}
+	return nil
 }
 
 // recv returns one waiting datagram of a known node; nil: none is waiting. The bytes are valid until the next call.

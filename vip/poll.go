@@ -31,12 +31,12 @@ func poll(fds []unix.PollFd, d int64) error {
 	return nil
 }
 
-// recvFrom reads a datagram without waiting, and without the system call and the allocation that unix.Recvfrom
-// adds to find out the sender.
+// recvFrom reads a datagram without waiting, behind the scheduler's back like poll, and without the system call and the allocation that
+// unix.Recvfrom adds to find out the sender.
 func recvFrom(fd int, b []byte) (n int, from netip.Addr, err error) {
 	var sa unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
-	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+	r, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return 0, from, errno
@@ -48,4 +48,33 @@ func recvFrom(fd int, b []byte) (n int, from netip.Addr, err error) {
 		from = netip.AddrFrom16((*unix.RawSockaddrInet6)(unsafe.Pointer(&sa)).Addr)
 	}
 	return int(r), from, nil
+}
+
+// rawAddr is a socket address as the kernel reads it.
+type rawAddr struct {
+	v4  unix.RawSockaddrInet4
+	v6  unix.RawSockaddrInet6
+	is6 bool
+}
+
+func rawAddrOf(a netip.AddrPort) *rawAddr {
+	port := htons(a.Port())
+	if a.Addr().Is4() {
+		return &rawAddr{v4: unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port, Addr: a.Addr().As4()}}
+	}
+	return &rawAddr{v6: unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: port, Addr: a.Addr().As16()}, is6: true}
+}
+
+// sendTo sends a datagram without waiting, behind the scheduler's back like poll.
+func sendTo(fd int, b []byte, to *rawAddr) error {
+	at, size := unsafe.Pointer(&to.v4), unsafe.Sizeof(to.v4)
+	if to.is6 {
+		at, size = unsafe.Pointer(&to.v6), unsafe.Sizeof(to.v6)
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		unix.MSG_DONTWAIT, uintptr(at), size)
+	if errno != 0 {
+		return os.NewSyscallError("sendto", errno)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package vip
 import (
 	"bytes"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -277,6 +278,41 @@ func BenchmarkLease(b *testing.B) {
 	for b.Loop() {
 		if _, _, _, ok := c.Lease(7); !ok {
 			b.Fatal("not held")
+		}
+	}
+}
+
+// TestHeartbeatSocket: a datagram reaches the peer's socket over either family, with its sender, and nothing waits when there is none.
+func TestHeartbeatSocket(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		addr := netip.MustParseAddr(host)
+		free, err := net.ListenUDP("udp", &net.UDPAddr{IP: addr.AsSlice()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := free.LocalAddr().(*net.UDPAddr).AddrPort()
+		_ = free.Close()
+		h, err := openHeartbeat(netip.AddrPortFrom(addr, at.Port()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.peers([]Node{{Number: 1, Addr: addr}, {Number: 2, Addr: addr}}, 1)
+		if b, _, err := h.recv(); b != nil || err != nil {
+			t.Errorf("%s: nothing was sent, received %q, %v", host, b, err)
+		}
+		if err := h.send(2, []byte("beat")); err != nil {
+			t.Error(err)
+		}
+		if err := h.send(3, []byte("nobody")); err != nil {
+			t.Error(err)
+		}
+		if b, known, err := h.recv(); string(b) != "beat" || !known || err != nil {
+			t.Errorf("%s: received %q, known %v, %v", host, b, known, err)
+		}
+		h.close()
+		h.fd = -1
+		if err := h.send(2, []byte("beat")); err == nil {
+			t.Errorf("%s: sent on a closed socket", host)
 		}
 	}
 }
