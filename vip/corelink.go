@@ -120,10 +120,10 @@ func (g *guard) shutdown() {
 
 // finishShutdown drops what nobody has taken in time, repeats the news for a few heartbeats, and ends the loop.
 func (g *guard) finishShutdown() {
-	now := g.clock.now()
 	if g.stopAt == 0 {
 		return
 	}
+	now := g.clock.now()
 	if !g.stopped {
 		for _, gr := range g.groups {
 			if gr.held && now < g.stopAt {

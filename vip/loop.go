@@ -141,8 +141,7 @@ func (g *guard) post(f func()) {
 
 // loop runs until the guard has shut down. One turn: sleep until something is due or comes in, and do it.
 func (g *guard) loop() error {
-	for !g.ended {
-		now := g.clock.now()
+	for now := g.clock.now(); !g.ended; {
 		due := g.nextDue(now)
 		if err := g.sleep(due - now); err != nil {
 			return err
@@ -153,7 +152,8 @@ func (g *guard) loop() error {
 		}
 		g.turn()
 		g.shm.turns.Store(g.turns.Add(1))
-		g.worstTurn = max(g.worstTurn, time.Duration(g.clock.now()-start))
+		now = g.clock.now()
+		g.worstTurn = max(g.worstTurn, time.Duration(now-start))
 	}
 	return nil
 }
