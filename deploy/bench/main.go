@@ -325,6 +325,8 @@ func (b *bench) round(ctx context.Context, c benchCase, kind, binary string, mem
 	if o.OK > 0 {
 		r.perCall = float64((after - before).Microseconds()) / float64(o.OK)
 	}
+	fmt.Fprintf(os.Stderr, "%s: %s (%s): %.0f µs a call, %d failed, %d retransmissions, answer p50/p99 %.1f/%.1f ms, machine %.0f %% idle\n",
+		c, kind, filepath.Base(binary), r.perCall, o.Failed, o.Retransmissions, o.P50, o.P99, 100*r.idle)
 	if !memory {
 		return r, nil
 	}

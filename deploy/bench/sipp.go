@@ -119,7 +119,7 @@ func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []floa
 	ctx, cancel := context.WithTimeout(ctx, l.time+l.length+60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sipp", "-sf", "uac.xml", "-i", callerAddr, "-p", strconv.Itoa(6000+i), l.target,
-		"-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-l", strconv.Itoa(max(10000, rate*40)), "-d", strconv.Itoa(int(l.length.Milliseconds())),
+		"-r", strconv.Itoa(rate), "-m", strconv.Itoa(calls), "-l", strconv.Itoa(calls), "-d", strconv.Itoa(int(l.length.Milliseconds())),
 		"-nostdin", "-mp", strconv.Itoa(20000+10*i), "-cp", strconv.Itoa(8900+i), "-buff_size", "8388608", "-timer_resol", "1", "-recv_timeout", "12000",
 		"-trace_stat", "-stf", stat, "-fd", "1", "-trace_rtt", "-rtt_freq", "10", "-trace_err", "-error_file", errFile)
 	cmd.Dir = s.dir
@@ -147,16 +147,20 @@ func (s *sipp) caller(ctx context.Context, l load, i, rate int) (outcome, []floa
 
 // tellWhy prints the first of what sipp says about calls that it gave up.
 func tellWhy(path string) {
-	const most = 5
+	const most, lines = 3, 12 // calls, and of each what came
 	b, err := os.ReadFile(path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: sipp does not say why calls failed:", err)
 		return
 	}
-	told := 0
+	told, rest := 0, 0
 	for line := range strings.Lines(string(b)) {
-		if strings.Contains(line, "borting call") && told < most {
+		if strings.Contains(line, "borting call") {
 			told++
+			rest = lines
+		}
+		if told <= most && rest > 0 {
+			rest--
 			fmt.Fprintln(os.Stderr, "bench: sipp:", strings.TrimSpace(line))
 		}
 	}
@@ -193,16 +197,22 @@ func readStat(path string) (outcome, error) {
 		}
 		*to = int(v)
 	}
-	// The rate while calls were begun: the busiest rows' mean would hide a stall, so take calls over the time until all were begun.
-	created, begun := slices.Index(head, "TotalCallCreated"), 0.0
+	// The rate while calls were begun: the busiest rows' mean would hide a stall, so take calls over the time until all were begun. There is
+	// a row at the start and one each second; within the last of these seconds they came at the rate that was asked for.
+	created, asked, before := slices.Index(head, "TotalCallCreated"), slices.Index(head, "TargetRate"), 0.0
 	for i, row := range rows[1:] {
-		if v, err := strconv.ParseFloat(row[created], 64); err == nil && int(v) == o.Calls {
-			begun = float64(i + 1)
-			break
+		v, err := strconv.ParseFloat(row[created], 64)
+		if err != nil {
+			continue
 		}
-	}
-	if begun > 0 {
-		o.Rate = float64(o.Calls) / begun
+		if int(v) < o.Calls {
+			before = v
+			continue
+		}
+		if rate, err := strconv.ParseFloat(row[asked], 64); err == nil && rate > 0 {
+			o.Rate = float64(o.Calls) / (float64(max(i-1, 0)) + min(1, (float64(o.Calls)-before)/rate))
+		}
+		break
 	}
 	return o, nil
 }
