@@ -207,12 +207,13 @@ func (p *Port) recheck(c *tls.Conn) {
 }
 
 func (p *Port) handshake(conn *net.TCPConn) (*tls.Conn, error) {
-	if err := tune(conn); err != nil {
+	plain, err := tune(conn)
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
-	secured := tls.Server(conn, p.config.Load())
+	secured := tls.Server(plain, p.config.Load())
 	return secured, secured.HandshakeContext(ctx)
 }
 
@@ -227,11 +228,12 @@ func Dial(ctx context.Context, local netip.Addr, to netip.AddrPort, config *tls.
 	if err != nil {
 		return nil, err
 	}
-	if err := tune(conn.(*net.TCPConn)); err != nil {
+	plain, err := tune(conn.(*net.TCPConn))
+	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	secured := tls.Client(conn, config)
+	secured := tls.Client(plain, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -239,17 +241,18 @@ func Dial(ctx context.Context, local netip.Addr, to netip.AddrPort, config *tls.
 	return secured, nil
 }
 
-func tune(conn *net.TCPConn) error {
-	raw, err := conn.SyscallConn()
+// tune makes a connection what those between nodes are.
+func tune(c *net.TCPConn) (*conn, error) {
+	plain, err := newConn(c)
 	if err != nil {
-		return fmt.Errorf("set TCP options: %w", err)
+		return nil, fmt.Errorf("set TCP options: %w", err)
 	}
 	var set error
-	err = raw.Control(func(fd uintptr) {
+	err = plain.raw.Control(func(fd uintptr) {
 		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(UserTimeout.Milliseconds()))
 	})
 	if err := errors.Join(err, set); err != nil {
-		return fmt.Errorf("set TCP options: %w", err)
+		return nil, fmt.Errorf("set TCP options: %w", err)
 	}
-	return nil
+	return plain, nil
 }
