@@ -101,7 +101,7 @@ daemon on this box through its Unix socket; a change made on any node holds for 
 		a.leaveCmd(), a.upgradeCmd(), a.settingCmd(), a.doctorCmd(), a.backupCmd(), a.restoreCmd(), a.recoverCmd())
 	add("sip", a.domainCmd(), a.certificateCmd(), a.userCmd(), a.poolCmd(), a.routeCmd(), a.callsCmd(), a.registrationsCmd(), a.cdrCmd())
 	add("process", a.serveCmd(), a.guardCmd(), a.drillCmd(), a.versionCmd())
-	root.AddCommand(a.manCmd())
+	root.AddCommand(a.manCmd(), a.stallsCmd())
 	return root
 }
 

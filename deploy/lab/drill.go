@@ -129,6 +129,12 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 		var cool func()
 		rep.Soak.Burners, cool = burn()
 		defer cool()
+		if d.stalls, err = startStalls(d.o.Binary, dir); err != nil {
+			return err
+		}
+		defer func() {
+			err = errors.Join(err, d.stalls.stop())
+		}()
 	}
 	for n := range d.o.Repeat {
 		r, err := d.round(ctx, n+1)
@@ -145,6 +151,9 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 		if r.RejoinS < 0 {
 			break // there is no cluster to go on with
 		}
+	}
+	if rep.Soak != nil {
+		rep.Soak.Stalls, rep.Soak.Blind = d.stalls.told()
 	}
 	rep.sum()
 	if n := d.handsets.stats.Unparsed.Load(); n > 0 {

@@ -52,16 +52,19 @@ func (c *cluster) choose(ctx context.Context, f trait, anyOwner bool, rng *rand.
 	return t, nil
 }
 
-// misplaced counts the VIPs that are not where spread put them.
-func (c *cluster) misplaced(ctx context.Context) (int, error) {
+// elsewhere counts the VIPs that are not where they were seen last.
+func (c *cluster) elsewhere(ctx context.Context, seen map[string]string) (int, error) {
 	s, err := c.nodes[0].Status(ctx)
+	if err != nil {
+		return 0, err
+	}
 	n := 0
-	for i, vip := range c.vips {
-		if s.Owners()[vip] != c.nodes[i].Name {
+	for _, vip := range c.vips {
+		if at, ok := seen[vip.String()]; ok && s.Owners()[vip] != at {
 			n++
 		}
 	}
-	return n, err
+	return n, nil
 }
 
 // spread gives each node one VIP, by planned moves, so that every round begins alike.

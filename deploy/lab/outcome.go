@@ -122,6 +122,9 @@ func (r *round) gaps(samples [][]probe.Sample, frames []capture.Frame) {
 func (r *round) tenures(v *VIPRound, all []capture.Tenure) {
 	since := func(t time.Time) float64 { return milliseconds(t.Sub(r.faultAt.Round(0))) }
 	var text []string
+	if r.places == nil {
+		r.places = map[string]string{}
+	}
 	for i, t := range all {
 		name, first, last := r.nameOf(t.Sender), since(t.First), since(t.Last)
 		text = append(text, fmt.Sprintf("%s %.1f…%.1f ms (%d frames)", name, first, last, t.Frames))
@@ -131,12 +134,27 @@ func (r *round) tenures(v *VIPRound, all []capture.Tenure) {
 		case v.Hit && v.To == "" && first > 0 && name != v.From:
 			v.To, v.FirstNewMS = name, first
 		case i > 0 && !r.trait.restless:
-			r.out.SpuriousMoves++
-			r.warn("%s moved to %s at %+.1f ms, without need", v.VIP, name, first)
+			r.moved(1, t.First, t.First, fmt.Sprintf("%s to %s at %+.1f ms", v.VIP, name, first))
 		}
+		r.places[v.VIP] = name
 	}
+	r.lookedAt = time.Now()
 	v.Moved = v.To != ""
 	v.TenuresDetail = strings.Join(text, "; ")
+}
+
+// moved takes moves into the round that no fault called for, at some time between two moments.
+func (r *round) moved(n int, from, to time.Time, what string) {
+	if n == 0 {
+		return
+	}
+	if s, ok := r.stalls.explain(from, to); ok {
+		r.out.MachineMoves += n
+		r.warn("%d VIPs moved (%s) after this machine had stood still: %s, %.0f ms", n, what, s.What, s.MS)
+		return
+	}
+	r.out.SpuriousMoves += n
+	r.warn("%d VIPs moved (%s) without need", n, what)
 }
 
 func (r *round) countsLine() string {

@@ -109,7 +109,8 @@ type Round struct {
 	Capture       CaptureStats     `json:"capture"`
 	Seconds       float64          `json:"seconds"`
 	Warnings      []string         `json:"warnings,omitempty"`
-	SpuriousMoves int              `json:"spurious_moves"` // of VIPs, without need
+	SpuriousMoves int              `json:"spurious_moves"`          // of VIPs, without need
+	MachineMoves  int              `json:"machine_moves,omitempty"` // after the machine itself had stood still; soak only
 	Breaks        *Breaks          `json:"broken_connections,omitempty"`
 	Setups        map[string]int64 `json:"setup_answer_us,omitempty"` // p50, p99, max: INVITE to 200 of the short calls
 }

@@ -38,6 +38,11 @@ type drill struct {
 	cluster  *cluster
 	handsets *handsets
 	keeper   *scenario.Keeper
+
+	// Of a soak:
+	stalls   *stalls
+	places   map[string]string // who was last seen to use each VIP
+	lookedAt time.Time         // and when
 }
 
 // round is one fault under way.
@@ -68,9 +73,11 @@ func (d *drill) round(ctx context.Context, number int) (Round, error) {
 	}
 	r.out = Round{Number: number, Outcome: Outcome{Fault: Fault(r.trait.name), Verdict: VerdictFail}}
 	if d.o.Soak > 0 && number > 1 { // between two rounds nobody looks at frames
-		if r.out.SpuriousMoves, err = d.cluster.misplaced(ctx); err != nil {
+		moves, err := d.cluster.elsewhere(ctx, d.places)
+		if err != nil {
 			return r.out, err
 		}
+		r.moved(moves, d.lookedAt, time.Now(), "between two rounds")
 	}
 	if err := d.bounded(ctx, spreadTime, d.cluster.spread); err != nil {
 		r.warn("the VIPs could not be spread over the nodes before this round: %v", err)

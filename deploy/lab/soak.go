@@ -28,6 +28,9 @@ type Soak struct {
 	Seconds float64      `json:"seconds"` // as asked for
 	Burners int          `json:"burners"` // threads that do nothing but keep CPUs busy
 	Moves   int          `json:"spurious_moves"`
+	Machine int          `json:"machine_moves"`    // after this machine itself had stood still
+	Stalls  []Stall      `json:"stalls,omitempty"` // when it did
+	Blind   []string     `json:"blind,omitempty"`  // why that is not known
 	Nodes   []NodeMemory `json:"memory"`
 }
 
@@ -120,9 +123,10 @@ func (rep *Report) sumSoak() {
 	if rep.Soak == nil {
 		return
 	}
-	rep.Soak.Moves = 0
+	rep.Soak.Moves, rep.Soak.Machine = 0, 0
 	for _, r := range rep.Rounds {
 		rep.Soak.Moves += r.SpuriousMoves
+		rep.Soak.Machine += r.MachineMoves
 	}
 	if why := rep.Soak.grown(); len(why) > 0 {
 		rep.Verdict = VerdictFail
@@ -132,7 +136,20 @@ func (rep *Report) sumSoak() {
 
 // text writes the soak for a person.
 func (s *Soak) text(w io.Writer) error {
-	fmt.Fprintf(w, "Soak: %.0f s with %d busy threads beside the load: %d VIP moves without need\n", s.Seconds, s.Burners, s.Moves)
+	fmt.Fprintf(w, "Soak: %.0f s with %d busy threads beside the load: %d VIP moves without need, %d after this machine had stood still\n", s.Seconds, s.Burners, s.Moves, s.Machine)
+	for _, what := range []string{stallCPU, stallDisk} {
+		n, most := 0, 0.0
+		for _, x := range s.Stalls {
+			if x.What == what {
+				n++
+				most = max(most, x.MS)
+			}
+		}
+		fmt.Fprintf(w, "      this machine's %s stood still %d times, %.0f ms at most (whatever runs on it)\n", what, n, most)
+	}
+	for _, why := range s.Blind {
+		fmt.Fprintf(w, "      not all of that is known: %s\n", why)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "memory (MiB)\tserve: first minute\tsecond quarter\tlast quarter\tmost\tguard: first minute\tlast quarter\tmost\n")
 	for _, n := range s.Nodes {
