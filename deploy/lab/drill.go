@@ -126,6 +126,9 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 	}
 	if d.o.Soak > 0 {
 		rep.Soak = &Soak{Seconds: d.o.Soak.Seconds()}
+		if _, err := d.cluster.nodes[0].CLI(ctx, "", "setting", "set", "cdr.max-rows", soakCDRs); err != nil {
+			return err
+		}
 		var cool func()
 		rep.Soak.Burners, cool = burn()
 		defer cool()

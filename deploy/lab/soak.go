@@ -21,6 +21,9 @@ const (
 	// grownMB more. The first is warming up.
 	grownBy = 1.5
 	grownMB = 64
+	// soakCDRs is how many call records are kept where nobody fetches them: by default so many that an hour would not reach the bound, and
+	// what is kept on purpose could not be told from what grows.
+	soakCDRs = "20000"
 )
 
 // Soak is what a soak found beside lost calls.

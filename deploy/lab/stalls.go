@@ -80,7 +80,7 @@ func WatchStalls(in io.Reader, out io.Writer, dir string) error {
 	return errors.Join(err, failed)
 }
 
-// watchCPU sleeps a millisecond at a time on one processor and tells of sleeps that were much longer.
+// watchCPU sleeps a few milliseconds at a time on one processor and tells of sleeps that were much longer.
 func watchCPU(cpu int, ended <-chan struct{}, tell func(noted)) error {
 	runtime.LockOSThread() // for good: the thread ends with its goroutine, and with it what is set here
 	var only unix.CPUSet
@@ -93,7 +93,7 @@ func watchCPU(cpu int, ended <-chan struct{}, tell func(noted)) error {
 	if err != nil {
 		return fmt.Errorf("no real-time thread on processor %d: %w", cpu, err)
 	}
-	nap := unix.NsecToTimespec(int64(time.Millisecond))
+	nap := unix.NsecToTimespec(int64(4 * time.Millisecond))
 	for last := time.Now(); ; {
 		select {
 		case <-ended:
