@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdline/cluster/api"
+	"holdline/vip/lease"
 )
 
 // doctorPeers reports the node link to every peer.
@@ -47,7 +48,9 @@ func (n *Node) doctorGuard(ctx context.Context) []api.Check {
 			out = append(out, api.Check{Name: name, Result: api.CheckWarn, Detail: detail, Advice: advice})
 		}
 	}
-	out = append(out, wakingCheck(s.WorstLate))
+	if p, err := lease.ProfileNamed(e.machine.Config().Setting(settingLeaseProfile, "")); err == nil {
+		out = append(out, wakingCheck(s.WorstLate, time.Duration(p.Grant)))
+	}
 	warn(!s.RealTime, "guard priority", "no real-time priority", "run the guard as its systemd unit, or with CAP_SYS_NICE")
 	warn(!s.MemLocked, "guard memory", "not locked", "raise LimitMEMLOCK, or run it with CAP_IPC_LOCK")
 	warn(s.Fence != "nftables", "fence", s.Fence, "load the nf_tables module: without the fence a frozen guard is off the network a second later only")
@@ -71,16 +74,13 @@ func (n *Node) doctorGuard(ctx context.Context) []api.Check {
 	return out
 }
 
-// lateWaking is how late the guard may be woken before doctor warns: half of what a lease can bear, which ends 47 ms after the last
-// renewal that was missed.
-const lateWaking = 20 * time.Millisecond
-
-// wakingCheck judges how late the guard was woken at worst. It counts from the guard's start, also when the process was stopped.
-func wakingCheck(worst time.Duration) api.Check {
+// wakingCheck judges how late the guard was woken at worst, against the grants that its lease is made of: an owner stops before they end, and
+// renews in time only if it runs. It counts from the guard's start, also when the process was stopped.
+func wakingCheck(worst, grant time.Duration) api.Check {
 	c := api.Check{Name: "guard waking", Result: api.CheckOK, Detail: fmt.Sprintf("%v late at worst", worst.Round(10*time.Microsecond))}
-	if worst > lateWaking {
+	if worst > grant/4 {
 		c.Result = api.CheckWarn
-		c.Advice = "something holds this machine's processors for so long that leases lapse at 47 ms: boot with preempt=full; on a virtual machine, pin its processors"
+		c.Advice = fmt.Sprintf("something holds this machine's processors, and grants end after %v: boot with preempt=full; on a virtual machine, pin its processors", grant)
 	}
 	return c
 }

@@ -183,7 +183,7 @@ func exactlyOnce(t *testing.T, seed uint64) {
 		for k := range perNode {
 			name := fmt.Sprintf("d%d.node%d", k, n)
 			var once sync.Once
-			s.submit(put(name), time.Minute, func(r *pb.Result, err error) {
+			s.Submit(put(name), time.Minute, func(r *pb.Result, err error) {
 				called := true
 				once.Do(func() { called = false })
 				if called {
@@ -265,7 +265,7 @@ func TestLateCommit(t *testing.T) {
 	c.loseNext = 1 << 30
 	c.mu.Unlock()
 	done := make(chan error, 1)
-	c.nodes[0].submit(put("late.example"), 50*time.Millisecond, func(_ *pb.Result, err error) { done <- err })
+	c.nodes[0].Submit(put("late.example"), 50*time.Millisecond, func(_ *pb.Result, err error) { done <- err })
 	if err := <-done; !errors.Is(err, ErrNoLeader) {
 		t.Fatalf("got %v", err)
 	}
@@ -285,7 +285,7 @@ func TestBounded(t *testing.T) {
 	const beyond = 10
 	var refused, failed atomic.Int32
 	for range maxWaiting + beyond {
-		c.nodes[0].submit(put("x.example"), time.Minute, func(_ *pb.Result, err error) {
+		c.nodes[0].Submit(put("x.example"), time.Minute, func(_ *pb.Result, err error) {
 			switch {
 			case errors.Is(err, ErrOverload):
 				refused.Add(1)

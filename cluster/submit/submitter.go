@@ -101,30 +101,6 @@ func New(o Options, nonce uint64) *Submitter {
 // Submit commits cmd. done is called once: from the apply goroutine with the result, or with ErrNoLeader when patience is over
 // (then the command may still commit later), or with ErrOverload or ErrClosed. It must not block. Submit never blocks.
 func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*pb.Result, error)) {
-	s.submit(cmd, patience, done)
-}
-
-// SubmitWait commits cmd and waits for its result. Without a deadline in ctx it waits five seconds.
-func (s *Submitter) SubmitWait(ctx context.Context, cmd *pb.Command) (*pb.Result, error) {
-	patience := 5 * time.Second
-	if d, ok := ctx.Deadline(); ok {
-		patience = time.Until(d)
-	}
-	type answer struct {
-		result *pb.Result
-		err    error
-	}
-	c := make(chan answer, 1)
-	s.submit(cmd, patience, func(r *pb.Result, err error) { c <- answer{r, err} })
-	select {
-	case a := <-c:
-		return a.result, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (s *Submitter) submit(cmd *pb.Command, patience time.Duration, done func(*pb.Result, error)) {
 	if s.opt.Gate != nil {
 		if err := s.opt.Gate(cmd); err != nil {
 			done(nil, err)
@@ -171,6 +147,26 @@ func (s *Submitter) submit(cmd *pb.Command, patience time.Duration, done func(*p
 		}
 	case late || local:
 		s.kick()
+	}
+}
+
+// SubmitWait commits cmd and waits for its result. Without a deadline in ctx it waits five seconds.
+func (s *Submitter) SubmitWait(ctx context.Context, cmd *pb.Command) (*pb.Result, error) {
+	patience := 5 * time.Second
+	if d, ok := ctx.Deadline(); ok {
+		patience = time.Until(d)
+	}
+	type answer struct {
+		result *pb.Result
+		err    error
+	}
+	c := make(chan answer, 1)
+	s.Submit(cmd, patience, func(r *pb.Result, err error) { c <- answer{r, err} })
+	select {
+	case a := <-c:
+		return a.result, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

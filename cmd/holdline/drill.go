@@ -44,7 +44,7 @@ Exit code 0 when the verdict is pass, 1 otherwise.`,
 	fs.IntVar(&o.Repeat, "repeat", 1, "fault rounds on the same cluster")
 	fs.StringVar(&o.Suite, "suite", "", `run the fault suite instead: "all", "short", or patterns of transcript/fault such as '7*/kill,*/mute'`)
 	fs.BoolVar(&o.AllowClockStep, "allow-clock-step", false, "let the suite step this machine's wall clock by an hour and back (root)")
-	fs.DurationVar(&o.Soak, "soak", 0, "no fault: calls for that long with every CPU busy, such as 60m; a VIP that moves fails it")
+	fs.DurationVar(&o.Soak, "soak", 0, "no fault: calls for that long with every CPU busy, such as 60m; a VIP that moves fails it, unless this machine itself had stood still")
 	fs.BoolVar(&o.Keep, "keep", false, "keep logs and data directories also when the drill passed")
 	live.add(fs)
 	fs.StringVar(&file, "json", "", "also write the report to this file")

@@ -49,15 +49,17 @@ func starving(_ *cluster, n *node.Node) (blow, error) {
 	if err != nil {
 		return blow{}, err
 	}
-	group, err := os.MkdirTemp(root, "holdline-drill-")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(group, limit), []byte(starvedLimit), 0)
-	}
-	if err != nil {
-		return blow{}, errors.Join(fmt.Errorf("make a control group without memory: %w", err), os.Remove(group))
-	}
+	var group string
 	return blow{
-		inflict: func() error { return shot.MoveTo(filepath.Join(group, "cgroup.procs")) },
+		inflict: func() (err error) {
+			if group, err = os.MkdirTemp(root, "holdline-drill-"); err != nil {
+				return fmt.Errorf("make a control group: %w", err)
+			}
+			if err := os.WriteFile(filepath.Join(group, limit), []byte(starvedLimit), 0); err != nil {
+				return fmt.Errorf("leave a control group no memory: %w", errors.Join(err, os.Remove(group)))
+			}
+			return shot.MoveTo(filepath.Join(group, "cgroup.procs"))
+		},
 		mend: func(ctx context.Context) error {
 			if err := n.AwaitEnd(ctx); err != nil {
 				return err

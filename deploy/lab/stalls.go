@@ -32,7 +32,7 @@ const (
 )
 
 const (
-	// A lease lapses 47 ms after the last renewal that its owner could make; a disk is distrusted after a tenth of a second.
+	// A lease lapses when its owner is not run for some 50 ms; a disk is distrusted after a tenth of a second.
 	leastCPUStall  = 40 * time.Millisecond
 	leastDiskStall = 100 * time.Millisecond
 	diskEvery      = 50 * time.Millisecond
@@ -51,7 +51,7 @@ type noted struct {
 // WatchStalls writes a line to out for each stall of this machine until in ends. It is a process of its own: in the drill's, which keeps every
 // CPU busy, Go's scheduler would stand between the kernel and the thread that waits. dir is on the disk to be watched.
 func WatchStalls(in io.Reader, out io.Writer, dir string) error {
-	runtime.GOMAXPROCS(2*runtime.NumCPU() + 1) // the watching threads keep a processor of Go's each
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2*runtime.NumCPU() + 1)) // no watching thread waits for a processor of Go's
 	var mu sync.Mutex
 	write := json.NewEncoder(out)
 	var failed error

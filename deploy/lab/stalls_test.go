@@ -1,12 +1,15 @@
 package lab
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
-	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A move is the machine's when it comes while, or soon after, the machine stood still, and whoever cannot see that blames nobody else.
@@ -67,28 +70,67 @@ func TestStallsExplainMoves(t *testing.T) {
 	}
 }
 
-// TestWatchStalls: it ends with its input, and says either what it saw or why it sees nothing.
-func TestWatchStalls(t *testing.T) {
-	in, stop := io.Pipe()
-	var out bytes.Buffer
-	done := make(chan error, 1)
-	go func() { done <- WatchStalls(in, &out, t.TempDir()) }()
-	time.AfterFunc(300*time.Millisecond, func() { _ = stop.Close() })
-	if err := <-done; err != nil {
+// watcherMark makes this test program a watcher of the directory that it names.
+const watcherMark = "HOLDLINE_TEST_STALLS"
+
+// TestStallWatcher is the watcher where it is started as one, and nothing else.
+func TestStallWatcher(t *testing.T) {
+	dir := os.Getenv(watcherMark)
+	if dir == "" {
+		t.Skip("not started as a watcher")
+	}
+	if err := WatchStalls(os.Stdin, os.Stdout, dir); err != nil {
 		t.Fatal(err)
 	}
-	s := &stalls{}
-	s.read(&out)
-	all, blind := s.told()
-	for _, x := range all {
-		if x.MS < milliseconds(leastCPUStall) || x.At.IsZero() || x.What != stallCPU && x.What != stallDisk {
-			t.Errorf("told of %+v", x)
+}
+
+// TestWatchStalls: to a process that is stopped it looks as if the machine had stood still. The watcher says so, or that it cannot see it.
+func TestWatchStalls(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestStallWatcher$")
+	cmd.Env = append(os.Environ(), watcherMark+"="+t.TempDir())
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond) // it has begun to watch
+	const stopped = 200 * time.Millisecond
+	for _, x := range []struct {
+		signal os.Signal
+		hold   time.Duration
+	}{{unix.SIGSTOP, stopped}, {unix.SIGCONT, 100 * time.Millisecond}} {
+		if err := cmd.Process.Signal(x.signal); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(x.hold)
+	}
+	_ = in.Close()
+	longest, blind := 0.0, ""
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var n noted
+		if json.Unmarshal(lines.Bytes(), &n) != nil {
+			continue // of the test program
+		}
+		if n.Blind != "" {
+			blind = n.Blind
+		} else if n.What == stallCPU {
+			longest = max(longest, n.MS)
 		}
 	}
-	t.Logf("stalls %v, blind %q", all, blind)
-	for _, why := range blind {
-		if !strings.Contains(why, "real-time") {
-			t.Errorf("blind: %s", why)
-		}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
 	}
+	switch {
+	case blind != "" && !strings.Contains(blind, "real-time"):
+		t.Errorf("blind: %s", blind)
+	case blind == "" && longest < milliseconds(stopped)-50:
+		t.Errorf("it stood still for %v and tells of %.0f ms at most", stopped, longest)
+	}
+	t.Logf("longest %.0f ms, blind %q", longest, blind)
 }
