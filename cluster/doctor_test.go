@@ -16,8 +16,11 @@ func TestWakingCheck(t *testing.T) {
 		profile lease.Profile
 		want    string
 	}{
-		{0, lease.Fast(), api.CheckOK}, {3 * ms, lease.Fast(), api.CheckOK}, {20 * ms, lease.Fast(), api.CheckWarn},
-		{20 * ms, lease.Standard(), api.CheckOK}, {80 * ms, lease.Standard(), api.CheckWarn},
+		{0, lease.Fast(), api.CheckOK},
+		{3 * ms, lease.Fast(), api.CheckOK},
+		{20 * ms, lease.Fast(), api.CheckWarn},
+		{20 * ms, lease.Standard(), api.CheckOK},
+		{80 * ms, lease.Standard(), api.CheckWarn},
 	} {
 		if c := wakingCheck(x.late, time.Duration(x.profile.Grant)); c.Result != x.want || (c.Advice == "") != (x.want == api.CheckOK) {
 			t.Errorf("%v late under %s: %+v", x.late, x.profile.Name, c)

@@ -309,7 +309,9 @@ func (e *engine) standsDown(cfg *fsm.Config) bool {
 func (e *engine) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
-	e.enterCalls()
+	if core := e.vips.core.Load(); core != nil {
+		core.HandOver()
+	}
 	if err := e.submitter.Flush(ctx); err != nil {
 		e.logger.Info("giving VIP groups away with writes under way", "waiting", e.submitter.Waiting(), "err", err)
 	}

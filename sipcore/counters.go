@@ -3,7 +3,7 @@ package sipcore
 // Counters calls fn for each counter of the core with a name and an explanation fit for metrics.
 func (c *Core) Counters(fn func(name, help string, value uint64)) {
 	c.stats.Each(fn)
-	fn("not_owned", "datagrams dropped: they came in on a VIP whose lease this node does not hold", c.drops.notOwned.Load())
+	fn("not_owned", "datagrams dropped: they came in on a VIP whose lease this node does not hold, or is giving away", c.drops.notOwned.Load())
 	fn("before_lease", "datagrams dropped: they came in before this node's lease began", c.drops.stale.Load())
 	fn("unreadable", "datagrams dropped: not SIP, or SIP that cannot be answered", c.drops.garbage.Load())
 	fn("bad_frames", "frames of other nodes dropped: they could not be read", c.drops.frames.Load())

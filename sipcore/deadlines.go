@@ -30,8 +30,21 @@ func (c *Core) deadlines() {
 	}
 }
 
-// EnterCalls submits whatever of calls is to be recorded after the fact, without waiting for its time: before this node stops or
-// gives groups away.
+// handOver is how long HandOver leaves datagrams alone at most. Giving a group away takes some 30 ms.
+const handOver = 100 * time.Millisecond
+
+// HandOver is called before groups are given away. Where calls are recorded after the fact, it submits what there is, and what comes in from
+// then on is left for the next owner: done here, it would be in no record that the next owner takes calls up from, which would then set up again
+// what has been answered. Who sent it sends it again, after T1 (RFC 3261 §17.1.1.2); nothing would repeat what comes over a connection.
+func (c *Core) HandOver() {
+	if c.currentView().RecordsLater() {
+		c.handingOver.Store(c.now() + int64(handOver))
+	}
+	c.EnterCalls()
+}
+
+// EnterCalls submits whatever of calls is to be recorded after the fact, without waiting for its time: before this node stops, or when
+// a group is lost.
 func (c *Core) EnterCalls() { c.catchUp(c.udp.NewSender(), true) }
 
 func (c *Core) catchUp(out *transport.Sender, all bool) {

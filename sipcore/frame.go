@@ -117,6 +117,10 @@ func (c *Core) forwarded(sc *scratch, group uint32, epoch uint64, flow transport
 		c.drops.frames.Add(1)
 		return
 	}
+	if flow.Conn == 0 && now < c.handingOver.Load() {
+		c.drops.notOwned.Add(1)
+		return
+	}
 	in.Epoch = epoch
 	s := c.shardOf(m.Bytes(m.CallID))
 	s.lock(sc.out)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+	"time"
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
@@ -53,5 +54,45 @@ func TestStaleDatagram(t *testing.T) {
 	junk(raw + 5e6)
 	if c.drops.stale.Load() != 1 || c.drops.garbage.Load() != 1 {
 		t.Error("a datagram within the lease was dropped")
+	}
+}
+
+// TestHandOver: what comes in as datagrams while a group is given away is left for the next owner where calls are recorded after
+// the fact, and only there; what comes over a connection, which nothing would repeat, is handled.
+func TestHandOver(t *testing.T) {
+	l := newLab(t, 1)
+	c := l.cores[0]
+	handled := func(conn uint64) bool {
+		before := c.drops.garbage.Load()
+		c.handle(c.udp.NewSender(), []transport.Packet{{
+			Data: []byte("junk"), At: transport.MonotonicRaw() + 5e6,
+			Flow: transport.Flow{Group: 1, Port: l.port, Remote: netip.MustParseAddrPort("127.0.0.1:9"), Conn: conn},
+		}})
+		return c.drops.garbage.Load() == before+1
+	}
+	c.HandOver()
+	if !handled(0) {
+		t.Error("a datagram was dropped, though every call has been recorded")
+	}
+	l.set("call.commit", "after")
+	for !c.currentView().RecordsLater() {
+		time.Sleep(time.Millisecond)
+	}
+	begun := time.Now()
+	c.HandOver()
+	if handled(0) && time.Since(begun) < handOver {
+		t.Error("a datagram was handled by an owner that gives the group away")
+	}
+	if !handled(1) {
+		t.Error("what came over a connection was dropped")
+	}
+	for !handled(0) {
+		if time.Since(begun) > time.Second {
+			t.Fatal("datagrams are dropped for longer than a second")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if took := time.Since(begun); took < handOver {
+		t.Errorf("datagrams are handled again after %v", took)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // drops counts datagrams that went no further.
 type drops struct {
-	notOwned atomic.Uint64 // came in on a VIP whose lease this node does not hold
+	notOwned atomic.Uint64 // came in on a VIP whose lease this node does not hold, or is giving away
 	stale    atomic.Uint64 // came in before the lease began
 	garbage  atomic.Uint64 // not SIP, or SIP that cannot be answered
 	frames   atomic.Uint64 // frames of other nodes that could not be read
@@ -36,7 +36,7 @@ func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
 		p := &batch[i]
 		_, since, ok := c.opt.Owners.Lease(p.Flow.Group)
 		switch {
-		case !ok:
+		case !ok, p.Flow.Conn == 0 && now < c.handingOver.Load():
 			c.drops.notOwned.Add(1)
 		case p.At+ahead < since:
 			c.drops.stale.Add(1)

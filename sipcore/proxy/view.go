@@ -117,6 +117,9 @@ func secret(purpose string, key []byte) txn.Secret {
 	return txn.Secret{K0: binary.BigEndian.Uint64(sum), K1: binary.BigEndian.Uint64(sum[8:])}
 }
 
+// RecordsLater says whether calls are recorded after the fact.
+func (v *View) RecordsLater() bool { return v.later }
+
 func (v *View) addFace(group uint32, index uint8, vip VIP) {
 	addr := uriHost(vip.Addr)
 	host := addr
