@@ -24,7 +24,7 @@ func (e *engine) doctorPeers() []api.Check {
 		f := faultyLogs{e.Name: fault}
 		out = append(out, api.Check{Name: "raft log", Result: api.CheckFail, Detail: f.what(), Advice: f.advice(e.Name)})
 	}
-	if score := e.healthScore(); score > 0 {
+	if e.healthScore() > 0 || e.store.Slow() {
 		out = append(out, api.Check{Name: "raft", Result: api.CheckWarn, Detail: "no leader, a slow disk, or behind the log", Advice: "see holdline status"})
 	}
 	return out

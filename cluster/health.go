@@ -5,18 +5,28 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"holdline/cluster/store"
 )
 
 // health is what ranks this node as candidate for VIP groups. It never takes a group away.
+//
+// Owners yield to a healthier node within half a second, so what is over sooner than that, or happens once, must not count: all
+// disks of a machine hang for a moment now and then, and no address is to move for it.
 type health struct {
-	mu      sync.Mutex
-	changed time.Time // of the leader
+	mu  sync.Mutex
+	led time.Time // when this node was last seen to be the leader
 }
 
-func (h *health) leaderChanged() {
+// silence is how long this node has been without a leader; it may be one itself. Safe for concurrent use.
+func (h *health) silence(r *raft.Raft) time.Duration {
 	h.mu.Lock()
-	h.changed = time.Now()
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	if r.State() == raft.Leader {
+		h.led = time.Now()
+	}
+	// A former leader may have been in contact with another one days ago.
+	return min(time.Since(r.LastContact()), time.Since(h.led))
 }
 
 const (
@@ -36,10 +46,10 @@ func (e *engine) watchHealth() {
 
 func (e *engine) healthScore() uint32 {
 	var score uint32
-	if e.raft.State() != raft.Leader && time.Since(e.raft.LastContact()) > silentPeer {
+	if e.health.silence(e.raft) > silentPeer {
 		score += scoreNoLeader
 	}
-	if e.store.Slow() || e.logFault() != "" {
+	if fault := e.logFault(); fault != "" && fault != store.FaultHung || e.store.Failing() {
 		score += scoreDisk
 	}
 	if last, applied := e.raft.CommitIndex(), e.raft.AppliedIndex(); last > applied+lagTolerated {

@@ -135,7 +135,6 @@ func (e *engine) followLeader(observations <-chan raft.Observation) {
 		select {
 		case o := <-observations:
 			if l, ok := o.Data.(raft.LeaderObservation); ok {
-				e.health.leaderChanged()
 				e.logger.Info("raft leader", "leader", string(l.LeaderAddr))
 				if l.LeaderID != "" {
 					e.submitter.Resend()

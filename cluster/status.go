@@ -161,7 +161,7 @@ func (n *Node) Ready(context.Context) error {
 		return api.Errorf(api.CodeUnavailable, "this node cannot write its raft log: %s", e.logFault())
 	case e.leader() == 0:
 		return api.Errorf(api.CodeUnavailable, "there is no raft leader: calls are served, but nothing new is committed")
-	case e.healthScore() > 0:
+	case e.healthScore() > 0 || e.store.Slow():
 		return api.Errorf(api.CodeUnavailable, "this node is behind the cluster or its disk is slow")
 	}
 	return nil

@@ -176,6 +176,10 @@ func (s *Store) NearlyFull() bool { return s.spares.nearlyFull() }
 // Slow says whether a write is taking too long now, or did within the last ten seconds.
 func (s *Store) Slow() bool { return s.watch.slow() }
 
+// Failing says whether the disk is worse than one that hung once for a moment: a write has been hanging for a second, or several have
+// hung within the last ten.
+func (s *Store) Failing() bool { return s.watch.failing() }
+
 // FirstIndex implements raft.LogStore.
 func (s *Store) FirstIndex() (uint64, error) { return s.log.FirstIndex() }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -230,4 +231,45 @@ func TestWatchTellsAStoppedProcessFromAHungDisk(t *testing.T) {
 	if w.p99() < 9*time.Second {
 		t.Errorf("p99 after a hang of 10 s: %v", w.p99())
 	}
+}
+
+// TestFailingIsMoreThanAHiccup: a disk that hung once is slow for a while, but no reason to move addresses away from its node.
+func TestFailingIsMoreThanAHiccup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDiskWatch(60*time.Millisecond, func(bool) {})
+		hang := func(d time.Duration) {
+			end := w.begin()
+			time.Sleep(d)
+			end()
+		}
+		want := func(slow, failing bool, when string) {
+			t.Helper()
+			if w.slow() != slow || w.failing() != failing {
+				t.Errorf("%s: slow %v, failing %v; want %v, %v", when, w.slow(), w.failing(), slow, failing)
+			}
+		}
+		hang(50 * time.Millisecond)
+		want(false, false, "after a write that took long, but not too long")
+		hang(400 * time.Millisecond)
+		want(true, false, "after a write that hung for a moment")
+		time.Sleep(slowMemory)
+		want(false, false, "ten seconds later")
+
+		end := w.begin()
+		time.Sleep(hungLong / 2)
+		want(true, false, "while a write hangs, for half a second so far")
+		time.Sleep(hungLong)
+		want(true, true, "while a write hangs for more than a second")
+		end()
+		want(true, false, "after it")
+
+		time.Sleep(slowMemory)
+		for range hungOften {
+			want(w.slow(), false, "before writes have hung time and again")
+			hang(100 * time.Millisecond)
+		}
+		want(true, true, "after writes have hung time and again")
+		time.Sleep(slowMemory)
+		want(false, false, "ten seconds after that")
+	})
 }

@@ -9,6 +9,8 @@ import (
 const (
 	watchSamples = 256              // writes the percentile is taken over
 	slowMemory   = 10 * time.Second // a disk that hung is distrusted for this long
+	hungLong     = time.Second      // a write that takes so long is more than a hiccup,
+	hungOften    = 3                // and so are so many within slowMemory
 )
 
 // watchSteps is how many timer ticks make up the time after which a write is called slow. Ticks are counted, not time: a
@@ -25,6 +27,8 @@ type diskWatch struct {
 	n       int
 	hanging int // writes that take too long right now
 	last    time.Time
+	raised  [hungOften]time.Time // when the latest alarms were, in turn
+	alarms  int
 }
 
 func newDiskWatch(after time.Duration, trouble func(bool)) *diskWatch {
@@ -91,6 +95,10 @@ func (w *diskWatch) mark(d int) {
 	defer w.mu.Unlock()
 	w.hanging += d
 	w.last = time.Now()
+	if d > 0 {
+		w.raised[w.alarms%hungOften] = w.last
+		w.alarms++
+	}
 }
 
 // hangs says whether a write is taking too long right now.
@@ -104,6 +112,17 @@ func (w *diskWatch) slow() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.hanging > 0 || (!w.last.IsZero() && time.Since(w.last) < slowMemory)
+}
+
+// failing says whether the disk is worse than a hiccup: a write hangs and has done so for hungLong, or writes have hung time and again.
+func (w *diskWatch) failing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.alarms == 0 {
+		return false
+	}
+	newest, oldest := w.raised[(w.alarms-1)%hungOften], w.raised[w.alarms%hungOften]
+	return w.hanging > 0 && time.Since(newest) >= hungLong || w.alarms >= hungOften && time.Since(oldest) < slowMemory
 }
 
 func (w *diskWatch) p99() time.Duration {
