@@ -86,7 +86,7 @@ func (s *Streams) listen(ep StreamEndpoint) (*streamListener, error) {
 	if ep.Proto < pb.Transport_TCP || ep.Proto > pb.Transport_WSS {
 		return nil, fmt.Errorf("%s is not a stream transport", ep.Proto)
 	}
-	lc := net.ListenConfig{Control: freebind(ep.Local.Addr(), false), KeepAlive: -1}
+	lc := net.ListenConfig{Control: listening(ep.Local.Addr(), s.o.Limits.First/2), KeepAlive: -1}
 	ln, err := lc.Listen(context.Background(), tcpNetwork(ep.Local.Addr()), ep.Local.String())
 	if err != nil {
 		return nil, err
@@ -117,6 +117,19 @@ func freebind(local netip.Addr, dial bool) func(_, _ string, c syscall.RawConn) 
 			}
 		})
 		return errors.Join(err, opt)
+	}
+}
+
+// listening is freebind for a listener, whose connections the kernel keeps to itself until their peers say something, or a time of whole
+// seconds is over: on every stream transport it is the client that speaks first, and who says nothing costs this process nothing.
+func listening(local netip.Addr, silent time.Duration) func(network, address string, c syscall.RawConn) error {
+	bind := freebind(local, false)
+	return func(network, address string, c syscall.RawConn) error {
+		var opt error
+		err := c.Control(func(fd uintptr) {
+			opt = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, int(silent/time.Second))
+		})
+		return errors.Join(bind(network, address, c), err, opt)
 	}
 }
 

@@ -94,26 +94,50 @@ func TestStreamsSlowLoris(t *testing.T) {
 	}
 }
 
+// TestStreamsSilent: who connects and says nothing is the kernel's business alone, until something is said.
+func TestStreamsSilent(t *testing.T) {
+	l := newStreamLab(t, StreamOptions{})
+	c := l.dialTCP(pb.Transport_TCP)
+	time.Sleep(100 * time.Millisecond)
+	if n := l.counters.accepted.Load(); n != 0 || l.Len() != 0 {
+		t.Errorf("%d accepted, %d connections", n, l.Len())
+	}
+	l.put(c, invite)
+	l.got()
+}
+
 func TestStreamsLimits(t *testing.T) {
 	l := newStreamLab(t, StreamOptions{Limits: StreamLimits{ConnsPerSource: 4, Unproven: 2}})
 	first := l.dialTCP(pb.Transport_TCP)
 	l.put(first, invite)
 	l.got()
-	a, b := l.dialTCP(pb.Transport_TCP), l.dialTCP(pb.Transport_TCP)
+	begun := func() net.Conn {
+		c := l.dialTCP(pb.Transport_TCP)
+		l.put(c, invite[:1])
+		return c
+	}
+	a := begun()
+	l.until("accepted", &l.counters.accepted, 2)
+	b := begun()
 	l.until("accepted", &l.counters.accepted, 3)
-	c := l.dialTCP(pb.Transport_TCP) // the oldest silent one makes room
+	c := begun() // the oldest that has not sent a message makes room
 	l.until("evicted", &l.counters.evicted, 1)
 	if ended(a) == nil {
 		t.Error("still there")
 	}
-	for _, x := range []net.Conn{first, b, c} {
-		l.put(x, invite)
+	for _, x := range []net.Conn{b, c} {
+		l.put(x, invite[1:])
 		l.got()
 	}
+	l.put(first, invite)
+	l.got()
 	d := l.dialTCP(pb.Transport_TCP)
 	l.put(d, invite)
 	l.got()
 	e, err := l.tryTCP(pb.Transport_TCP)
+	if err == nil {
+		_, err = e.Write([]byte(invite))
+	}
 	l.until("refused", &l.counters.refused, 1)
 	if err == nil && ended(e) == nil {
 		t.Error("the fifth of a source was let in")
