@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"holdline/fsm/pb"
-	"holdline/sipcore/dialog"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 )
@@ -59,23 +58,21 @@ type call struct {
 	cancel   phase
 
 	trying    *txn.Buf // 100, until the record is committed
-	cancelOK  *txn.Buf // 200 to the CANCEL, until it is committed
-	cancelTo  transport.Flow
+	cancelOK  *message // 200 to the CANCEL, until it is committed
 	final     *txn.Buf // final to the caller, until it is committed
 	finalCode uint16
 
-	token    dialog.Token // of the dialog that the request belongs to
-	hasToken bool
-	toCaller bool // of that dialog
+	hasToken  bool   // the request belongs to a dialog, and this was in its token:
+	tokenCall uint64 // the number of the dialog's call
+	tokenHash uint32 // of the caller's From tag in it
+	toCaller  bool   // of that dialog
 
 	gone       []uint64 // connections of phones that turned out to be gone
 	waitsSince int64    // when that was first found; 0: not yet
 
-	toTags   [4]uint64 // dialogs answered so far
-	answers  int       // AnswerCalls under way
-	acks     [maxHeldAcks]*txn.Buf
-	ackFlows [maxHeldAcks]transport.Flow
-	nAcks    int
+	toTags  [4]uint64 // dialogs answered so far
+	answers int       // AnswerCalls under way
+	acks    []message // which wait for that
 
 	calleeTag string // in a dialog: the To tag under which it is recorded
 	byCallee  bool   // and who sent the request
@@ -83,17 +80,26 @@ type call struct {
 	hang *hangup
 }
 
+// message is one that waits, and where it goes or came from.
+type message struct {
+	buf  *txn.Buf
+	flow transport.Flow
+}
+
 func (u *call) release() {
 	u.trying.Release()
-	u.cancelOK.Release()
-	u.final.Release()
-	for i := range u.nAcks {
-		u.acks[i].Release()
+	if u.cancelOK != nil {
+		u.cancelOK.buf.Release()
 	}
-	targets, flows := u.targets[:0], u.flows[:0]
+	u.final.Release()
+	for i := range u.acks {
+		u.acks[i].buf.Release()
+	}
+	targets, flows, acks := u.targets[:0], u.flows[:0], u.acks[:0]
 	clear(u.targets)
 	clear(u.flows)
-	*u = call{targets: targets, flows: flows}
+	clear(u.acks)
+	*u = call{targets: targets, flows: flows, acks: acks}
 }
 
 func callOf(c *txn.Cell) *call { return c.User.(*call) }
@@ -113,7 +119,7 @@ func (s *Shard) newCell(in *Inbound, key txn.Key, k kind) (*txn.Cell, *call) {
 	u.gen = in.gen
 	u.kind, u.source, u.respTag = k, in.Flow, uint32(key.Hi)
 	if in.HasToken {
-		u.token, u.hasToken = in.Token, true
+		u.hasToken, u.tokenCall, u.tokenHash = true, in.Token.Call, in.Token.TagHash
 	}
 	return c, u
 }
@@ -126,4 +132,31 @@ func (s *Shard) newCall() *call {
 	u := s.free[n-1]
 	s.free = s.free[:n-1]
 	return u
+}
+
+// over stands for what the proxy kept with a transaction that needs nothing of that any more. It is only read.
+var over = &call{kind: kindOther, answered: true, decided: true, noMore: true}
+
+// settle lets go of what transactions that have ended since the last message need no more: for another half minute (Timer J) they
+// repeat their final, and that is all.
+func (s *Shard) settle() {
+	for _, r := range s.ended {
+		c := r.Cell()
+		if c == nil || c.State != txn.ServerCompleted || anyOpen(c) {
+			continue
+		}
+		if u := callOf(c); u != over {
+			c.User = over
+			s.tab.FreeLegs(c)
+			s.freeCall(u)
+		}
+	}
+	s.ended = s.ended[:0]
+}
+
+func (s *Shard) freeCall(u *call) {
+	if u != over {
+		u.release()
+		s.free = append(s.free, u)
+	}
 }

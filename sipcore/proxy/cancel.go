@@ -38,8 +38,7 @@ func (s *Shard) cancel(in *Inbound, key txn.Key) {
 		return
 	}
 	buf.B = out
-	u.cancelOK, u.cancelTo = buf, in.Flow
-	u.cancelTo.Remote = responseAddr(&in.Msg.Via1, in.Msg, in.Flow.Remote)
+	u.cancelOK = &message{buf, ReplyFlow(in.Msg, in.Flow)}
 	u.cancel, u.noMore = phaseCommitting, true
 	if !u.creating {
 		s.submitCancel(c, u)
@@ -59,8 +58,8 @@ func (s *Shard) submitCancel(c *txn.Cell, u *call) {
 // cancelCommitted sends the 200 to the CANCEL and cancels what is open. With nothing open the caller gets its 487.
 func (s *Shard) cancelCommitted(c *txn.Cell, u *call) {
 	if u.cancelOK != nil {
-		s.send(u.cancelTo, u.cancelOK.B)
-		u.cancelOK.Release()
+		s.send(u.cancelOK.flow, u.cancelOK.buf.B)
+		u.cancelOK.buf.Release()
 		u.cancelOK = nil
 	}
 	u.cancel = phaseDone

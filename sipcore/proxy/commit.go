@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"time"
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -81,9 +82,19 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 	}
 }
 
+// trimEvery is how often a shard looks whether it keeps room for far more transactions than it has had since.
+const trimEvery = int64(time.Minute)
+
 // Advance fires the timers that are due.
 func (s *Shard) Advance(v *View, now int64) {
 	s.view, s.now = v, now
+	s.settle()
+	if now >= s.trimAt {
+		s.trimAt = now + trimEvery
+		if s.tab.Trim() {
+			s.free = nil
+		}
+	}
 	s.clock.See(s.opt.State.Now(), now)
 	s.endWaits()
 	for {

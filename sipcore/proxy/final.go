@@ -304,6 +304,9 @@ func (s *Shard) sendFinal(c *txn.Cell, u *call) {
 	if s.tab.Respond(c, s.now, u.finalCode, buf) {
 		s.send(c.Caller, buf.B)
 	}
+	if !c.Invite() {
+		s.ended = append(s.ended, c.Ref())
+	}
 }
 
 // finish ends a call that has no open leg with a final of our own; with a record it is committed first.

@@ -11,7 +11,6 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
-	"holdline/sipcore/dialog"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -118,7 +117,7 @@ func (s *Shard) byeTo(h *hangup, e *end, reason string) {
 	u := s.newCall()
 	u.kind, u.hang, u.hasToken, u.gen = kindHangup, h, true, s.view.branch[0].id
 	u.toCaller = e.side == "caller"
-	u.token = dialog.Token{Home: h.home, Call: h.call, TagHash: s.view.route[0].TagHash([]byte(e.row.FromTag))}
+	u.tokenCall, u.tokenHash = h.call, s.view.route[0].TagHash([]byte(e.row.FromTag))
 	c.User, c.Home, c.Epoch, c.Caller = u, h.home, h.epoch, e.flow
 	c.Request = s.opt.Pool.Get(1024)
 	text, ok := appendBye(c.Request.B, e, target, routes, reason)

@@ -176,10 +176,8 @@ func (s *Shard) ack(in *Inbound, key txn.Key) {
 	if in.Token.Call != 0 && len(s.answers) > 0 {
 		if c := s.answers[in.Token.Call].Cell(); c != nil {
 			u := callOf(c)
-			if u.nAcks < maxHeldAcks {
-				u.acks[u.nAcks] = s.opt.Pool.Copy(in.Msg.B)
-				u.ackFlows[u.nAcks] = in.Flow
-				u.nAcks++
+			if len(u.acks) < maxHeldAcks {
+				u.acks = append(u.acks, message{s.opt.Pool.Copy(in.Msg.B), in.Flow})
 			}
 			return
 		}

@@ -70,7 +70,7 @@ func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
 		s.sendLeg(c, u, l)
 		return
 	}
-	s.env.Lookup(s.query(max(u.tagHash, u.token.TagHash), &uri, l.Flow, s.free3263(u, l, &uri)), Lookup{Cell: c.Ref(), Leg: legPos(c, l)})
+	s.env.Lookup(s.query(max(u.tagHash, u.tokenHash), &uri, l.Flow, s.free3263(u, l, &uri)), Lookup{Cell: c.Ref(), Leg: legPos(c, l)})
 }
 
 // legPos is the leg's position in its cell; Leg.Index numbers targets, which may differ after a takeover.

@@ -96,7 +96,7 @@ func (s *Shard) peerOf(c *txn.Cell, u *call, l *txn.Leg) (peer, bool) {
 	if c.Request == nil || s.tmp.Scan(c.Request.B) != nil {
 		return p, false
 	}
-	return p, s.dialogPeer(&p, &s.tmp, u.token.Call, u.toCaller)
+	return p, s.dialogPeer(&p, &s.tmp, u.tokenCall, u.toCaller)
 }
 
 // dialogPeer finds the phone that a request of a dialog is for: in the call's record, or, where there is none (dialogs of other

@@ -24,6 +24,10 @@ func (s *Shard) response(in *Inbound) {
 	}
 	l := legOf(c, in.Branch.Leg, in.Branch.Attempt)
 	if l == nil {
+		if callOf(c) == over {
+			s.opt.Stats.Retransmissions.Add(1)
+			return
+		}
 		s.statelessResponse(in)
 		return
 	}
@@ -227,16 +231,15 @@ func (s *Shard) answerCommitted(c *txn.Cell, u *call) {
 		return
 	}
 	delete(s.answers, u.number)
-	n := u.nAcks
-	u.nAcks = 0
-	if n > 0 {
+	if len(u.acks) > 0 {
 		s.env.Urgent() // the caller's next request may be here already, in other hands
 	}
-	for i := range n {
-		s.heldAck(c, u.acks[i].B, u.ackFlows[i])
-		u.acks[i].Release()
-		u.acks[i] = nil
+	for _, a := range u.acks {
+		s.heldAck(c, a.buf.B, a.flow)
+		a.buf.Release()
 	}
+	clear(u.acks)
+	u.acks = u.acks[:0]
 }
 
 // statelessResponse relays a response to a request that another node, or this one before it restarted, has

@@ -157,6 +157,8 @@ type Shard struct {
 	sooner  []uint64 // room for the next later
 	clock   FSMClock
 	free    []*call
+	ended   []txn.Ref // transactions for settle
+	trimAt  int64     // when it is next seen whether there is too much in free
 
 	waiting  map[string][]waiter       // by AoR: legs whose phone has no connection
 	waitLook int64                     // when the first of them has waited long enough
@@ -197,6 +199,7 @@ func (s *Shard) Idle() bool { return s.tab.Len() == 0 && len(s.waiting) == 0 }
 // Receive handles a message. v is the configuration to go by, now monotonic nanoseconds. in is not kept.
 func (s *Shard) Receive(v *View, now int64, in *Inbound) {
 	s.view, s.now = v, now
+	s.settle()
 	if in.Msg.Request {
 		s.request(in)
 	} else {
@@ -207,6 +210,7 @@ func (s *Shard) Receive(v *View, now int64, in *Inbound) {
 // Committed goes on with what waited for a command. err means that nothing could be committed.
 func (s *Shard) Committed(v *View, now int64, c Commit, r *pb.Result, err error) {
 	s.view, s.now = v, now
+	s.settle()
 	s.committed(c, r, err)
 }
 
@@ -244,8 +248,7 @@ func (s *Shard) freeCell(c *txn.Cell) {
 		delete(s.hanging, u.hang.call)
 	}
 	s.tab.Free(c)
-	u.release()
-	s.free = append(s.free, u)
+	s.freeCall(u)
 }
 
 // responseAddr is where a response goes by a Via (RFC 3261 §18.2.2, RFC 3581 §4): received, else the sent-by host,

@@ -87,7 +87,6 @@ type Cell struct {
 	interval            int64
 	retransmit, expires timer
 	nextFree            *Cell
-	first               Leg     // most cells have one leg: it lives here
 	legs                [2]*Leg // backing of Legs
 }
 

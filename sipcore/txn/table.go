@@ -11,9 +11,11 @@ const slabCells = 64
 type Table struct {
 	cells  map[uint64]*Cell // by Key.Lo
 	free   *Cell
+	frees  int // how many of those there are,
+	least  int // and were at least since Trim was last called
 	max    int
 	timers timers
-	legs   []*Leg // free legs beyond the first of a cell
+	legs   []*Leg // free ones
 }
 
 // NewTable makes a table that holds at most limit cells.
@@ -49,8 +51,11 @@ func (t *Table) New(key Key, method wire.Method) *Cell {
 			t.free = &slab[i]
 		}
 		c = t.free
+		t.frees = slabCells
 	}
 	t.free = c.nextFree
+	t.frees--
+	t.least = min(t.least, t.frees)
 	c.nextFree = nil
 	c.Key, c.Method, c.State = key, method, ServerTrying
 	c.Legs = c.legs[:0]
@@ -62,16 +67,14 @@ func (t *Table) New(key Key, method wire.Method) *Cell {
 
 // NewLeg adds an idle leg to c.
 func (t *Table) NewLeg(c *Cell) *Leg {
-	var l *Leg
-	switch n := len(t.legs); {
-	case len(c.Legs) == 0:
-		l = &c.first
-	case n > 0:
-		l = t.legs[n-1]
-		t.legs = t.legs[:n-1]
-	default:
-		l = new(Leg)
+	if len(t.legs) == 0 {
+		slab := make([]Leg, slabCells)
+		for i := range slab {
+			t.legs = append(t.legs, &slab[i])
+		}
 	}
+	l := t.legs[len(t.legs)-1]
+	t.legs = t.legs[:len(t.legs)-1]
 	i := int16(len(c.Legs))
 	l.Index, l.Open = uint8(i), true
 	l.retransmit = timer{cell: c, leg: i, kind: timerRetransmit}
@@ -90,6 +93,32 @@ func (t *Table) Free(c *Cell) {
 	t.timers.stop(&c.expires)
 	c.Request.Release()
 	c.Response.Release()
+	t.FreeLegs(c)
+	gen := c.gen + 1
+	*c = Cell{gen: gen, nextFree: t.free}
+	t.free = c
+	t.frees++
+}
+
+// Trim lets go of what is kept for further transactions when most of it has not been wanted since Trim was last called, as after a flood
+// has passed. It reports whether it has.
+func (t *Table) Trim() bool {
+	const worthIt = 16 * slabCells
+	idle, all := t.least, len(t.cells)+t.frees
+	t.least = t.frees
+	if idle < worthIt || idle < all/4*3 {
+		return false
+	}
+	for c := t.free; c != nil; { // one cell that is in use would hold on to them all
+		c, c.nextFree = c.nextFree, nil
+	}
+	t.free, t.frees, t.least, t.legs = nil, 0, 0, nil
+	return true
+}
+
+// FreeLegs lets go of the legs of a cell whose server transaction has its final and goes on by itself: no response of theirs is
+// waited for any more.
+func (t *Table) FreeLegs(c *Cell) {
 	for i, l := range c.Legs {
 		t.timers.stop(&l.retransmit)
 		t.timers.stop(&l.expires)
@@ -98,13 +127,10 @@ func (t *Table) Free(c *Cell) {
 		l.Ack.Release()
 		l.Response.Release()
 		*l = Leg{}
-		if i > 0 {
-			t.legs = append(t.legs, l)
-		}
+		t.legs = append(t.legs, l)
+		c.Legs[i] = nil
 	}
-	gen := c.gen + 1
-	*c = Cell{gen: gen, nextFree: t.free}
-	t.free = c
+	c.Legs = c.legs[:0]
 }
 
 // Each calls fn for every cell; fn may free the one it is given.
