@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,8 @@ test phones on this machine register and call through the VIPs, asks you to pull
 again, and removes what it has made, also when you break it off. It needs a node's socket (run it on a node, or with
 the socket of one forwarded by ssh -L) and, to count owners, CAP_NET_RAW on the network of the VIPs.
 
-Exit code 0 when the verdict is pass, 1 otherwise.`,
+Exit code 0 when the verdict is pass, 1 otherwise. A drill that is broken off (Ctrl-C) removes what it has made and reports on the rounds that
+were over.`,
 		Example: `  holdline drill
   holdline drill --fault freeze --repeat 20 --json drill.json
   holdline drill --fault mixed --transport mixed --repeat 10
@@ -63,16 +65,15 @@ Exit code 0 when the verdict is pass, 1 otherwise.`,
 		} else {
 			report, err = lab.Drill(c.Context(), o, a.out)
 		}
-		if err != nil {
+		if err != nil && !report.Partial {
 			return err
 		}
-		if err := report.WriteText(a.out); err != nil {
-			return err
+		told := report.WriteText(a.out)
+		if file != "" && told == nil {
+			told = report.WriteJSON(file)
 		}
-		if file != "" {
-			if err := report.WriteJSON(file); err != nil {
-				return err
-			}
+		if err := errors.Join(err, told); err != nil {
+			return err
 		}
 		if !report.Passed() {
 			return exitCode(exitFailed)

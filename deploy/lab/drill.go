@@ -23,7 +23,8 @@ const (
 
 // Drill builds the lab, runs Options.Repeat rounds of the fault on one cluster, and removes everything again, also when
 // ctx ends. Progress lines for a person go to progress. An error means that the drill could not
-// be carried out; a drill that was carried out and failed is a Report whose Verdict is VerdictFail.
+// be carried out to its end; the Report is then Partial, or empty if nothing was done yet. A drill that was carried out and failed is
+// a Report whose Verdict is VerdictFail.
 //
 // Without root it runs itself again in a user namespace: the same command line, in a child process whose progress and
 // report come back here.
@@ -60,8 +61,15 @@ func carryOut(ctx context.Context, o Options, progress io.Writer) (rep Report, e
 	if err == nil && rep.Passed() && !o.Keep {
 		return rep, os.RemoveAll(dir)
 	}
-	if err != nil && ctx.Err() != nil { // broken off by the operator: nothing to look into
-		return rep, errors.Join(fmt.Errorf("the drill was broken off: %w", ctx.Err()), os.RemoveAll(dir))
+	failed := rep.failed()
+	if err != nil {
+		rep.partial()
+	}
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("the drill was broken off: %w", ctx.Err())
+		if !failed && !o.Keep { // nothing to look into
+			return rep, errors.Join(err, os.RemoveAll(dir))
+		}
 	}
 	rep.LogDir = dir
 	if err != nil {
@@ -139,6 +147,21 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 			err = errors.Join(err, d.stalls.stop())
 		}()
 	}
+	err = d.rounds(ctx, rep)
+	if rep.Soak != nil {
+		rep.Soak.Stalls, rep.Soak.Blind = d.stalls.told()
+	}
+	if len(rep.Rounds) > 0 {
+		rep.sum()
+	}
+	if n := d.handsets.stats.Unparsed.Load(); n > 0 {
+		d.say("the phones could not read %d of the messages that came", n)
+	}
+	return err
+}
+
+// rounds runs them, all on one cluster.
+func (d *drill) rounds(ctx context.Context, rep *Report) error {
 	for n := range d.o.Repeat {
 		r, err := d.round(ctx, n+1)
 		if err != nil {
@@ -151,16 +174,12 @@ func (d *drill) carryOut(ctx context.Context, dir string, rep *Report) (err erro
 			}
 		}
 		d.say("round %d: %s, VIP gap %.1f ms", r.Number, r.Verdict, r.VIPGapMS)
+		for _, why := range r.Why {
+			d.say("        %s", why)
+		}
 		if r.RejoinS < 0 {
 			break // there is no cluster to go on with
 		}
-	}
-	if rep.Soak != nil {
-		rep.Soak.Stalls, rep.Soak.Blind = d.stalls.told()
-	}
-	rep.sum()
-	if n := d.handsets.stats.Unparsed.Load(); n > 0 {
-		d.say("the phones could not read %d of the messages that came", n)
 	}
 	return nil
 }

@@ -61,6 +61,31 @@ func TestDrillBrokenOffLeavesNothing(t *testing.T) {
 	nothingLeft(t, dir)
 }
 
+// TestDrillBrokenOffTellsOfWhatWasDone: after the first of its rounds.
+func TestDrillBrokenOffTellsOfWhatWasDone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := lines{on: func(line string) {
+		if strings.Contains(line, "round 2: ") {
+			cancel()
+		}
+	}}
+	o := Options{Binary: product(t, dir), TempDir: dir, Phones: 10, Calls: 4, CPS: 5, Repeat: 3}
+	rep, err := Drill(ctx, o, &said)
+	if !errors.Is(err, context.Canceled) || !rep.Partial || rep.Passed() || len(rep.Rounds) != 1 || rep.Rounds[0].Verdict != VerdictPass || rep.Calls.Established.Total != 4 {
+		t.Errorf("%+v, %v\n%s", rep.Outcome, err, said.text())
+	}
+	var text strings.Builder
+	if err := rep.WriteText(&text); err != nil || !strings.Contains(text.String(), "carried out: 1") || !strings.HasSuffix(text.String(), "verdict: fail\n") {
+		t.Errorf("%v\n%s", err, text.String())
+	}
+	nothingLeft(t, dir)
+}
+
 func TestDrillSaysWhatIsWrongWithTheBinary(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Drill(within(t, time.Minute), Options{Binary: "/bin/false", TempDir: dir}, &lines{})

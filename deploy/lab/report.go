@@ -193,6 +193,8 @@ type Report struct {
 	ByFault   []FaultSum `json:"by_fault,omitempty"` // when the rounds had several faults
 	Soak      *Soak      `json:"soak,omitempty"`
 	Cases     []Case     `json:"cases,omitempty"` // of the fault suite
+	// Partial says that the drill was broken off, or could not go on: what there is was measured, the rest was not.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // FaultSum is what the rounds of one fault came to. Gaps are of the VIPs that it befell.
@@ -244,6 +246,20 @@ func (rep *Report) byFault() {
 		}
 	}
 	slices.SortFunc(rep.ByFault, func(a, b FaultSum) int { return cmp.Compare(a.Fault, b.Fault) })
+}
+
+// failed says whether anything that was done has failed.
+func (r Report) failed() bool {
+	return slices.ContainsFunc(r.Rounds, func(r Round) bool { return r.Verdict != VerdictPass }) ||
+		slices.ContainsFunc(r.Cases, func(c Case) bool { return c.Verdict != VerdictPass })
+}
+
+// partial makes a report of a drill that did not come to its end, if it has anything to tell. What was not done has not passed.
+func (r *Report) partial() {
+	done := len(r.Rounds) + len(r.Cases)
+	r.Partial = done > 0
+	r.Verdict = VerdictFail
+	r.Why = append(r.Why, fmt.Sprintf("the drill ended before its last round or case; carried out: %d", done))
 }
 
 // Passed tells whether the verdict is pass.

@@ -156,6 +156,9 @@ func (s *Soak) text(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "memory (MiB)\tserve: first minute\tsecond quarter\tlast quarter\tmost\tguard: first minute\tlast quarter\tmost\n")
 	for _, n := range s.Nodes {
+		if len(n.ServeMB) == 0 || len(n.GuardMB) == 0 {
+			continue // it was gone before its first round was over
+		}
 		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\n", n.Node, n.ServeMB[0], quarter(n.ServeMB, 1), quarter(n.ServeMB, 3), slices.Max(n.ServeMB),
 			n.GuardMB[0], quarter(n.GuardMB, 3), slices.Max(n.GuardMB))
 	}

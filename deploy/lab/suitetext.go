@@ -28,6 +28,9 @@ func (r Report) writeSuite(w io.Writer) error {
 			fmt.Fprintf(&b, "   %s\n", w)
 		}
 	}
+	for _, why := range r.Why {
+		fmt.Fprintf(&b, "FAILED: %s\n", why)
+	}
 	if r.LogDir != "" {
 		fmt.Fprintf(&b, "logs: %s\n", r.LogDir)
 	}
