@@ -36,7 +36,12 @@ type group struct {
 	lastLost  string
 	lastMove  time.Duration
 	destroyed int
+	unwanted  int // offers in a row that no node has taken
 }
+
+// toldUnwanted is how many such offers are an alarm. Who wants a group moved asks again (a node that has just come back takes none for a
+// moment), so one says nothing.
+const toldUnwanted = 4
 
 // virtual is one address of a group.
 type virtual struct {
@@ -67,6 +72,10 @@ func (g *guard) do(actions []lease.Action) {
 			g.tell(ConfigEpoch{Node: a.Node, Epoch: a.Epoch})
 		case lease.ReleaseFailed:
 			if gr := g.find(a.Group); gr != nil {
+				g.log.Info("no node has taken the group", "group", gr.number, "vip", gr.label(), "offered", a.Node)
+				if gr.unwanted++; gr.unwanted < toldUnwanted {
+					continue
+				}
 				g.alarm("group " + gr.label() + " was to be given away, but no node has taken it: it stays here")
 			}
 		}
@@ -149,7 +158,7 @@ func (g *guard) lose(a *lease.Action) {
 }
 
 func (g *guard) drop(gr *group, reason string) {
-	gr.held, gr.lastLost = false, reason
+	gr.held, gr.lastLost, gr.unwanted = false, reason, 0
 	g.closeFence(gr)
 	for _, v := range gr.vips {
 		g.addresses.put(v.addr, 0)

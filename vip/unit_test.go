@@ -3,6 +3,7 @@ package vip
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdline/vip/lease"
 )
 
 func testConfig() Config {
@@ -313,6 +316,17 @@ func TestHeartbeatSocket(t *testing.T) {
 		h.fd = -1
 		if err := h.send(2, []byte("beat")); err == nil {
 			t.Errorf("%s: sent on a closed socket", host)
+		}
+	}
+}
+
+// TestUnwantedGroup: an offer that no node takes is no alarm; several in a row are.
+func TestUnwantedGroup(t *testing.T) {
+	g := &guard{log: slog.New(slog.DiscardHandler), groups: []*group{{number: 1, vips: []virtual{{addr: netip.MustParseAddr("10.77.0.101")}}}}}
+	for i := 1; i <= toldUnwanted; i++ {
+		g.do([]lease.Action{{Kind: lease.ReleaseFailed, Group: 1, Node: 2}})
+		if told := len(g.alarms.list) > 0; told != (i == toldUnwanted) {
+			t.Errorf("after %d offers: alarms %v", i, g.alarms.list)
 		}
 	}
 }
