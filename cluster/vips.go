@@ -279,8 +279,8 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 		return
 	}
 	if config, ok := e.guardConfig(cfg); ok && !sameConfig(&config, &e.vips.last) {
-		if e.standsDown(cfg) && len(e.heldGroups()) > 0 {
-			e.flush(e.ctx) // the guard gives the groups away as soon as it hears that this node is no candidate
+		if held := e.heldGroups(); e.standsDown(cfg) && len(held) > 0 {
+			e.flush(e.ctx, held...) // the guard gives the groups away as soon as it hears that this node is no candidate
 		}
 		e.vips.last = config
 		switch err := client.Configure(config); {
@@ -305,12 +305,12 @@ func (e *engine) standsDown(cfg *fsm.Config) bool {
 	return n != nil && n.Draining || slices.Contains(leavingNodes(cfg), e.UUID)
 }
 
-// flush waits a moment for what is on its way to be committed: the next owner of a group starts from that.
-func (e *engine) flush(ctx context.Context) {
+// flush waits a moment for what is on its way to be committed, before groups are given away: their next owner starts from that.
+func (e *engine) flush(ctx context.Context, groups ...uint32) {
 	ctx, cancel := context.WithTimeout(ctx, flushLimit)
 	defer cancel()
 	if core := e.vips.core.Load(); core != nil {
-		core.HandOver()
+		core.HandOver(groups...)
 	}
 	if err := e.submitter.Flush(ctx); err != nil {
 		e.logger.Info("giving VIP groups away with writes under way", "waiting", e.submitter.Waiting(), "err", err)
@@ -367,7 +367,7 @@ func (e *engine) moveHome(cfg *fsm.Config) {
 
 // release gives a group away after what is on its way has been committed.
 func (e *engine) release(ctx context.Context, group, to uint32) {
-	e.flush(ctx)
+	e.flush(ctx, group)
 	if _, _, held := e.vips.Lease(group); !held {
 		return // it has been asked for twice, or the lease is lost
 	}

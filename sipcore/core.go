@@ -71,8 +71,6 @@ type Core struct {
 	absent   absentees
 	alive    keepalives
 
-	handingOver atomic.Int64 // ns of now until which datagrams are left to be sent again: see HandOver
-
 	admission   proxy.Admission
 	kernelDrops uint64 // as the first worker last saw them
 	resolver    *resolve.Resolver

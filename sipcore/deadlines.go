@@ -33,12 +33,19 @@ func (c *Core) deadlines() {
 // handOver is how long HandOver leaves datagrams alone at most. Giving a group away takes some 30 ms.
 const handOver = 100 * time.Millisecond
 
-// HandOver is called before groups are given away. Where calls are recorded after the fact, it submits what there is, and what comes in from
-// then on is left for the next owner: done here, it would be in no record that the next owner takes calls up from, which would then set up again
-// what has been answered. Who sent it sends it again, after T1 (RFC 3261 §17.1.1.2); nothing would repeat what comes over a connection.
-func (c *Core) HandOver() {
-	if c.currentView().RecordsLater() {
-		c.handingOver.Store(c.now() + int64(handOver))
+// HandOver is called before groups are given away. Where calls are recorded after the fact, it submits what there is, and what comes in for
+// those groups from then on is left for their next owner: done here, it would be in no record that the next owner takes calls up from, which
+// would then set up again what has been answered. Who sent it sends it again, after T1 (RFC 3261 §17.1.1.2); nothing would repeat what comes
+// over a connection.
+func (c *Core) HandOver(groups ...uint32) {
+	for _, group := range groups {
+		if _, acquired := (*c.acquired.Load())[group]; !acquired {
+			continue
+		}
+		c.setAcquired(group, func(a acquisition) acquisition {
+			a.leaves = c.now() + int64(handOver)
+			return a
+		})
 	}
 	c.EnterCalls()
 }

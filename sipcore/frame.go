@@ -117,13 +117,6 @@ func (c *Core) forwarded(sc *scratch, group uint32, epoch uint64, flow transport
 		c.drops.frames.Add(1)
 		return
 	}
-	if flow.Conn == 0 && now < c.handingOver.Load() {
-		c.drops.notOwned.Add(1)
-		return
-	}
 	in.Epoch = epoch
-	s := c.shardOf(m.Bytes(m.CallID))
-	s.lock(sc.out)
-	s.proxy.Receive(v, now, in)
-	s.unlock(v, now)
+	c.receive(v, now, sc.out, in)
 }

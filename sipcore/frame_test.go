@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
-	"time"
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
@@ -57,42 +56,57 @@ func TestStaleDatagram(t *testing.T) {
 	}
 }
 
-// TestHandOver: what comes in as datagrams while a group is given away is left for the next owner where calls are recorded after
+// TestHandOver: what comes in as datagrams for a group that is given away is left for the next owner where calls are recorded after
 // the fact, and only there; what comes over a connection, which nothing would repeat, is handled.
 func TestHandOver(t *testing.T) {
 	l := newLab(t, 1)
 	c := l.cores[0]
+	c.GroupAcquired(1, 1)
+	c.GroupAcquired(2, 1)
 	handled := func(conn uint64) bool {
-		before := c.drops.garbage.Load()
+		requests, left := c.stats.Requests.Load(), c.drops.notOwned.Load()
 		c.handle(c.udp.NewSender(), []transport.Packet{{
-			Data: []byte("junk"), At: transport.MonotonicRaw() + 5e6,
+			Data: []byte("MESSAGE sip:bob@nowhere.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKm\r\nMax-Forwards: 70\r\nFrom: <sip:a@nowhere.example>;tag=a\r\n" +
+				"To: <sip:bob@nowhere.example>\r\nCall-ID: m\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"),
+			At:   transport.MonotonicRaw() + 5e6,
 			Flow: transport.Flow{Group: 1, Port: l.port, Remote: netip.MustParseAddrPort("127.0.0.1:9"), Conn: conn},
 		}})
-		return c.drops.garbage.Load() == before+1
+		requests, left = c.stats.Requests.Load()-requests, c.drops.notOwned.Load()-left
+		if requests+left != 1 {
+			t.Fatalf("%d handled, %d left", requests, left)
+		}
+		return requests == 1
 	}
-	c.HandOver()
+	// away has a group given away, until long after this test or until just now.
+	away := func(group uint32, until int64) {
+		c.HandOver(group)
+		c.setAcquired(group, func(a acquisition) acquisition {
+			if rest := a.leaves - c.now(); rest > int64(handOver) {
+				t.Errorf("datagrams are left for %d ns", rest)
+			}
+			a.leaves = until
+			return a
+		})
+	}
+	const long = 1<<63 - 1
+	away(1, long)
 	if !handled(0) {
-		t.Error("a datagram was dropped, though every call has been recorded")
+		t.Error("a datagram was left, though every call is recorded before")
 	}
 	l.set("call.commit", "after")
-	for !c.currentView().RecordsLater() {
-		time.Sleep(time.Millisecond)
-	}
-	begun := time.Now()
-	c.HandOver()
-	if handled(0) && time.Since(begun) < handOver {
+	eventually(t, within(t), "the setting", func() bool { return c.currentView().RecordsLater() })
+	if handled(0) {
 		t.Error("a datagram was handled by an owner that gives the group away")
 	}
 	if !handled(1) {
-		t.Error("what came over a connection was dropped")
+		t.Error("what came over a connection was left")
 	}
-	for !handled(0) {
-		if time.Since(begun) > time.Second {
-			t.Fatal("datagrams are dropped for longer than a second")
-		}
-		time.Sleep(time.Millisecond)
+	away(1, c.now())
+	if !handled(0) {
+		t.Error("a datagram was left for longer than the group is given away")
 	}
-	if took := time.Since(begun); took < handOver {
-		t.Errorf("datagrams are handled again after %v", took)
+	away(2, long)
+	if !handled(0) {
+		t.Error("a datagram was left, though another group is given away")
 	}
 }

@@ -71,6 +71,7 @@ type acquisition struct {
 	epoch   uint64
 	at      int64 // in the core's time
 	settled bool  // its calls have been taken up
+	leaves  int64 // until when datagrams for it are the next owner's: see HandOver
 }
 
 // settleTime is how long messages wait for a group's calls to be taken up. Without a raft leader they cannot be.

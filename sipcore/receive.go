@@ -36,7 +36,7 @@ func (c *Core) handle(out *transport.Sender, batch []transport.Packet) {
 		p := &batch[i]
 		_, since, ok := c.opt.Owners.Lease(p.Flow.Group)
 		switch {
-		case !ok, p.Flow.Conn == 0 && now < c.handingOver.Load():
+		case !ok:
 			c.drops.notOwned.Add(1)
 		case p.At+ahead < since:
 			c.drops.stale.Add(1)
@@ -93,7 +93,16 @@ func (c *Core) datagram(v *proxy.View, now int64, out *transport.Sender, sc *scr
 		return
 	}
 	in.Epoch = epoch
-	s := c.shardOf(m.Bytes(m.CallID))
+	c.receive(v, now, out, in)
+}
+
+// receive has the transaction's shard handle a message of a group of ours, unless it is for the group's next owner.
+func (c *Core) receive(v *proxy.View, now int64, out *transport.Sender, in *proxy.Inbound) {
+	if v.RecordsLater() && in.Flow.Conn == 0 && now < (*c.acquired.Load())[in.Home].leaves {
+		c.drops.notOwned.Add(1)
+		return
+	}
+	s := c.shardOf(in.Msg.Bytes(in.Msg.CallID))
 	s.lock(out)
 	s.proxy.Receive(v, now, in)
 	s.unlock(v, now)

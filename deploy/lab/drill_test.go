@@ -42,48 +42,34 @@ func TestDrill(t *testing.T) {
 	}
 }
 
-func TestDrillBrokenOffLeavesNothing(t *testing.T) {
+// TestDrillBrokenOff: it leaves nothing behind, and tells of the rounds that were over.
+func TestDrillBrokenOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster")
 	}
 	dir := t.TempDir()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	said := lines{on: func(line string) {
-		if strings.Contains(line, "registering") {
-			cancel() // as Ctrl-C does
+	binary := product(t, dir)
+	for at, rounds := range map[string]int{"registering": 0, "round 2: ": 1} {
+		ctx, cancel := context.WithCancel(t.Context())
+		said := lines{on: func(line string) {
+			if strings.Contains(line, at) {
+				cancel() // as Ctrl-C does
+			}
+		}}
+		rep, err := Drill(ctx, Options{Binary: binary, TempDir: dir, Phones: 10, Calls: 4, CPS: 5, Repeat: 3}, &said)
+		cancel()
+		if !errors.Is(err, context.Canceled) || len(rep.Rounds) != rounds || rep.Partial != (rounds > 0) || rep.Passed() {
+			t.Errorf("at %q: %+v, %v\n%s", at, rep.Outcome, err, said.text())
 		}
-	}}
-	_, err := Drill(ctx, Options{Binary: product(t, dir), TempDir: dir, Phones: 10}, &said)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("broken off, but %v\n%s", err, said.text())
-	}
-	nothingLeft(t, dir)
-}
-
-// TestDrillBrokenOffTellsOfWhatWasDone: after the first of its rounds.
-func TestDrillBrokenOffTellsOfWhatWasDone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a cluster")
-	}
-	dir := t.TempDir()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	said := lines{on: func(line string) {
-		if strings.Contains(line, "round 2: ") {
-			cancel()
+		if rounds > 0 {
+			var text strings.Builder
+			if err := rep.WriteText(&text); err != nil || rep.Rounds[0].Verdict != VerdictPass || !strings.Contains(text.String(), "carried out: 1") ||
+				!strings.HasSuffix(text.String(), "verdict: fail\n") {
+				t.Errorf("%v\n%s", err, text.String())
+			}
 		}
-	}}
-	o := Options{Binary: product(t, dir), TempDir: dir, Phones: 10, Calls: 4, CPS: 5, Repeat: 3}
-	rep, err := Drill(ctx, o, &said)
-	if !errors.Is(err, context.Canceled) || !rep.Partial || rep.Passed() || len(rep.Rounds) != 1 || rep.Rounds[0].Verdict != VerdictPass || rep.Calls.Established.Total != 4 {
-		t.Errorf("%+v, %v\n%s", rep.Outcome, err, said.text())
+		nothingLeft(t, dir)
 	}
-	var text strings.Builder
-	if err := rep.WriteText(&text); err != nil || !strings.Contains(text.String(), "carried out: 1") || !strings.HasSuffix(text.String(), "verdict: fail\n") {
-		t.Errorf("%v\n%s", err, text.String())
-	}
-	nothingLeft(t, dir)
 }
 
 func TestDrillSaysWhatIsWrongWithTheBinary(t *testing.T) {

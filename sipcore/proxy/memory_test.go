@@ -33,7 +33,7 @@ func TestEndedCallsKeepLittle(t *testing.T) {
 	runtime.KeepAlive(c)
 }
 
-// TestFloodIsForgotten: two minutes after a flood what its transactions took is free again, and those under way go on.
+// TestFloodIsForgotten: three minutes after a flood what its transactions took is free again, and those under way go on.
 func TestFloodIsForgotten(t *testing.T) {
 	c := newBenchCall(t)
 	heap := func() uint64 {
