@@ -28,6 +28,7 @@ const (
 
 	cdrSyncEvery = 5 * time.Second
 	cdrRetry     = time.Second
+	cdrGather    = 100 * time.Millisecond
 )
 
 // cdrs writes this node's files of call detail records.
@@ -51,7 +52,7 @@ func (e *engine) startCDRs() error {
 			cfg := e.machine.Config()
 			return cdr.Limits{FileBytes: cfg.SettingInt(settingCDRFileSize, cdrFileMiB) << 20, Files: int(cfg.SettingInt(settingCDRFiles, cdrFiles))}
 		},
-		Synced: e.cdrsSynced, SyncEvery: cdrSyncEvery, Retry: cdrRetry, Logger: e.logger,
+		Synced: e.cdrsSynced, SyncEvery: cdrSyncEvery, Retry: cdrRetry, Gather: cdrGather, Logger: e.logger,
 	})
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ func (w *leaderWatch) look(e *engine, t raftTiming) time.Duration {
 			e.setHeartbeatTimeout(t.heartbeat)
 		}
 		*w = leaderWatch{}
+		if e.raft.State() != raft.Follower || heard.IsZero() {
+			return idleLook
+		}
 		return max(electionSlop, min(idleLook, tell-silence))
 	}
 	if !w.told { // how far each log reaches decides who looks when

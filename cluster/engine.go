@@ -24,6 +24,7 @@ import (
 	"holdline/cluster/submit"
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/beat"
 )
 
 // engine is everything that runs on a member.
@@ -289,14 +290,5 @@ func makeDir(path string) error {
 
 // every calls fn each interval until the engine stops.
 func (e *engine) every(interval time.Duration, fn func()) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			fn()
-		case <-e.ctx.Done():
-			return
-		}
-	}
+	beat.Every(e.ctx, interval, fn)
 }

@@ -11,6 +11,7 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/beat"
 	"holdline/vip"
 )
 
@@ -26,8 +27,9 @@ const (
 // stopped.
 func (e *engine) superviseMembership(ctx context.Context, l *leadership) {
 	s := &supervisor{engine: e}
-	tick := time.NewTicker(superviseInterval)
+	tick := beat.NewAlarm()
 	defer tick.Stop()
+	tick.Next(superviseInterval)
 	for {
 		if err := s.step(ctx); err != nil && ctx.Err() == nil {
 			e.logger.Warn("membership", "err", err)
@@ -39,6 +41,7 @@ func (e *engine) superviseMembership(ctx context.Context, l *leadership) {
 		select {
 		case <-l.wake:
 		case <-tick.C:
+			tick.Next(superviseInterval)
 		case <-ctx.Done():
 			return
 		}

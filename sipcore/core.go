@@ -41,7 +41,7 @@ type Options struct {
 
 const (
 	shards          = 64                    // much more than cores: a lock is seldom waited for
-	tick            = 10 * time.Millisecond // of the transaction timers
+	tick            = 25 * time.Millisecond // of the transaction timers, which fire so late at most
 	idleTick        = 50 * time.Millisecond // while there are no transactions; the first one's timers may be so much late
 	maxTransactions = 1_000_000
 	maxLegs         = 16 // targets of one request

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdline/fsm"
+	"holdline/sipcore/beat"
 	"holdline/sipcore/proxy"
 	"holdline/sipcore/transport"
 )
@@ -71,10 +72,16 @@ type regained struct {
 // keepAlive runs a keeper until the core is closed.
 func (c *Core) keepAlive() {
 	k := &keeper{core: c, out: c.udp.NewSender(), number: rand.Uint64(), held: map[uint32]uint64{}}
-	timer := time.NewTimer(keepLeast)
-	defer timer.Stop()
+	alarm := beat.NewAlarm()
+	defer alarm.Stop()
 	var clock proxy.FSMClock
-	for wait := keepLeast; c.wait(timer, wait); {
+	for wait := keepLeast; ; {
+		alarm.Next(wait)
+		select {
+		case <-alarm.C:
+		case <-c.ctx.Done():
+			return
+		}
 		now := c.now()
 		wait = k.step(c.currentView(), clock.See(c.opt.Machine.Now(), now)*int64(time.Millisecond), now)
 	}

@@ -2,8 +2,8 @@ package sipcore
 
 import (
 	"sync"
-	"time"
 
+	"holdline/sipcore/beat"
 	"holdline/sipcore/transport"
 )
 
@@ -35,19 +35,20 @@ func (w *worker) wake(s *shard) {
 }
 
 func (w *worker) run() {
-	t := time.NewTimer(tick)
-	defer t.Stop()
+	alarm := beat.NewAlarm()
+	defer alarm.Stop()
+	alarm.Next(tick)
 	for {
 		select {
 		case <-w.core.ctx.Done():
 			return
 		case <-w.bell:
 			w.posted()
-		case <-t.C:
+		case <-alarm.C:
 			if w.timers() {
-				t.Reset(tick)
+				alarm.Next(tick)
 			} else {
-				t.Reset(idleTick)
+				alarm.Next(idleTick)
 			}
 			if w == w.core.workers[0] {
 				w.core.admit()

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -76,12 +75,7 @@ func (g *guard) serve(ctx context.Context, listener *net.UnixListener) error {
 	})
 	g.log.Info("guard runs", "run_dir", g.opt.RunDir, "fence", g.fenceKind(), "real_time", g.realTime)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // no systemd: nothing to tell
-	looped := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the loop
-		looped <- g.loop()
-	}()
-	err := <-looped
+	err := g.loop()
 	stop()
 	server.close()
 	wg.Wait()

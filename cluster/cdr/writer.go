@@ -27,6 +27,7 @@ type Options struct {
 	// Synced is told now and then, first at the start, up to which number records are on disk for good.
 	Synced    func(upTo uint64)
 	SyncEvery time.Duration // between fsyncs while records come
+	Gather    time.Duration // least time between two writes: who writes at every record writes a hundred times a second
 	Retry     time.Duration // after the disk refused
 	Logger    *slog.Logger
 }
@@ -97,6 +98,10 @@ func (w *Writer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return w.files.close()
 		case <-w.wake:
+			select {
+			case <-ctx.Done():
+			case <-time.After(w.opt.Gather):
+			}
 		case <-tick.C:
 			w.sync()
 		}

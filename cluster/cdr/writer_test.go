@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type table struct {
 	mu          sync.Mutex
 	first, last uint64
+	asked       int
 }
 
 func (t *table) grow(by uint64) {
@@ -37,6 +38,7 @@ func (t *table) grow(by uint64) {
 func (t *table) CDRs(after uint64, limit int) (out []*pb.Cdr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.asked++
 	for n := max(after+1, t.first); n <= t.last && len(out) < limit; n++ {
 		out = append(out, &pb.Cdr{Number: n, Call: n, CallId: fmt.Sprintf("<%d>\n\"@h", n), EndedWallMs: 1_700_000_000_000, Cause: "lost"})
 	}
@@ -261,6 +263,37 @@ func TestRun(t *testing.T) {
 		n.whole(1, 1201)
 		if fmt.Sprint(n.synced) != "[0 1200]" {
 			t.Errorf("synced: %v", n.synced)
+		}
+	})
+}
+
+// TestGather: records that come one after the other are written together.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		w := n.open()
+		w.opt.Gather = 100 * time.Millisecond
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Run(ctx) }()
+		for range 100 {
+			n.source.grow(1)
+			w.Wake()
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(w.opt.Gather)
+		synctest.Wait()
+		n.whole(1, 100)
+		// At the start, and then until there is no more, twice each time.
+		if most := 1 + 2*14; n.source.asked > most {
+			t.Errorf("asked %d times in 1.1 s, want %d at most", n.source.asked, most)
+		}
+		n.source.grow(1)
+		w.Wake()
+		synctest.Wait()
+		cancel() // while it gathers: what is not in the file yet is in the cluster
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ const (
 	parkedMost    = 4096            // SIP frames without a known owner
 	frameLife     = 4 * time.Second // then SIP's own retransmissions have long taken over
 	retryAfter    = 10 * time.Millisecond
-	pingEvery     = 50 * time.Millisecond
+	pingEvery     = 100 * time.Millisecond
 	silentAfter   = 600 * time.Millisecond // without a pong the connection is given up
 	redialFirst   = 20 * time.Millisecond
 	redialMost    = 500 * time.Millisecond

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"holdline/sipcore/beat"
 )
 
 // peer is the stream that this node dials to another, and what waits for it.
@@ -165,8 +167,9 @@ func (p *peer) requeue() {
 
 // write sends everything that is queued with one call each time, and pings.
 func (p *peer) write(conn net.Conn, failed <-chan error) error {
-	ping := time.NewTicker(pingEvery)
+	ping := beat.NewAlarm()
 	defer ping.Stop()
+	ping.Next(pingEvery)
 	began := time.Now()
 	buf := appendMessage(make([]byte, 0, 64<<10), kindPing, appendU64(nil, uint64(p.link.now())))
 	for {
@@ -184,8 +187,9 @@ func (p *peer) write(conn net.Conn, failed <-chan error) error {
 		}
 		select {
 		case <-p.wake:
-		case now := <-ping.C:
-			if now.Sub(began) > silentAfter && p.link.now()-p.heard.Load() > int64(silentAfter) {
+		case <-ping.C:
+			ping.Next(pingEvery)
+			if time.Since(began) > silentAfter && p.link.now()-p.heard.Load() > int64(silentAfter) {
 				return context.DeadlineExceeded
 			}
 			p.sendControl(kindPing, appendU64(nil, uint64(p.link.now())))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdline/sipcore/beat"
 )
 
 const (
@@ -121,6 +123,8 @@ func (r *reader) socket(id int32) *socket {
 // run reads until the set is closed. The goroutine parks in the Go runtime's poller while nothing comes, and sleeps between looks
 // while datagrams come fast.
 func (r *reader) run() {
+	rest := beat.NewTimer()
+	defer rest.Close()
 	for {
 		if err := r.set.raw.Read(r.turn); err != nil {
 			select {
@@ -133,7 +137,7 @@ func (r *reader) run() {
 		if r.unfinished {
 			runtime.Gosched()
 		} else {
-			time.Sleep(gatherTime)
+			rest.Sleep(gatherTime)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package transport
 
-import "time"
+import (
+	"time"
+
+	"holdline/sipcore/beat"
+)
 
 // One reader does for all sockets while it is far from busy: what comes then is read in one go, and half as many wake-ups and system
 // calls carry it. Beyond that each reader has a socket of each endpoint, over which the kernel spreads peers by their addresses.
@@ -34,15 +38,16 @@ func (s *spreading) look(busy float64) {
 
 // follow keeps the sockets as the load wants them, until the transport is closed.
 func (u *UDP) follow() {
-	t := time.NewTicker(spreadLook)
-	defer t.Stop()
+	look := beat.NewAlarm()
+	defer look.Stop()
 	var s spreading
 	last, then := u.busy(), time.Now()
 	for {
+		look.Next(spreadLook)
 		select {
 		case <-u.closed:
 			return
-		case <-t.C:
+		case <-look.C:
 		}
 		busy, now := u.busy(), time.Now()
 		was := s.on
