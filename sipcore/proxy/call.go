@@ -28,8 +28,8 @@ const (
 	phaseDone
 )
 
-// maxHeldAcks bounds the ACKs that wait for one answer's commit: one per retransmission until then.
-const maxHeldAcks = 4
+// maxHeld bounds what waits for one answer's commit: ACKs, one per retransmission until then, and what follows them.
+const maxHeld = 8
 
 // call is what the proxy keeps with a cell.
 type call struct {
@@ -72,7 +72,7 @@ type call struct {
 
 	toTags  [4]uint64 // dialogs answered so far
 	answers int       // AnswerCalls under way
-	acks    []message // which wait for that
+	held    []message // what waits for that: the ACK, and the requests that came after it
 
 	calleeTag string // in a dialog: the To tag under which it is recorded
 	byCallee  bool   // and who sent the request
@@ -92,14 +92,14 @@ func (u *call) release() {
 		u.cancelOK.buf.Release()
 	}
 	u.final.Release()
-	for i := range u.acks {
-		u.acks[i].buf.Release()
+	for i := range u.held {
+		u.held[i].buf.Release()
 	}
-	targets, flows, acks := u.targets[:0], u.flows[:0], u.acks[:0]
+	targets, flows, held := u.targets[:0], u.flows[:0], u.held[:0]
 	clear(u.targets)
 	clear(u.flows)
-	clear(u.acks)
-	*u = call{targets: targets, flows: flows, acks: acks}
+	clear(u.held)
+	*u = call{targets: targets, flows: flows, held: held}
 }
 
 func callOf(c *txn.Cell) *call { return c.User.(*call) }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,49 @@ func TestCommitBeforeSilence(t *testing.T) {
 	if got := strings.Join(w.log, " "); got != "CreateCall AnswerCall EndCall" {
 		t.Errorf("commands: %s", got)
 	}
+}
+
+// TestBehindHeldAck: what follows an ACK that is held does not overtake it, a BYE that comes again meanwhile is one BYE, and what there is no
+// room for is not lost.
+func TestBehindHeldAck(t *testing.T) {
+	for _, noLeader := range []bool{false, true} {
+		w := newTestCall(t)
+		w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+		inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+		w.hold = true
+		w.in(1, bob.addr, bob.answer(inv, 200))
+		ok := w.want(alice.addr + " 200 X")[0]
+		to := header(ok, "To")[0]
+		request := func(method string, seq int, branch string) string {
+			return alice.request(method, "sip:bob@"+bob.addr, "c1", seq, branch, to, routeSet(ok, true)...)
+		}
+		w.in(1, alice.addr, request("ACK", 1, "ack"))
+		w.in(1, alice.addr, request("INFO", 2, "info"))
+		w.in(1, alice.addr, request("BYE", 3, "bye"))
+		w.in(1, alice.addr, request("BYE", 3, "bye"))
+		w.want()
+		w.noLeader = noLeader
+		w.commit()
+		bye := w.want(bob.addr+" ACK sip:bob@"+bob.addr, bob.addr+" INFO sip:bob@"+bob.addr, bob.addr+" BYE sip:bob@"+bob.addr)[2]
+		w.in(1, bob.addr, bob.answer(bye, 200))
+		w.commit()
+		w.want(alice.addr + " 200 X")
+	}
+}
+
+func TestHeldBehindAckHasRoom(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.hold = true
+	w.in(1, bob.addr, bob.answer(inv, 200))
+	ok := w.want(alice.addr + " 200 X")[0]
+	to := header(ok, "To")[0]
+	w.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", to, routeSet(ok, true)...))
+	for i := range maxHeld {
+		w.in(1, alice.addr, alice.request("INFO", "sip:bob@"+bob.addr, "c1", 2+i, fmt.Sprint("info", i), to, routeSet(ok, true)...))
+	}
+	w.want(bob.addr + " INFO sip:bob@" + bob.addr) // the last: better out of order than not at all
 }
 
 func TestCommitOfFailure(t *testing.T) {

@@ -173,19 +173,41 @@ func (s *Shard) ack(in *Inbound, key txn.Key) {
 		s.opt.Stats.StrayAcks.Add(1)
 		return
 	}
-	if in.Token.Call != 0 && len(s.answers) > 0 {
-		if c := s.answers[in.Token.Call].Cell(); c != nil {
-			u := callOf(c)
-			if len(u.acks) < maxHeldAcks {
-				u.acks = append(u.acks, message{s.opt.Pool.Copy(in.Msg.B), in.Flow})
-			}
-			return
-		}
+	if u := s.answering(in); u != nil {
+		s.hold(u, in)
+		return
 	}
 	if s.unanswered(in.Token.Call, in.Home) {
 		return
 	}
 	s.relayAck(in, key)
+}
+
+// answering is the call of a dialog whose answer is being committed, nil when there is none.
+func (s *Shard) answering(in *Inbound) *call {
+	if in.Token.Call == 0 || len(s.answers) == 0 {
+		return nil
+	}
+	if c := s.answers[in.Token.Call].Cell(); c != nil {
+		return callOf(c)
+	}
+	return nil
+}
+
+// hold keeps a request until the answer is committed; false: there is no room for it.
+func (s *Shard) hold(u *call, in *Inbound) bool {
+	if len(u.held) >= maxHeld {
+		return false
+	}
+	u.held = append(u.held, message{s.opt.Pool.Copy(in.Msg.B), in.Flow})
+	return true
+}
+
+// behindAck holds a request of a dialog whose ACK is held: a callee that gets the BYE first may end the call with an error, and then knows
+// neither the ACK nor the BYE that comes again.
+func (s *Shard) behindAck(in *Inbound) bool {
+	u := s.answering(in)
+	return u != nil && len(u.held) > 0 && s.hold(u, in)
 }
 
 // unanswered reports whether an ACK came for a call that was answered through another owner, which did not get to
@@ -252,14 +274,19 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	}
 }
 
-// heldAck relays an ACK that waited for the answer's commit.
-func (s *Shard) heldAck(c *txn.Cell, raw []byte, flow transport.Flow) {
-	if s.tmp.Scan(raw) != nil {
+// letGo relays a request that waited for the answer's commit.
+func (s *Shard) letGo(c *txn.Cell, raw []byte, flow transport.Flow) {
+	if s.heldMsg.Scan(raw) != nil {
 		return
 	}
-	in := Inbound{Msg: &s.tmp, Flow: flow, Epoch: c.Epoch}
+	in := Inbound{Msg: &s.heldMsg, Flow: flow, Epoch: c.Epoch}
 	if !s.view.Classify(&in) || !in.HasToken {
 		return
 	}
-	s.relayAck(&in, s.keyOf(&in))
+	switch key := s.keyOf(&in); {
+	case in.Msg.Method == wire.Ack:
+		s.relayAck(&in, key)
+	case s.tab.Find(key) == nil: // else it has come twice
+		s.relayInDialog(&in, key)
+	}
 }

@@ -44,7 +44,9 @@ func (s *Shard) request(in *Inbound) {
 	}
 	switch {
 	case in.HasToken && s.inDialog(in):
-		s.relayInDialog(in, key)
+		if !s.behindAck(in) {
+			s.relayInDialog(in, key)
+		}
 	case m.Method == wire.Register:
 		s.register(in, key)
 	default:

@@ -225,21 +225,21 @@ func leadingNumber(b []byte) uint32 {
 	return n
 }
 
-// answerCommitted lets the ACKs go that waited for the answer's commit.
+// answerCommitted lets go what waited for the answer's commit, in the order in which it came.
 func (s *Shard) answerCommitted(c *txn.Cell, u *call) {
 	if u.answers--; u.answers > 0 {
 		return
 	}
 	delete(s.answers, u.number)
-	if len(u.acks) > 0 {
+	if len(u.held) > 0 {
 		s.env.Urgent() // the caller's next request may be here already, in other hands
 	}
-	for _, a := range u.acks {
-		s.heldAck(c, a.buf.B, a.flow)
-		a.buf.Release()
+	for _, h := range u.held {
+		s.letGo(c, h.buf.B, h.flow)
+		h.buf.Release()
 	}
-	clear(u.acks)
-	u.acks = u.acks[:0]
+	clear(u.held)
+	u.held = u.held[:0]
 }
 
 // statelessResponse relays a response to a request that another node, or this one before it restarted, has

@@ -168,6 +168,7 @@ type Shard struct {
 	edit     wire.Edit
 	tmp      wire.Msg
 	tmp2     wire.Msg
+	heldMsg  wire.Msg // of letGo
 	out      []byte
 	key      []byte
 	bindings []fsm.Binding
