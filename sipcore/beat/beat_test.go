@@ -75,7 +75,9 @@ func TestAlarms(t *testing.T) {
 	defer short.Stop()
 	const interval = 20 * time.Millisecond
 	long.Next(4 * interval)
-	due := (time.Since(began)/(4*interval) + 1) * 4 * interval
+	common.mu.Lock()
+	due := long.due
+	common.mu.Unlock()
 	rang := 0
 	for time.Since(began) < due {
 		short.Next(interval)

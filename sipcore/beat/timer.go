@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Timer is a timer of the kernel's, timerfd_create(2), on CLOCK_MONOTONIC; one of Go's when the process may open no more files. Set and Close
+// Timer is a timer of the kernel's, timerfd_create(2), on CLOCK_MONOTONIC; one of Go's when there is none to be had. Set and Close
 // are safe for concurrent use; one goroutine may Wait or Sleep.
 type Timer struct {
 	file *os.File
@@ -45,7 +45,10 @@ func newTimer() (*Timer, error) {
 	}
 	t := &Timer{file: os.NewFile(uintptr(fd), "timer"), read: drained}
 	t.set = func(fd uintptr) { settime(fd, &t.in) }
-	if t.raw, err = t.file.SyscallConn(); err != nil {
+	if err = t.file.SetReadDeadline(time.Time{}); err == nil { // else the runtime does not watch it
+		t.raw, err = t.file.SyscallConn()
+	}
+	if err != nil {
 		t.file.Close()
 		return nil, err
 	}
