@@ -44,12 +44,13 @@ func (w *leaderWatch) look(e *engine, t raftTiming) time.Duration {
 	silence := time.Since(heard)
 	leader := e.leader()
 	tell := t.look * 3 / 4
-	if e.raft.State() != raft.Follower || leader == 0 || heard.IsZero() || silence < tell {
+	follows := e.raft.State() == raft.Follower && !heard.IsZero()
+	if !follows || leader == 0 || silence < tell {
 		if w.asked {
 			e.setHeartbeatTimeout(t.heartbeat)
 		}
 		*w = leaderWatch{}
-		if e.raft.State() != raft.Follower || heard.IsZero() {
+		if !follows {
 			return idleLook
 		}
 		return max(electionSlop, min(idleLook, tell-silence))

@@ -43,36 +43,9 @@ type guardClock struct {
 	mono  Clock // spares system calls
 	slept int64
 	known bool
-
-	raw, at int64 // a reading, and mono's time of it; raw 0: none
 }
 
-const (
-	// fromMono is how long a reading of CLOCK_MONOTONIC_RAW is carried on by CLOCK_MONOTONIC, which can be read without a system call: that
-	// one may be 8 % faster or slower while it is slewed, which makes 80 µs, far less than a lease's reserve.
-	fromMono = int64(time.Millisecond)
-	// bothRead is how far apart the two may be read for that.
-	bothRead = int64(20 * time.Microsecond)
-)
-
-func (c *guardClock) now() int64 {
-	mono := c.monoNow()
-	if d := mono - c.at; c.raw != 0 && d >= 0 && d < fromMono {
-		return c.raw + d
-	}
-	raw := readClock(unix.CLOCK_MONOTONIC_RAW)
-	if c.raw, c.at = raw, mono; c.monoNow()-mono > bothRead {
-		c.raw = 0
-	}
-	return raw
-}
-
-func (c *guardClock) monoNow() int64 {
-	if c.mono.base.IsZero() {
-		c.mono = NewClock()
-	}
-	return c.mono.Now()
-}
+func (guardClock) now() int64 { return readClock(unix.CLOCK_MONOTONIC_RAW) }
 
 // monotonic converts a time of now's clock for the core, which reads CLOCK_MONOTONIC. That one may be slewed (chrony:
 // by 8 % at most) over what is left of a lease; an owner stops at 0.8 of its grant, which covers it.
@@ -82,7 +55,10 @@ func (c guardClock) monotonic(t, now int64) int64 {
 
 // suspended tells whether the machine has slept since the last call: CLOCK_BOOTTIME went on, CLOCK_MONOTONIC did not.
 func (c *guardClock) suspended() bool {
-	slept, ok := sleptSoFar(c.monoNow, readClock)
+	if c.mono.base.IsZero() {
+		c.mono = NewClock()
+	}
+	slept, ok := sleptSoFar(c.mono.Now, readClock)
 	if !ok {
 		return false
 	}

@@ -95,16 +95,3 @@ func TestPulse(t *testing.T) {
 		t.Error("a guard that does not count its turns is not believed")
 	}
 }
-
-// TestGuardClock: what is carried on from an earlier reading is CLOCK_MONOTONIC_RAW all the same, give or take what the two differ by.
-func TestGuardClock(t *testing.T) {
-	const off = bothRead + fromMono*8/100
-	var c guardClock
-	for range 20_000 {
-		before := readClock(unix.CLOCK_MONOTONIC_RAW)
-		now := c.now()
-		if after := readClock(unix.CLOCK_MONOTONIC_RAW); now < before-off || now > after+off {
-			t.Fatalf("%d ns before the clock, or %d after it", before-now, now-after)
-		}
-	}
-}

@@ -3,7 +3,9 @@ package lab
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -66,13 +68,19 @@ func (c *cluster) forSipp(t *testing.T, people []user) {
 
 func callWithSipp(t *testing.T, sipp string, c *cluster, vip netip.Addr, people []user, dir string) {
 	s := &sippLab{t: t, c: c, binary: sipp, dir: dir}
-	s.gateway()
+	gateway := s.gateway()
 	calls, rate := sippCalls, sippRate
 	if raceDetector() {
 		calls, rate = racyCalls, racyRate
 	}
 	s.calls(vip, people, "sipp-caller.xml", calls, rate, func() {})
+	// What it calls unexpected is a BYE that came before the call's ACK.
+	if said, err := os.ReadFile(filepath.Join(gateway, gatewayErrors)); err != nil && !errors.Is(err, fs.ErrNotExist) || bytes.Contains(said, []byte("unexpected BYE")) {
+		t.Errorf("the gateway says: %v %.2000s", err, said)
+	}
 }
+
+const gatewayErrors = "gateway-errors.log"
 
 // sippLab runs sipp on the phones' box.
 type sippLab struct {
@@ -111,10 +119,11 @@ func (s *sippLab) tempDir() string {
 }
 
 // gateway answers calls until the test ends.
-func (s *sippLab) gateway() {
+// gateway starts the answering side and returns the directory of its logs.
+func (s *sippLab) gateway() string {
 	dir := s.tempDir()
 	gw, out := s.start(dir, "-sf", s.scenario("sipp-gateway.xml"), "-i", gatewayAddr.Addr().String(), "-p", strconv.Itoa(int(gatewayAddr.Port())),
-		"-nostdin", "-trace_err", "-error_file", filepath.Join(dir, "gateway-errors.log"),
+		"-nostdin", "-trace_err", "-error_file", filepath.Join(dir, gatewayErrors),
 		"-trace_msg", "-message_file", filepath.Join(dir, "gateway-messages.log"))
 	s.t.Cleanup(func() {
 		if err := gw.Process.Kill(); err != nil {
@@ -130,6 +139,7 @@ func (s *sippLab) gateway() {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	return dir
 }
 
 // listens says whether something on the phones' box has a UDP socket on the port.

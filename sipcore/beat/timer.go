@@ -20,9 +20,8 @@ import (
 type Timer struct {
 	file *os.File
 	raw  syscall.RawConn
-	read func(fd uintptr) bool
-	set  func(fd uintptr)
-	in   unix.ItimerSpec // of set; Sleep's alone
+	set  func(fd uintptr) // Sleep's alone, as is
+	in   unix.ItimerSpec  // what it sets
 
 	spare  *time.Timer // instead of all that
 	closed chan struct{}
@@ -43,7 +42,7 @@ func newTimer() (*Timer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Timer{file: os.NewFile(uintptr(fd), "timer"), read: drained}
+	t := &Timer{file: os.NewFile(uintptr(fd), "timer")}
 	t.set = func(fd uintptr) { settime(fd, &t.in) }
 	if err = t.file.SetReadDeadline(time.Time{}); err == nil { // else the runtime does not watch it
 		t.raw, err = t.file.SyscallConn()
@@ -84,7 +83,7 @@ func (t *Timer) Set(d time.Duration) {
 // Wait returns true when the timer has expired, and false once it is closed.
 func (t *Timer) Wait() bool {
 	if t.spare == nil {
-		return t.raw.Read(t.read) == nil
+		return t.raw.Read(drained) == nil
 	}
 	select {
 	case <-t.spare.C:

@@ -26,6 +26,20 @@ func newTestCall(t testing.TB) *world {
 	return newWorld(t, cl)
 }
 
+// newAnswering makes a call whose 200 the caller has, and whose answer is being committed. It returns the callee's INVITE, and what makes
+// the caller's requests in the dialog.
+func newAnswering(t testing.TB) (w *world, invite string, request func(method string, seq int, branch string) string) {
+	w = newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	invite = w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w.hold = true
+	w.in(1, bob.addr, bob.answer(invite, 200))
+	ok := w.want(alice.addr + " 200 X")[0]
+	return w, invite, func(method string, seq int, branch string) string {
+		return alice.request(method, "sip:bob@"+bob.addr, "c1", seq, branch, header(ok, "To")[0], routeSet(ok, true)...)
+	}
+}
+
 func TestCall(t *testing.T) {
 	w := newTestCall(t)
 	invite, ok := w.call("c1")

@@ -55,16 +55,7 @@ func TestCommitBeforeSilence(t *testing.T) {
 // room for is not lost.
 func TestBehindHeldAck(t *testing.T) {
 	for _, noLeader := range []bool{false, true} {
-		w := newTestCall(t)
-		w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
-		inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
-		w.hold = true
-		w.in(1, bob.addr, bob.answer(inv, 200))
-		ok := w.want(alice.addr + " 200 X")[0]
-		to := header(ok, "To")[0]
-		request := func(method string, seq int, branch string) string {
-			return alice.request(method, "sip:bob@"+bob.addr, "c1", seq, branch, to, routeSet(ok, true)...)
-		}
+		w, _, request := newAnswering(t)
 		w.in(1, alice.addr, request("ACK", 1, "ack"))
 		w.in(1, alice.addr, request("INFO", 2, "info"))
 		w.in(1, alice.addr, request("BYE", 3, "bye"))
@@ -80,16 +71,10 @@ func TestBehindHeldAck(t *testing.T) {
 }
 
 func TestHeldBehindAckHasRoom(t *testing.T) {
-	w := newTestCall(t)
-	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
-	inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
-	w.hold = true
-	w.in(1, bob.addr, bob.answer(inv, 200))
-	ok := w.want(alice.addr + " 200 X")[0]
-	to := header(ok, "To")[0]
-	w.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", to, routeSet(ok, true)...))
+	w, _, request := newAnswering(t)
+	w.in(1, alice.addr, request("ACK", 1, "ack"))
 	for i := range maxHeld {
-		w.in(1, alice.addr, alice.request("INFO", "sip:bob@"+bob.addr, "c1", 2+i, fmt.Sprint("info", i), to, routeSet(ok, true)...))
+		w.in(1, alice.addr, request("INFO", 2+i, fmt.Sprint("info", i)))
 	}
 	w.want(bob.addr + " INFO sip:bob@" + bob.addr) // the last: better out of order than not at all
 }

@@ -200,13 +200,8 @@ func TestStaleOwner(t *testing.T) {
 func TestTakeoverAnswerInFlight(t *testing.T) {
 	for name, rearmed := range map[string]bool{"calls taken up": true, "not yet": false} {
 		t.Run(name, func(t *testing.T) {
-			w := newTestCall(t)
-			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
-			inv := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
-			w.hold = true
-			w.in(1, bob.addr, bob.answer(inv, 200))
-			ok := w.want(alice.addr + " 200 X")[0]
-			ack := alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", header(ok, "To")[0], routeSet(ok, true)...)
+			w, inv, request := newAnswering(t)
+			ack := request("ACK", 1, "ack")
 			n := w.moved()
 			n.settling = !rearmed
 			if rearmed {
