@@ -11,7 +11,7 @@ import (
 func checkDerived(t tester, m *Machine) {
 	t.Helper()
 	st := m.st
-	bindings, empty := 0, 0
+	bindings, empty, kept := 0, 0, 0
 	var due []regDue
 	st.regs.rows.scan(func(r *regRow) bool {
 		if r == nil {
@@ -21,11 +21,24 @@ func checkDerived(t tester, m *Machine) {
 		if len(r.bindings) == 0 {
 			empty++
 		}
+		if slices.ContainsFunc(r.bindings, func(b Binding) bool { return b.KeptAlive() }) {
+			kept++
+		}
 		due = append(due, regDue{r.due(), r.id, r})
 		return true
 	})
-	if st.regs.bindings != bindings || st.regs.empty != empty {
-		t.Errorf("registrations: counted %d bindings and %d empty rows, there are %d and %d", st.regs.bindings, st.regs.empty, bindings, empty)
+	if st.regs.bindings != bindings || st.regs.empty != empty || st.regs.kept != kept {
+		t.Errorf("registrations: counted %d bindings, %d empty rows and %d to be kept alive, there are %d, %d and %d",
+			st.regs.bindings, st.regs.empty, st.regs.kept, bindings, empty, kept)
+	}
+	onRing := 0
+	for from, more := uint64(0), true; more; more = from != 0 {
+		var met []Registrant
+		met, from = m.Arc(from, 0, 1000, nil)
+		onRing += len(met)
+	}
+	if onRing != kept {
+		t.Errorf("registrations: %d are met on the ring, %d are to be kept alive", onRing, kept)
 	}
 	checkListing(t, "registrations", &st.regs.rows)
 	checkListing(t, "users", &st.conf.users)

@@ -49,6 +49,11 @@ func TestReadsBesideApply(t *testing.T) {
 	})
 	reader(func() {
 		l.Registrations(func(string, []Binding) bool { return true })
+		l.EachBinding(func(b *Binding) {
+			if b.Contact == "" {
+				t.Error("a binding without a contact")
+			}
+		})
 		l.Calls(func(c *Call) bool { return c.Active() })
 		l.CallsOf(1, func(c *Call) bool { return l.Call(c.Number) != nil })
 	})

@@ -32,6 +32,24 @@ func (m *Machine) Registrations(fn func(aor string, bindings []Binding) bool) {
 	})
 }
 
+// bindingsLooked is how many rows and buckets EachBinding looks at while Apply waits: some 0.2 ms.
+const bindingsLooked = 1000
+
+// EachBinding calls fn for each binding, in no order and without a copy of the table, a thousand at a time: a binding is seen as it is
+// when its turn comes, and those of an AoR whose first one is made meanwhile may be missing. fn must not keep the binding, wait, or
+// use the machine: Apply waits for it.
+func (m *Machine) EachBinding(fn func(*Binding)) {
+	for from, more := uint64(0), true; more; more = from != 0 {
+		m.mu.RLock()
+		from = m.st.regs.rows.rows.each(from, bindingsLooked, func(r *regRow) {
+			for i := range r.bindings {
+				fn(&r.bindings[i])
+			}
+		})
+		m.mu.RUnlock()
+	}
+}
+
 // Call returns the call's row, or nil. Ended calls stay for 32 s, for retransmissions.
 func (m *Machine) Call(number uint64) *Call {
 	m.mu.RLock()
@@ -100,6 +118,7 @@ func (m *Machine) Counts() Counts {
 	return Counts{
 		Registrations: m.st.regs.rows.len() - m.st.regs.empty,
 		Bindings:      m.st.regs.bindings,
+		KeptAlive:     m.st.regs.kept,
 		Calls:         m.st.calls.active,
 		CallRows:      m.st.calls.rows.len(),
 		Sessions:      m.st.sessions.len(),

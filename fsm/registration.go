@@ -20,6 +20,7 @@ type regTable struct {
 	due      *btree.BTreeG[regDue] // by when a row has something to expire; derived
 	last     uint64                // id given last; derived
 	bindings int                   // derived
+	kept     int                   // rows with a binding that is to be kept alive; derived
 	empty    int                   // rows without bindings; derived
 }
 
@@ -30,6 +31,7 @@ type regRow struct {
 	callID   string
 	txn      uint64
 	cseq     uint32
+	kept     bool  // a binding is to be kept alive; derived
 	goneMs   int64 // without bindings: when the row goes
 	id       uint64
 }
@@ -52,7 +54,7 @@ func (d regDue) less(o regDue) bool {
 }
 
 func (t *regTable) init() {
-	t.rows = newListing(newRing[*regRow]())
+	t.rows = newListing(newRing(func(r *regRow) bool { return r.kept }))
 	t.due = btree.NewG(degree, regDue.less)
 }
 
@@ -70,9 +72,13 @@ func (t *regTable) put(old, r *regRow) {
 		r.id = old.id
 		t.unindex(old)
 	}
+	r.kept = r.keptAlive()
 	t.rows.set(r)
 	t.due.ReplaceOrInsert(regDue{r.due(), r.id, r})
 	t.bindings += len(r.bindings)
+	if r.kept {
+		t.kept++
+	}
 	if len(r.bindings) == 0 {
 		t.empty++
 	}
@@ -87,6 +93,9 @@ func (t *regTable) drop(aor string) {
 func (t *regTable) unindex(r *regRow) {
 	t.due.Delete(regDue{at: r.due(), id: r.id})
 	t.bindings -= len(r.bindings)
+	if r.kept {
+		t.kept--
+	}
 	if len(r.bindings) == 0 {
 		t.empty--
 	}
@@ -114,6 +123,16 @@ func (t *regTable) firstDue(upTo int64, limit int) []*regRow {
 	})
 	sorted()
 	return rows[:min(limit, len(rows))]
+}
+
+// keptAlive reports whether one of the row's bindings is to be kept alive.
+func (r *regRow) keptAlive() bool {
+	for i := range r.bindings {
+		if r.bindings[i].KeptAlive() {
+			return true
+		}
+	}
+	return false
 }
 
 // due is the first moment at which the row has something to expire.

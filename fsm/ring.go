@@ -14,31 +14,34 @@ type Registrant struct {
 	Bindings []Binding
 }
 
-// Arc appends the AoRs whose places lie from from up to to, which is not among them, in no order within the arc. It stops when it has looked at
-// limit rows and buckets or a few more, and returns where to go on: to when nothing is left. Apply waits meanwhile, some 0.1 ms for a limit of 1 000.
+// Arc appends the AoRs whose places lie from from up to to, which is not among them, and of which a binding is to be kept alive (Binding.KeptAlive),
+// in no order within the arc. It stops when it has looked at limit rows and buckets or a few more, and returns where to go on: to when nothing is
+// left. Apply waits meanwhile, some 0.1 ms for a limit of 1 000. Rows that it doesn't return cost it a sixth of a bucket.
 func (m *Machine) Arc(from, to uint64, limit int, dst []Registrant) (all []Registrant, next uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	next = m.st.regs.rows.rows.arc(from, to, limit, func(r *regRow) {
-		if len(r.bindings) > 0 {
-			dst = append(dst, Registrant{r.aor, r.bindings})
-		}
-	})
+	next = m.st.regs.rows.rows.arc(from, to, limit, func(r *regRow) { dst = append(dst, Registrant{r.aor, r.bindings}) })
 	return dst, next
 }
 
-// arc calls fn for each row with a place from from up to to, until limit rows and buckets have been looked at, and returns where it
-// stopped.
+// arc calls fn for each row with a place from from up to to that is one to be met, until limit rows and buckets have been looked at, and
+// returns where it stopped.
 func (t *table[V]) arc(from, to uint64, limit int, fn func(V)) (next uint64) {
 	if to != 0 && from >= to {
 		return to
 	}
 	for {
 		i, size := t.bucketAt(from)
-		rows := t.pages[i/pageBuckets].buckets[i%pageBuckets].rows
-		for _, s := range rows {
-			if p := bits.Reverse64(s.hash); p >= from && (to == 0 || p < to) {
-				fn(s.row)
+		b := &t.pages[i/pageBuckets].buckets[i%pageBuckets]
+		if b.met != 0 { // else there is nothing to see in them, which is most often so
+			limit -= len(b.rows)
+			for i, s := range b.rows {
+				if b.met>>min(i, 63)&1 == 0 {
+					continue
+				}
+				if p := bits.Reverse64(s.hash); p >= from && (to == 0 || p < to) && (i < 63 || t.ring(s.row)) {
+					fn(s.row)
+				}
 			}
 		}
 		end := from&^(size-1) + size // 0 behind the last one
@@ -46,7 +49,23 @@ func (t *table[V]) arc(from, to uint64, limit int, fn func(V)) (next uint64) {
 			return to
 		}
 		from = end
-		if limit -= 1 + len(rows); limit <= 0 {
+		if limit--; limit <= 0 {
+			return from
+		}
+	}
+}
+
+// each calls fn for each row from the place from on, until limit rows and buckets have been looked at, and returns where it stopped, 0 at the end.
+// from is 0 or what an earlier call returned.
+func (t *table[V]) each(from uint64, limit int, fn func(V)) (next uint64) {
+	for {
+		i, size := t.bucketAt(from)
+		rows := t.pages[i/pageBuckets].buckets[i%pageBuckets].rows
+		for _, s := range rows {
+			fn(s.row)
+		}
+		from += size
+		if limit -= 1 + len(rows); from == 0 || limit <= 0 {
 			return from
 		}
 	}

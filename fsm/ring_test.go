@@ -8,13 +8,16 @@ import (
 	"holdline/fsm/pb"
 )
 
-// TestArcs goes around tables of many sizes, in arcs of any length and with any limit: each row is met once, at the same place in all of them.
+// TestArcs goes around tables of many sizes, in arcs of any length and with any limit: each row that is to be met is met once, at the same place in
+// all of them, and no other. Each row, to be met or not, is seen by a walk over all.
 func TestArcs(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	table := newRing[*tableRow]()
+	odd := func(row *tableRow) bool { return row.value%2 == 1 }
+	table := newRing(odd)
 	place := map[string]uint64{}
 	for n := range 5000 {
 		table.set(&tableRow{fmt.Sprint(n), n})
+		table.set(&tableRow{fmt.Sprint(n / 3), r.Int()}) // may be one to be met now, or no longer
 		if n%97 == 0 {
 			table.delete(fmt.Sprint(n / 2))
 		}
@@ -42,8 +45,21 @@ func TestArcs(t *testing.T) {
 			}
 			from = next
 		}
-		if len(met) != table.len() {
-			t.Fatalf("%d of %d rows met in %d arcs", len(met), table.len(), steps)
+		want := 0
+		for i := range n + 1 {
+			if row, found := table.get(fmt.Sprint(i)); found && odd(row) {
+				want++
+			}
+		}
+		all := 0
+		for from, more := uint64(0), true; more; more = from != 0 {
+			from = table.each(from, 1+r.IntN(100), func(*tableRow) { all++ })
+		}
+		if all != table.len() {
+			t.Fatalf("%d of %d rows", all, table.len())
+		}
+		if len(met) != want {
+			t.Fatalf("%d of %d rows met in %d arcs", len(met), want, steps)
 		}
 		for k, times := range met {
 			if times != 1 {
@@ -73,15 +89,65 @@ func placeOf(t *table[*tableRow], key string) uint64 {
 	return place
 }
 
-// TestArcsEven: equal arcs hold about equally many phones, and a limit bounds what is looked at.
+// TestArcCrowd: more rows than a bucket has bits are met as they are to be, however many of them change or go.
+func TestArcCrowd(t *testing.T) {
+	const crowd = 100
+	table := newRing(func(row *tableRow) bool { return row.value%2 == 1 })
+	var names []string
+	bucket := table.index(table.hash("0"))
+	for i := 0; len(names) < crowd; i++ {
+		if name := fmt.Sprint(i); table.index(table.hash(name)) == bucket {
+			names = append(names, name)
+		}
+	}
+	meet := func(want int) {
+		t.Helper()
+		met := 0
+		if next := table.arc(0, 0, 1<<20, func(*tableRow) { met++ }); next != 0 || met != want {
+			t.Errorf("%d rows met, want %d", met, want)
+		}
+	}
+	set := func(value int) {
+		for _, name := range names {
+			table.set(&tableRow{name, value})
+		}
+	}
+	set(2)
+	meet(0)
+	set(1)
+	meet(crowd)
+	for i := 0; i < crowd; i += 2 {
+		table.set(&tableRow{names[i], 2})
+	}
+	meet(crowd / 2)
+	for i := 1; i < crowd; i += 4 {
+		table.delete(names[i])
+	}
+	meet(crowd / 4)
+	set(2)
+	meet(0)
+}
+
+// TestArcsEven: equal arcs hold about equally many phones, and a limit bounds what is looked at. Phones that need no keep-alive are not seen.
 func TestArcsEven(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills the table")
 	}
-	const phones, arcs = 20_000, 100
-	l := newLoad(t, phones)
-	l.register(phones)
-	least, most, all := phones, 0, 0
+	const (
+		users  = 40_000
+		phones = users / 2 // those without a flow of RFC 5626
+		arcs   = 100
+	)
+	l := newLoad(t, users)
+	l.register(users)
+	b := &pb.Batch{}
+	for i := 0; i < users; i += 2 {
+		c := l.registration(i)
+		c.GetRegister().Changes[0].Binding.RegId = 0
+		b.Commands = append(b.Commands, c)
+	}
+	l.apply(l.encode(b))
+	least, most, met := phones, 0, 0
 	for i := range uint64(arcs) {
 		const size = 1<<64/arcs + 1
 		var got []Registrant
@@ -100,12 +166,12 @@ func TestArcsEven(t *testing.T) {
 				t.Fatalf("%+v", r)
 			}
 		}
-		least, most, all = min(least, len(got)), max(most, len(got)), all+len(got)
+		least, most, met = min(least, len(got)), max(most, len(got)), met+len(got)
 	}
-	if all != phones || least < phones/arcs/2 || most > phones/arcs*2 {
-		t.Errorf("%d phones in all, from %d to %d in an arc", all, least, most)
+	if met != phones || least < phones/arcs/2 || most > phones/arcs*2 {
+		t.Errorf("%d phones in all, from %d to %d in an arc", met, least, most)
 	}
-	l.must(cmd(&pb.Register{Aor: phone(7), CallId: "other", Cseq: 1, Txn: []byte("t"), RemoveAll: true, Group: 1, Epoch: 5}))
+	l.must(cmd(&pb.Register{Aor: phone(8), CallId: "other", Cseq: 1, Txn: []byte("t"), RemoveAll: true, Group: 1, Epoch: 5}))
 	left := 0
 	for from, more := uint64(0), true; more; more = from != 0 {
 		var got []Registrant

@@ -35,6 +35,13 @@ type Binding struct {
 	txn   uint64                // hash of the server transaction that last changed it
 }
 
+// KeptAlive reports whether the binding's phone needs keep-alives from us to be reached: it registers over UDP, straight from behind a NAT. A phone
+// with a flow of RFC 5626 asks by itself (§4.4.2), one behind an edge proxy is the edge's, and connections have TCP's own keep-alives. A
+// phone that writes its address another way than we do counts as behind a NAT here.
+func (b *Binding) KeptAlive() bool {
+	return b.Flow.Proto == pb.Transport_UDP && b.RegID == 0 && len(b.Path) == 0 && b.Flow.Remote.IsValid() && !namesAddr(b.Contact, b.Flow.Remote)
+}
+
 // UserAgent returns the User-Agent of the REGISTER that made the binding, or "".
 func (b *Binding) UserAgent() string {
 	if b.agent == (unique.Handle[string]{}) {
@@ -139,6 +146,7 @@ func (c *Call) Active() bool {
 type Counts struct {
 	Registrations int // AoRs with at least one binding
 	Bindings      int
+	KeptAlive     int // AoRs that Machine.Arc goes through
 	Calls         int // active ones
 	CallRows      int // with the ended ones that linger for retransmissions
 	Sessions      int

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	pageBuckets = 64 // a first write after a copy copies a page (2 KiB) and a bucket
+	pageBuckets = 64 // a first write after a copy copies a page (2.5 KiB) and a bucket
 	bucketLoad  = 6  // rows a bucket has on average before the table grows by one
 	bucketRoom  = 4  // by how many rows a bucket's array grows
 )
@@ -21,7 +21,7 @@ const (
 // and buckets are shared and copied when written to. One goroutine writes; reads must exclude writes, those of a copy need not.
 type table[V named] struct {
 	seed  maphash.Seed
-	ring  bool // hashes are the same in every process: see ring.go
+	ring  func(V) bool // of a ring (ring.go): whether a row is one that arc is to meet. Hashes are the same in every process then.
 	pages []*page[V]
 	epoch uint64 // of the last copy: what was made before it is shared
 	owned uint64 // epoch of the slice pages
@@ -43,6 +43,7 @@ type page[V named] struct {
 
 type bucket[V named] struct {
 	epoch uint64
+	met   uint64 // bits of those rows that arc is to meet, the last one for all from the 64th on
 	rows  []slot[V]
 }
 
@@ -55,16 +56,16 @@ func newTable[V named]() table[V] {
 	return table[V]{seed: maphash.MakeSeed(), pages: []*page[V]{{}}, level: 6}
 }
 
-// newRing makes a table whose rows have a place on the ring. Whoever chooses names can make them meet in one bucket: it is for rows of names that
-// operators choose.
-func newRing[V named]() table[V] {
+// newRing makes a table whose rows have a place on the ring, where arc meets those that met is true of. Whoever chooses names can make them meet
+// in one bucket: it is for rows of names that operators choose.
+func newRing[V named](met func(V) bool) table[V] {
 	t := newTable[V]()
-	t.ring = true
+	t.ring = met
 	return t
 }
 
 func (t *table[V]) hash(name string) uint64 {
-	if t.ring {
+	if t.ring != nil {
 		return xxhash.Sum64String(name)
 	}
 	return maphash.String(t.seed, name)
@@ -97,10 +98,11 @@ func (t *table[V]) set(row V) bool {
 	for i := range b.rows {
 		if s := &b.rows[i]; s.hash == h && s.row.name() == row.name() {
 			s.row = row
+			t.mark(b, i)
 			return true
 		}
 	}
-	b.add(slot[V]{h, row})
+	t.add(b, slot[V]{h, row})
 	if t.n++; t.n > bucketLoad*int(1<<t.level+t.split) {
 		t.grow()
 	}
@@ -119,6 +121,10 @@ func (t *table[V]) delete(name string) (row V, found bool) {
 	b.rows = slices.Delete(b.rows, i, i+1)
 	if len(b.rows) == 0 {
 		b.rows = nil
+	}
+	b.met = 0
+	for i := range b.rows {
+		t.mark(b, i)
 	}
 	t.n--
 	return row, true
@@ -169,12 +175,12 @@ func (t *table[V]) grow() {
 	}
 	from, to := t.bucket(t.split), t.bucket(last)
 	rows := from.rows
-	from.rows = nil
+	from.rows, from.met = nil, 0
 	for _, s := range rows {
 		if s.hash&(1<<t.level) == 0 {
-			from.add(s)
+			t.add(from, s)
 		} else {
-			to.add(s)
+			t.add(to, s)
 		}
 	}
 	if t.split++; t.split == 1<<t.level {
@@ -182,11 +188,25 @@ func (t *table[V]) grow() {
 	}
 }
 
-func (b *bucket[V]) add(s slot[V]) {
+func (t *table[V]) add(b *bucket[V], s slot[V]) {
 	if len(b.rows) == cap(b.rows) {
 		rows := make([]slot[V], len(b.rows), len(b.rows)+bucketRoom)
 		copy(rows, b.rows)
 		b.rows = rows
 	}
 	b.rows = append(b.rows, s)
+	t.mark(b, len(b.rows)-1)
+}
+
+// mark notes whether arc is to meet the row that is now at i. The bit that many rows share is not taken back.
+func (t *table[V]) mark(b *bucket[V], i int) {
+	if t.ring == nil {
+		return
+	}
+	if i < 63 {
+		b.met &^= 1 << i
+	}
+	if t.ring(b.rows[i].row) {
+		b.met |= 1 << min(i, 63)
+	}
 }

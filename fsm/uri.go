@@ -1,6 +1,9 @@
 package fsm
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // sameURI compares two contacts by RFC 3261 §19.1.4: scheme, host and parameter names without regard to case, user part
 // exactly, default values not taken as equal to absence, parameters user, ttl, method, maddr and transport (the latter by
@@ -65,4 +68,32 @@ func uriParam(params, name string) (value string, found bool) {
 		}
 	}
 	return "", false
+}
+
+// namesAddr reports whether a contact over UDP has an address in it as we write one, with its port, or without where that is 5060.
+func namesAddr(contact string, a netip.AddrPort) bool {
+	rest, ok := strings.CutPrefix(contact, "sip:")
+	if !ok {
+		return false
+	}
+	if _, host, found := strings.Cut(rest, "@"); found {
+		rest = host
+	}
+	if i := strings.IndexAny(rest, ";?"); i >= 0 {
+		rest = rest[:i]
+	}
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	var buf [64]byte // on the stack: this is asked of each binding when a row is written
+	if a.Port() == 5060 {
+		host := buf[:0]
+		if a.Addr().Is6() {
+			host = append(a.Addr().AppendTo(append(host, '[')), ']')
+		} else {
+			host = a.Addr().AppendTo(host)
+		}
+		if rest == string(host) {
+			return true
+		}
+	}
+	return rest == string(a.AppendTo(buf[:0]))
 }

@@ -27,7 +27,7 @@ const (
 const (
 	doubleCRLF = "\r\n\r\n" // as RFC 5626 §3.5.1 has it on streams
 
-	keepAtOnce    = 64                     // bindings that a tick is made for
+	keepAtOnce    = 64                     // AoRs that a tick is made for
 	keepMostOften = 10 * time.Millisecond  // between ticks
 	keepLeast     = 100 * time.Millisecond // between ticks; no more than stallSeen
 	keepOff       = time.Second            // until the settings are looked at again
@@ -120,9 +120,9 @@ func (k *keeper) configure(v *proxy.View) bool {
 	return method == KeepaliveOptions || method == KeepaliveCRLF
 }
 
-// pace is how long to wait: so that few are due at once, however many there are in all.
+// pace is how long to wait: so that few are due at once, however many are to be kept alive in all.
 func (k *keeper) pace() time.Duration {
-	each := time.Duration(k.interval) / time.Duration(max(1, k.core.opt.Machine.Counts().Bindings))
+	each := time.Duration(k.interval) / time.Duration(max(1, k.core.opt.Machine.Counts().KeptAlive))
 	return min(max(keepAtOnce*each, keepMostOften), keepLeast)
 }
 

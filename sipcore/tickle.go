@@ -79,20 +79,14 @@ func (c *Core) wait(t *time.Timer, d time.Duration) bool {
 
 // silentFlows lists the stream connections of a group that registrations and calls go by and that this node does not have.
 func (c *Core) silentFlows(group uint32) []silentFlow {
-	var out []silentFlow
+	var flows []transport.Flow
 	add := func(f fsm.Flow) {
-		flow := transport.Flow(f)
-		flow.Remote = netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())
-		if f.Group == group && f.Proto != pb.Transport_UDP && f.Conn != 0 && f.Remote.IsValid() && !c.streams.Has(flow) {
-			out = append(out, silentFlow{remote: flow.Remote, port: cmp.Or(f.Port, transport.DefaultPort), vip: f.VIP, proto: uint8(f.Proto)})
+		if f.Group == group && f.Proto != pb.Transport_UDP && f.Conn != 0 && f.Remote.IsValid() {
+			f.Remote = netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())
+			flows = append(flows, transport.Flow(f))
 		}
 	}
-	c.opt.Machine.Registrations(func(_ string, bindings []fsm.Binding) bool {
-		for i := range bindings {
-			add(bindings[i].Flow)
-		}
-		return c.ctx.Err() == nil
-	})
+	c.opt.Machine.EachBinding(func(b *fsm.Binding) { add(b.Flow) })
 	c.opt.Machine.Calls(func(row *fsm.Call) bool {
 		if row.Active() {
 			add(row.Caller)
@@ -104,6 +98,12 @@ func (c *Core) silentFlows(group uint32) []silentFlow {
 		}
 		return c.ctx.Err() == nil
 	})
+	var out []silentFlow
+	for _, f := range flows {
+		if !c.streams.Has(f) {
+			out = append(out, silentFlow{remote: f.Remote, port: cmp.Or(f.Port, transport.DefaultPort), vip: f.VIP, proto: uint8(f.Proto)})
+		}
+	}
 	slices.SortFunc(out, silentFlow.compare)
 	return slices.CompactFunc(out, func(a, b silentFlow) bool { return a.compare(b) == 0 })
 }

@@ -13,10 +13,9 @@ import (
 	"holdline/sipcore/wire"
 )
 
-// AliveFlow is the flow of a binding whose phone needs keep-alives from us to be reached: it registers over UDP, straight from behind a NAT. A
-// phone with a flow of RFC 5626 asks by itself (§4.4.2), one behind an edge proxy is the edge's, and connections have TCP's own keep-alives.
+// AliveFlow is the flow of a binding whose phone needs keep-alives from us to be reached (fsm.Binding.KeptAlive), however it writes its address.
 func AliveFlow(b *fsm.Binding) (f transport.Flow, ok bool) {
-	if b.Flow.Proto != pb.Transport_UDP || b.RegID != 0 || len(b.Path) > 0 || !b.Flow.Remote.IsValid() {
+	if !b.KeptAlive() {
 		return f, false
 	}
 	f = transport.Flow(b.Flow)

@@ -14,6 +14,7 @@ import (
 // TestAliveFlow: who gets keep-alives.
 func TestAliveFlow(t *testing.T) {
 	udp := fsm.Flow{Group: 2, Port: 5070, Remote: netip.MustParseAddrPort("198.51.100.7:40000")}
+	udp6 := fsm.Flow{Group: 2, Remote: netip.MustParseAddrPort("[2001:db8::7]:5060")}
 	for _, c := range []struct {
 		name string
 		b    fsm.Binding
@@ -24,9 +25,11 @@ func TestAliveFlow(t *testing.T) {
 		{"another port", fsm.Binding{Contact: "sip:bob@198.51.100.7:5060", Flow: udp}, true},
 		{"the port that no port means", fsm.Binding{Contact: "sip:bob@198.51.100.7", Flow: udp}, true},
 		{"not behind a NAT", fsm.Binding{Contact: "sip:bob@198.51.100.7:40000;ob", Flow: udp}, false},
-		{"not behind a NAT, on IPv6", fsm.Binding{
-			Contact: "sip:bob@[2001:db8::7]", Flow: fsm.Flow{Group: 2, Remote: netip.MustParseAddrPort("[2001:db8::7]:5060")},
+		{"not behind a NAT, on 5060", fsm.Binding{
+			Contact: "sip:198.51.100.7;line=1", Flow: fsm.Flow{Group: 2, Remote: netip.MustParseAddrPort("198.51.100.7:5060")},
 		}, false},
+		{"not behind a NAT, on IPv6", fsm.Binding{Contact: "sip:bob@[2001:db8::7]", Flow: udp6}, false},
+		{"not behind a NAT, on IPv6 with a port", fsm.Binding{Contact: "sip:bob@[2001:db8::7]:5060;ob", Flow: udp6}, false},
 		{"a flow of RFC 5626", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: udp, RegID: 1}, false},
 		{"behind an edge proxy", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: udp, Path: []string{"<sip:edge.example;lr>"}}, false},
 		{"a connection", fsm.Binding{
@@ -35,12 +38,16 @@ func TestAliveFlow(t *testing.T) {
 		{"nowhere", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: fsm.Flow{Group: 2}}, false},
 	} {
 		f, got := AliveFlow(&c.b)
-		if got != c.want {
+		if got != c.want || c.b.KeptAlive() != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 		if got && f != (transport.Flow{Group: 2, Port: 5070, Remote: udp.Remote}) {
 			t.Errorf("%s: over %+v", c.name, f)
 		}
+	}
+	long := fsm.Binding{Contact: "sip:bob@[2001:db8:0::7]", Flow: udp6} // in the list of those to be looked at, but needs none
+	if _, ok := AliveFlow(&long); ok || !long.KeptAlive() {
+		t.Errorf("an address written another way: %v, listed %v", ok, long.KeptAlive())
 	}
 	old := fsm.Binding{Contact: "sip:bob@192.168.1.20", Flow: fsm.Flow{Group: 2, Remote: udp.Remote}}
 	if f, ok := AliveFlow(&old); !ok || f.Port != transport.DefaultPort {
