@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -19,12 +20,15 @@ import (
 const (
 	growthRegisters = 1500 // refreshes a second
 	growthCalls     = 300  // calls a second
-	growthWindows   = 5
+	growthWindows   = 9    // of each size
 	growthWindow    = 6 * time.Second
+	growthIdle      = 2 * time.Second
+	growthWarm      = 4 * time.Second
+	growthSettled   = 7 * time.Second // after a start: an owner has done by then what it does for those it has taken over
 )
 
 // growthPoint is what an operation costs one node that holds so many rows. Times are CPU µs of all its processes an operation,
-// medians over windows; Idle is what they take in a second without any load, in µs.
+// medians over windows; Idle is what they take in a second without any load, in µs, the median of windows, too.
 type growthPoint struct {
 	Operation string  `json:"operation"` // REGISTER or call
 	Held      int     `json:"held"`      // registrations, or calls beside the one that is measured
@@ -41,142 +45,194 @@ type growthPoint struct {
 }
 
 // growth measures how the cost of a REGISTER grows with registrations, and that of a call with calls held. Each size is a node of its
-// own, started from a state made beforehand.
+// own, started from a state made beforehand. The nodes of all sizes are there at once and are loaded in turns: the machine is not the same from one
+// minute to the next.
 func (b *bench) growth(ctx context.Context, out string, registrations, calls []int) error {
 	var points []growthPoint
-	measure := func(op string, sizes []int) error {
-		for _, n := range sizes {
-			p, err := b.growthPoint(ctx, op, n)
-			if err != nil {
-				return fmt.Errorf("%d rows of %s (logs are in %s): %w", n, op, b.dir, err)
-			}
-			points = append(points, p)
-			fmt.Printf("%-8s %8d held: %6.1f µs (%.1f to %.1f), idle %5.0f µs/s, %d done, %d failed, %d MB; a snapshot %.1f s of CPU, a start %.1f s\n",
-				op, n, p.Cost, p.Low, p.High, p.Idle, p.Done, p.Failed, p.Memory>>20, p.Snapshot/1e6, p.Start)
-			if err := writeJSON(out, points); err != nil {
-				return err
-			}
+	for _, op := range []string{opRegister, opCall} {
+		held := registrations
+		if op == opCall {
+			held = calls
 		}
-		return nil
+		if err := b.growthOf(ctx, op, held, &points); err != nil {
+			return fmt.Errorf("%s (logs are in %s): %w", op, b.dir, err)
+		}
+		if err := writeJSON(out, points); err != nil {
+			return err
+		}
 	}
-	if err := measure("REGISTER", registrations); err != nil {
-		return err
-	}
-	return measure("call", calls)
+	return nil
 }
 
-func (b *bench) growthPoint(ctx context.Context, op string, held int) (p growthPoint, err error) {
-	p = growthPoint{Operation: op, Held: held, Rate: growthRegisters}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+const (
+	opRegister = "REGISTER"
+	opCall     = "call"
+)
+
+func (b *bench) growthOf(ctx context.Context, op string, held []int, points *[]growthPoint) (err error) {
+	var nodes []*growthNode
+	defer func() {
+		for _, n := range nodes {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	for _, rows := range held {
+		n, err := b.newGrowthNode(ctx, op, rows)
+		nodes = append(nodes, n)
+		if err != nil {
+			return fmt.Errorf("start a node with %d: %w", rows, err)
+		}
+	}
+	select {
+	case <-time.After(growthSettled):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for range growthWindows {
+		for _, n := range nodes {
+			if err := n.window(ctx); err != nil {
+				return fmt.Errorf("load the node with %d: %w", n.Held, err)
+			}
+		}
+	}
+	for _, n := range nodes {
+		if err := n.finish(ctx); err != nil {
+			return fmt.Errorf("look at the node with %d: %w", n.Held, err)
+		}
+		p := n.growthPoint
+		fmt.Printf("%-8s %8d held: %6.1f µs (%.1f to %.1f), idle %5.0f µs/s, %d done, %d failed, %d MB; a snapshot %.1f s of CPU, a start %.1f s\n",
+			op, p.Held, p.Cost, p.Low, p.High, p.Idle, p.Done, p.Failed, p.Memory>>20, p.Snapshot/1e6, p.Start)
+		*points = append(*points, p)
+	}
+	return nil
+}
+
+// growthNode is one size while it is measured.
+type growthNode struct {
+	growthPoint
+	h           *holdline
+	drive       func(time.Duration) (outcome, error)
+	costs, idle []float64
+	closers     []func() error // the last one first
+}
+
+func (n *growthNode) close() error {
+	var errs []error
+	for _, f := range slices.Backward(n.closers) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// newGrowthNode starts a node and warms it up. What it returns is to be closed, whatever the error.
+func (b *bench) newGrowthNode(ctx context.Context, op string, held int) (*growthNode, error) {
+	n := &growthNode{growthPoint: growthPoint{Operation: op, Held: held, Rate: growthRegisters}}
 	b.serial++
 	dir := filepath.Join(b.dir, fmt.Sprintf("%03d-%s-%d", b.serial, op, held))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return p, err
+		return n, err
 	}
 	network, err := netlab.New()
 	if err != nil {
-		return p, err
+		return n, err
 	}
-	defer network.Close()
+	n.closers = append(n.closers, func() error { network.Close(); return nil })
 	var boxes [3]*netlab.Box
 	for i, last := range []byte{2, 22, 11} {
 		prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, 0, last}), 24)
 		if boxes[i], err = network.AddBox([]string{"callers", "gateway", "n1"}[i], last, prefix); err != nil {
-			return p, err
+			return n, err
 		}
 	}
-	h := &holdline{name: "holdline", binary: b.binary, boxes: boxes[2:], addrs: []string{"10.77.0.11"}, vips: []string{"10.77.0.101"}, dir: dir}
-	defer func() {
-		if e := boxes[2].Signal(unix.SIGKILL); err == nil {
-			err = e
-		}
-	}()
+	n.h = &holdline{name: "holdline", binary: b.binary, boxes: boxes[2:], addrs: []string{"10.77.0.11"}, vips: []string{"10.77.0.101"}, dir: dir}
+	n.closers = append(n.closers, func() error { return boxes[2].Signal(unix.SIGKILL) })
 	f := filling{registrations: held}
-	if op == "call" {
+	if op == opCall {
 		f = filling{calls: held}
 	}
-	took, err := h.startFilled(ctx, boxes[0], f)
+	took, err := n.h.startFilled(ctx, boxes[0], f)
 	if err != nil {
-		return p, err
+		return n, err
 	}
-	p.Start = took.Seconds()
+	n.Start = took.Seconds()
 	debug.FreeOSMemory() // what made the state is not wanted any more, and the machine may be small
-	gen, err := newSipp(dir, boxes[0], boxes[1])
-	if err != nil {
-		return p, err
-	}
-	if err := gen.gateway(ctx, 1); err != nil {
-		return p, err
-	}
-	drive := func(d time.Duration) (outcome, error) {
-		return gen.run(ctx, load{target: h.Target(), rate: growthCalls, time: d})
-	}
-	if op == "call" {
-		p.Rate = growthCalls
-	} else {
-		r, err := newRefresher(boxes[0], h.Target(), held)
+	if op == opCall {
+		gen, err := newSipp(dir, boxes[0], boxes[1])
 		if err != nil {
-			return p, err
+			return n, err
 		}
-		defer r.close()
-		drive = func(d time.Duration) (outcome, error) { return r.run(ctx, growthRegisters, d) }
+		gateway, cancel := context.WithCancel(ctx)
+		n.closers = append(n.closers, func() error { cancel(); return nil })
+		if err := gen.gateway(gateway, 1); err != nil {
+			return n, err
+		}
+		n.Rate = growthCalls
+		n.drive = func(d time.Duration) (outcome, error) {
+			return gen.run(ctx, load{target: n.h.Target(), rate: growthCalls, time: d})
+		}
+	} else {
+		r, err := newRefresher(boxes[0], n.h.Target(), held)
+		if err != nil {
+			return n, err
+		}
+		n.closers = append(n.closers, func() error { r.close(); return nil })
+		n.drive = func(d time.Duration) (outcome, error) { return r.run(ctx, growthRegisters, d) }
 	}
-	if _, err := drive(4 * time.Second); err != nil { // warm up
-		return p, err
-	}
-	if err := p.measure(ctx, boxes[2:], drive); err != nil {
-		return p, err
-	}
-	before, err := cpuOf(boxes[2:])
-	if err != nil {
-		return p, err
-	}
-	if err := h.clients[0].Backup(ctx, io.Discard); err != nil {
-		return p, err
-	}
-	after, err := cpuOf(boxes[2:])
-	p.Snapshot = float64((after - before).Microseconds())
-	return p, err
+	_, err = n.drive(growthWarm)
+	return n, err
 }
 
-// measure takes the windows.
-func (p *growthPoint) measure(ctx context.Context, boxes []*netlab.Box, drive func(time.Duration) (outcome, error)) error {
-	before, err := cpuOf(boxes)
+// window measures the node without load and then with it.
+func (n *growthNode) window(ctx context.Context) error {
+	idle, err := n.cpu(func() error {
+		select {
+		case <-time.After(growthIdle):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 	if err != nil {
 		return err
 	}
-	select {
-	case <-time.After(3 * time.Second):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	after, err := cpuOf(boxes)
+	var o outcome
+	loaded, err := n.cpu(func() (err error) {
+		o, err = n.drive(growthWindow)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	p.Idle = float64((after - before).Microseconds()) / 3
-	var costs []float64
-	for range growthWindows {
-		if before, err = cpuOf(boxes); err != nil {
-			return err
-		}
-		o, err := drive(growthWindow)
-		if err != nil {
-			return err
-		}
-		if after, err = cpuOf(boxes); err != nil {
-			return err
-		}
-		p.Done += o.OK
-		p.Failed += o.Failed
-		if o.OK == 0 {
-			return fmt.Errorf("nothing was answered with success")
-		}
-		costs = append(costs, float64((after-before).Microseconds())/float64(o.OK))
+	n.Done += o.OK
+	n.Failed += o.Failed
+	if o.OK == 0 {
+		return fmt.Errorf("nothing was answered with success")
 	}
-	p.Cost, p.Low, p.High = median(costs), slices.Min(costs), slices.Max(costs)
-	p.Memory, err = rssOf(boxes)
+	n.idle = append(n.idle, idle/growthIdle.Seconds())
+	n.costs = append(n.costs, loaded/float64(o.OK))
+	return nil
+}
+
+// cpu is what the node takes while fn runs, in µs.
+func (n *growthNode) cpu(fn func() error) (float64, error) {
+	before, err := cpuOf(n.h.boxes)
+	if err != nil {
+		return 0, err
+	}
+	if err := fn(); err != nil {
+		return 0, err
+	}
+	after, err := cpuOf(n.h.boxes)
+	return float64((after - before).Microseconds()), err
+}
+
+// finish works out the medians, and measures what is measured once.
+func (n *growthNode) finish(ctx context.Context) (err error) {
+	n.Cost, n.Low, n.High, n.Idle = median(n.costs), slices.Min(n.costs), slices.Max(n.costs), median(n.idle)
+	if n.Memory, err = rssOf(n.h.boxes); err != nil {
+		return err
+	}
+	n.Snapshot, err = n.cpu(func() error { return n.h.clients[0].Backup(ctx, io.Discard) })
 	return err
 }
 

@@ -45,7 +45,7 @@ func growthChart(points []growthPoint) chart.Chart {
 		X:     chart.Axis{Label: "registrations, or calls held", Log: true},
 		Y:     chart.Axis{Label: "µs of CPU"},
 	}
-	for _, op := range []string{"REGISTER", "call"} {
+	for _, op := range []string{opRegister, opCall} {
 		all := chart.Series{Name: op}
 		net := chart.Series{Name: op + ", idle use taken off"}
 		for _, p := range points {

@@ -41,8 +41,8 @@ func (s *Shard) register(in *Inbound, key txn.Key) {
 // replicated state, on any node.
 func (s *Shard) registered(c *txn.Cell, u *call, r *pb.Result, err error) {
 	if s.tmp.Scan(c.Request.B) == nil {
-		in := Inbound{Msg: &s.tmp, Flow: u.source, Home: c.Home, Epoch: c.Epoch}
-		if resp, alive := s.opt.Registrar.Answer(&in, r, err); resp != nil {
+		s.in = Inbound{Msg: &s.tmp, Flow: u.source, Home: c.Home, Epoch: c.Epoch}
+		if resp, alive := s.opt.Registrar.Answer(&s.in, r, err); resp != nil {
 			s.answerRegister(c, u, resp, alive)
 		}
 	}

@@ -169,6 +169,7 @@ type Shard struct {
 	tmp      wire.Msg
 	tmp2     wire.Msg
 	heldMsg  wire.Msg // of letGo
+	in       Inbound  // of registered
 	out      []byte
 	key      []byte
 	bindings []fsm.Binding

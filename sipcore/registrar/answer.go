@@ -3,17 +3,26 @@ package registrar
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"holdline/fsm"
 	"holdline/sipcore/wire"
 )
 
+// rooms has places for an AoR's bindings: one would be most of what a REGISTER allocates.
+var rooms = sync.Pool{New: func() any { return new([]fsm.Binding) }}
+
 // bindings makes the 200 that lists what the AoR has registered, with the seconds left of each (RFC 3261 §10.3 step 8), and
 // repeats the Path of this REGISTER for a phone that knows it (RFC 3327 §5.3).
 func (r *Registrar) bindings(m *wire.Msg, aor string, now int64) *wire.Response {
-	var room [8]fsm.Binding
-	all := r.state.Bindings(aor, room[:0])
+	scratch := rooms.Get().(*[]fsm.Binding)
+	all := r.state.Bindings(aor, (*scratch)[:0])
+	defer func() {
+		clear(all)
+		*scratch = all
+		rooms.Put(scratch)
+	}()
 	fields := make([]wire.Field, 0, len(all)+2)
 	b := make([]byte, 0, 128*len(all))
 	var path []string
