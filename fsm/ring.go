@@ -16,7 +16,7 @@ type Registrant struct {
 
 // Arc appends the AoRs whose places lie from from up to to, which is not among them, and of which a binding is to be kept alive (Binding.KeptAlive),
 // in no order within the arc. It stops when it has looked at limit rows and buckets or a few more, and returns where to go on: to when nothing is
-// left. Apply waits meanwhile, some 0.1 ms for a limit of 1 000. Rows that it doesn't return cost it a sixth of a bucket.
+// left. Apply waits meanwhile, some 0.1 ms for a limit of 1 000. Of a bucket without such AoRs the rows are not looked at.
 func (m *Machine) Arc(from, to uint64, limit int, dst []Registrant) (all []Registrant, next uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -76,6 +76,9 @@ func (b *bench) growthOf(ctx context.Context, op string, held []int, points *[]g
 			err = errors.Join(err, n.close())
 		}
 	}()
+	if len(held) == 0 {
+		return nil
+	}
 	for _, rows := range held {
 		n, err := b.newGrowthNode(ctx, op, rows)
 		nodes = append(nodes, n)
