@@ -118,3 +118,23 @@ func TestOptionsKeepAlive(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// FuzzKeptAlive: no phone behind a NAT is left out because the replicated state takes its contact for the address that it registers from.
+func FuzzKeptAlive(f *testing.F) {
+	for _, contact := range []string{
+		"sip:bob@198.51.100.7", "sip:198.51.100.7:5060;ob", "sip:bob@198.51.100.7?x=y", "sip:bob@[2001:db8::7]:5060", "sip:a@b@198.51.100.7", "sip:bob;x@198.51.100.7",
+		"sips:bob@198.51.100.7", "sip:bob:pw@198.51.100.7:05060", "SIP:bob@198.51.100.7", "sip:@198.51.100.7", "sip:bob@198.51.100.7;transport=tcp", "sip:bob@198.51.100.7;maddr=192.0.2.1",
+	} {
+		f.Add(contact)
+	}
+	f.Fuzz(func(t *testing.T, contact string) {
+		for _, remote := range []string{"198.51.100.7:5060", "[2001:db8::7]:5060", "[::ffff:198.51.100.7]:5061", "198.51.100.7:40000"} {
+			b := fsm.Binding{Contact: contact, Flow: fsm.Flow{Group: 2, Remote: netip.MustParseAddrPort(remote)}}
+			flow := transport.Flow(b.Flow)
+			flow.Remote = addrPort(flow.Remote.Addr(), flow.Remote.Port())
+			if _, err := wire.ParseURI([]byte(contact)); err == nil && !b.KeptAlive() && !uriNames([]byte(contact), flow) {
+				t.Errorf("%q from %s gets no keep-alive", contact, remote)
+			}
+		}
+	})
+}
