@@ -16,7 +16,7 @@ func TestRFCTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := map[string]bool{}
-	decl := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	decl := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	for _, root := range []string{".", "../domains", "../fsm", "../deploy/lab"} {
 		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, "_test.go") {
