@@ -27,10 +27,10 @@ func checkDerived(t tester, m *Machine) {
 		due = append(due, regDue{r.due(), r.id, r})
 		return true
 	})
-	if st.regs.bindings != bindings || st.regs.empty != empty || st.regs.kept != kept {
-		t.Errorf("registrations: counted %d bindings, %d empty rows and %d to be kept alive, there are %d, %d and %d",
-			st.regs.bindings, st.regs.empty, st.regs.kept, bindings, empty, kept)
+	if st.regs.bindings != bindings || st.regs.empty != empty {
+		t.Errorf("registrations: counted %d bindings and %d empty rows, there are %d and %d", st.regs.bindings, st.regs.empty, bindings, empty)
 	}
+	checkMet(t, &st.regs.rows.rows)
 	onRing := 0
 	for from, more := uint64(0), true; more; more = from != 0 {
 		var met []Registrant

@@ -32,7 +32,7 @@ func (m *Machine) Registrations(fn func(aor string, bindings []Binding) bool) {
 	})
 }
 
-// bindingsLooked is how many rows and buckets EachBinding looks at while Apply waits: some 0.2 ms.
+// bindingsLooked is how many rows and buckets EachBinding looks at while Apply waits: some 0.1 ms, of a million 0.3 at worst.
 const bindingsLooked = 1000
 
 // EachBinding calls fn for each binding, in no order and without a copy of the table, a thousand at a time: a binding is seen as it is
@@ -118,7 +118,7 @@ func (m *Machine) Counts() Counts {
 	return Counts{
 		Registrations: m.st.regs.rows.len() - m.st.regs.empty,
 		Bindings:      m.st.regs.bindings,
-		KeptAlive:     m.st.regs.kept,
+		KeptAlive:     m.st.regs.rows.rows.met,
 		Calls:         m.st.calls.active,
 		CallRows:      m.st.calls.rows.len(),
 		Sessions:      m.st.sessions.len(),

@@ -20,7 +20,6 @@ type regTable struct {
 	due      *btree.BTreeG[regDue] // by when a row has something to expire; derived
 	last     uint64                // id given last; derived
 	bindings int                   // derived
-	kept     int                   // rows with a binding that is to be kept alive; derived
 	empty    int                   // rows without bindings; derived
 }
 
@@ -76,9 +75,6 @@ func (t *regTable) put(old, r *regRow) {
 	t.rows.set(r)
 	t.due.ReplaceOrInsert(regDue{r.due(), r.id, r})
 	t.bindings += len(r.bindings)
-	if r.kept {
-		t.kept++
-	}
 	if len(r.bindings) == 0 {
 		t.empty++
 	}
@@ -93,9 +89,6 @@ func (t *regTable) drop(aor string) {
 func (t *regTable) unindex(r *regRow) {
 	t.due.Delete(regDue{at: r.due(), id: r.id})
 	t.bindings -= len(r.bindings)
-	if r.kept {
-		t.kept--
-	}
 	if len(r.bindings) == 0 {
 		t.empty--
 	}

@@ -27,45 +27,42 @@ func (m *Machine) Arc(from, to uint64, limit int, dst []Registrant) (all []Regis
 // arc calls fn for each row with a place from from up to to that is one to be met, until limit rows and buckets have been looked at, and
 // returns where it stopped.
 func (t *table[V]) arc(from, to uint64, limit int, fn func(V)) (next uint64) {
+	return t.walk(from, to, limit, func(b *bucket[V]) (looked int) {
+		if b.met == 0 { // mostly so: nearly all phones are to be met, or hardly any
+			return 0
+		}
+		for _, s := range b.rows {
+			if p := bits.Reverse64(s.hash); p >= from && (to == 0 || p < to) && t.ring(s.row) {
+				fn(s.row)
+			}
+		}
+		return len(b.rows)
+	})
+}
+
+// each calls fn for each row from the place from on, as arc does otherwise. from is 0 or what an earlier call has returned.
+func (t *table[V]) each(from uint64, limit int, fn func(V)) (next uint64) {
+	return t.walk(from, 0, limit, func(b *bucket[V]) (looked int) {
+		for _, s := range b.rows {
+			fn(s.row)
+		}
+		return len(b.rows)
+	})
+}
+
+// walk calls fn for each bucket with places from from up to to, until so many buckets, and rows in them by what fn returns, have been looked at.
+func (t *table[V]) walk(from, to uint64, limit int, fn func(*bucket[V]) (looked int)) (next uint64) {
 	if to != 0 && from >= to {
 		return to
 	}
 	for {
 		i, size := t.bucketAt(from)
-		b := &t.pages[i/pageBuckets].buckets[i%pageBuckets]
-		if b.met != 0 { // else there is nothing to see in them, which is most often so
-			limit -= len(b.rows)
-			for i, s := range b.rows {
-				if b.met>>min(i, 63)&1 == 0 {
-					continue
-				}
-				if p := bits.Reverse64(s.hash); p >= from && (to == 0 || p < to) && (i < 63 || t.ring(s.row)) {
-					fn(s.row)
-				}
-			}
-		}
+		limit -= 1 + fn(&t.pages[i/pageBuckets].buckets[i%pageBuckets])
 		end := from&^(size-1) + size // 0 behind the last one
 		if end == 0 || to != 0 && end >= to {
 			return to
 		}
-		from = end
-		if limit--; limit <= 0 {
-			return from
-		}
-	}
-}
-
-// each calls fn for each row from the place from on, until limit rows and buckets have been looked at, and returns where it stopped, 0 at the end.
-// from is 0 or what an earlier call returned.
-func (t *table[V]) each(from uint64, limit int, fn func(V)) (next uint64) {
-	for {
-		i, size := t.bucketAt(from)
-		rows := t.pages[i/pageBuckets].buckets[i%pageBuckets].rows
-		for _, s := range rows {
-			fn(s.row)
-		}
-		from += size
-		if limit -= 1 + len(rows); from == 0 || limit <= 0 {
+		if from = end; limit <= 0 {
 			return from
 		}
 	}

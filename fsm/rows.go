@@ -36,8 +36,7 @@ type Binding struct {
 }
 
 // KeptAlive reports whether the binding's phone needs keep-alives from us to be reached: it registers over UDP, straight from behind a NAT. A phone
-// with a flow of RFC 5626 asks by itself (§4.4.2), one behind an edge proxy is the edge's, and connections have TCP's own keep-alives. A
-// phone that writes its address another way than we do counts as behind a NAT here.
+// with a flow of RFC 5626 asks by itself (§4.4.2), one behind an edge proxy is the edge's, and connections have TCP's own keep-alives.
 func (b *Binding) KeptAlive() bool {
 	return b.Flow.Proto == pb.Transport_UDP && b.RegID == 0 && len(b.Path) == 0 && b.Flow.Remote.IsValid() && !namesAddr(b.Contact, b.Flow.Remote)
 }

@@ -21,7 +21,8 @@ const (
 // and buckets are shared and copied when written to. One goroutine writes; reads must exclude writes, those of a copy need not.
 type table[V named] struct {
 	seed  maphash.Seed
-	ring  func(V) bool // of a ring (ring.go): whether a row is one that arc is to meet. Hashes are the same in every process then.
+	ring  func(V) bool // of a ring (ring.go): whether a row is one that arc meets. Hashes are the same in every process then.
+	met   int          // rows that it meets
 	pages []*page[V]
 	epoch uint64 // of the last copy: what was made before it is shared
 	owned uint64 // epoch of the slice pages
@@ -43,7 +44,7 @@ type page[V named] struct {
 
 type bucket[V named] struct {
 	epoch uint64
-	met   uint64 // bits of those rows that arc is to meet, the last one for all from the 64th on
+	met   int // of the rows, those that arc meets
 	rows  []slot[V]
 }
 
@@ -97,12 +98,14 @@ func (t *table[V]) set(row V) bool {
 	b := t.bucket(t.index(h))
 	for i := range b.rows {
 		if s := &b.rows[i]; s.hash == h && s.row.name() == row.name() {
+			t.count(b, s.row, -1)
+			t.count(b, row, +1)
 			s.row = row
-			t.mark(b, i)
 			return true
 		}
 	}
-	t.add(b, slot[V]{h, row})
+	b.add(slot[V]{h, row})
+	t.count(b, row, +1)
 	if t.n++; t.n > bucketLoad*int(1<<t.level+t.split) {
 		t.grow()
 	}
@@ -122,10 +125,7 @@ func (t *table[V]) delete(name string) (row V, found bool) {
 	if len(b.rows) == 0 {
 		b.rows = nil
 	}
-	b.met = 0
-	for i := range b.rows {
-		t.mark(b, i)
-	}
+	t.count(b, row, -1)
 	t.n--
 	return row, true
 }
@@ -175,38 +175,34 @@ func (t *table[V]) grow() {
 	}
 	from, to := t.bucket(t.split), t.bucket(last)
 	rows := from.rows
-	from.rows, from.met = nil, 0
+	from.rows = nil
 	for _, s := range rows {
 		if s.hash&(1<<t.level) == 0 {
-			t.add(from, s)
-		} else {
-			t.add(to, s)
+			from.add(s)
+			continue
 		}
+		to.add(s)
+		t.count(from, s.row, -1)
+		t.count(to, s.row, +1)
 	}
 	if t.split++; t.split == 1<<t.level {
 		t.level, t.split = t.level+1, 0
 	}
 }
 
-func (t *table[V]) add(b *bucket[V], s slot[V]) {
+func (b *bucket[V]) add(s slot[V]) {
 	if len(b.rows) == cap(b.rows) {
 		rows := make([]slot[V], len(b.rows), len(b.rows)+bucketRoom)
 		copy(rows, b.rows)
 		b.rows = rows
 	}
 	b.rows = append(b.rows, s)
-	t.mark(b, len(b.rows)-1)
 }
 
-// mark notes whether arc is to meet the row that is now at i. The bit that many rows share is not taken back.
-func (t *table[V]) mark(b *bucket[V], i int) {
-	if t.ring == nil {
-		return
-	}
-	if i < 63 {
-		b.met &^= 1 << i
-	}
-	if t.ring(b.rows[i].row) {
-		b.met |= 1 << min(i, 63)
+// count notes that a row that arc may meet has come into a bucket, by +1, or has gone from it, by -1.
+func (t *table[V]) count(b *bucket[V], row V, by int) {
+	if t.ring != nil && t.ring(row) {
+		b.met += by
+		t.met += by
 	}
 }

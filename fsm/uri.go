@@ -70,10 +70,10 @@ func uriParam(params, name string) (value string, found bool) {
 	return "", false
 }
 
-// namesAddr reports whether a contact over UDP has an address in it as we write one, with its port, or without where that is 5060.
+// namesAddr reports whether a contact over UDP literally has this address and port in it; no port is 5060 (RFC 3261 §19.1.2).
 func namesAddr(contact string, a netip.AddrPort) bool {
-	rest, ok := strings.CutPrefix(contact, "sip:")
-	if !ok {
+	scheme, rest, _ := strings.Cut(contact, ":")
+	if !strings.EqualFold(scheme, "sip") {
 		return false
 	}
 	if _, host, found := strings.Cut(rest, "@"); found {
@@ -82,18 +82,13 @@ func namesAddr(contact string, a netip.AddrPort) bool {
 	if i := strings.IndexAny(rest, ";?"); i >= 0 {
 		rest = rest[:i]
 	}
-	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-	var buf [64]byte // on the stack: this is asked of each binding when a row is written
-	if a.Port() == 5060 {
-		host := buf[:0]
-		if a.Addr().Is6() {
-			host = append(a.Addr().AppendTo(append(host, '[')), ']')
-		} else {
-			host = a.Addr().AppendTo(host)
+	named, err := netip.ParseAddrPort(rest)
+	if err != nil {
+		addr, err := netip.ParseAddr(strings.Trim(rest, "[]"))
+		if err != nil {
+			return false // a name
 		}
-		if rest == string(host) {
-			return true
-		}
+		named = netip.AddrPortFrom(addr, 5060)
 	}
-	return rest == string(a.AppendTo(buf[:0]))
+	return named.Port() == a.Port() && named.Addr().Unmap() == a.Addr().Unmap()
 }

@@ -35,6 +35,11 @@ type silentFlow struct {
 	proto  uint8
 }
 
+// flow is what the connection is told from others by.
+func (f silentFlow) flow(group uint32) transport.Flow {
+	return transport.Flow{Group: group, VIP: f.vip, Proto: pb.Transport(f.proto), Remote: f.remote}
+}
+
 func (f silentFlow) compare(g silentFlow) int {
 	if c := cmp.Compare(f.vip, g.vip); c != 0 {
 		return c
@@ -79,11 +84,11 @@ func (c *Core) wait(t *time.Timer, d time.Duration) bool {
 
 // silentFlows lists the stream connections of a group that registrations and calls go by and that this node does not have.
 func (c *Core) silentFlows(group uint32) []silentFlow {
-	var flows []transport.Flow
+	var out []silentFlow
 	add := func(f fsm.Flow) {
 		if f.Group == group && f.Proto != pb.Transport_UDP && f.Conn != 0 && f.Remote.IsValid() {
-			f.Remote = netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())
-			flows = append(flows, transport.Flow(f))
+			remote := netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())
+			out = append(out, silentFlow{remote: remote, port: cmp.Or(f.Port, transport.DefaultPort), vip: f.VIP, proto: uint8(f.Proto)})
 		}
 	}
 	c.opt.Machine.EachBinding(func(b *fsm.Binding) { add(b.Flow) })
@@ -98,14 +103,9 @@ func (c *Core) silentFlows(group uint32) []silentFlow {
 		}
 		return c.ctx.Err() == nil
 	})
-	var out []silentFlow
-	for _, f := range flows {
-		if !c.streams.Has(f) {
-			out = append(out, silentFlow{remote: f.Remote, port: cmp.Or(f.Port, transport.DefaultPort), vip: f.VIP, proto: uint8(f.Proto)})
-		}
-	}
 	slices.SortFunc(out, silentFlow.compare)
-	return slices.CompactFunc(out, func(a, b silentFlow) bool { return a.compare(b) == 0 })
+	out = slices.CompactFunc(out, func(a, b silentFlow) bool { return a.compare(b) == 0 })
+	return slices.DeleteFunc(out, func(f silentFlow) bool { return c.streams.Has(f.flow(group)) })
 }
 
 var errGroupLost = errors.New("the group is another node's again")
@@ -141,7 +141,7 @@ func (c *Core) tickleRound(group uint32, epoch uint64, flows []silentFlow) (sent
 			}
 			ticklers[f.vip] = t
 		}
-		if c.streams.Has(transport.Flow{Group: group, VIP: f.vip, Proto: pb.Transport(f.proto), Remote: f.remote}) {
+		if c.streams.Has(f.flow(group)) {
 			continue
 		}
 		if t.Tickle(f.port, f.remote) != nil { // no route, or the fence: as good as lost on the way

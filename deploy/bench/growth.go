@@ -86,10 +86,8 @@ func (b *bench) growthOf(ctx context.Context, op string, held []int, points *[]g
 			return fmt.Errorf("start a node with %d: %w", rows, err)
 		}
 	}
-	select {
-	case <-time.After(growthSettled):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := pause(ctx, growthSettled); err != nil {
+		return err
 	}
 	for range growthWindows {
 		for _, n := range nodes {
@@ -187,14 +185,7 @@ func (b *bench) newGrowthNode(ctx context.Context, op string, held int) (*growth
 
 // window measures the node without load and then with it.
 func (n *growthNode) window(ctx context.Context) error {
-	idle, err := n.cpu(func() error {
-		select {
-		case <-time.After(growthIdle):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	idle, err := n.cpu(func() error { return pause(ctx, growthIdle) })
 	if err != nil {
 		return err
 	}

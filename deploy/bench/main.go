@@ -330,10 +330,8 @@ func (b *bench) round(ctx context.Context, c benchCase, kind, binary string, mem
 	if !memory {
 		return r, nil
 	}
-	select {
-	case <-time.After(drain):
-	case <-ctx.Done():
-		return r, ctx.Err()
+	if err := pause(ctx, drain); err != nil {
+		return r, err
 	}
 	if h, ok := sys.(*holdline); ok {
 		if r.live, err = h.liveHeap(ctx); err != nil {

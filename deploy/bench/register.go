@@ -125,10 +125,8 @@ func (s *registerSocket) run(ctx context.Context, d time.Duration) error {
 	}
 	deadline := time.Now().Add(13 * time.Second)
 	for time.Now().Before(deadline) && s.pending() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	if err := s.conn.SetReadDeadline(time.Now()); err != nil {

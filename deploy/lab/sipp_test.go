@@ -118,8 +118,7 @@ func (s *sippLab) tempDir() string {
 	return dir
 }
 
-// gateway answers calls until the test ends.
-// gateway starts the answering side and returns the directory of its logs.
+// gateway answers calls until the test ends. It returns the directory of its logs.
 func (s *sippLab) gateway() string {
 	dir := s.tempDir()
 	gw, out := s.start(dir, "-sf", s.scenario("sipp-gateway.xml"), "-i", gatewayAddr.Addr().String(), "-p", strconv.Itoa(int(gatewayAddr.Port())),
