@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"holdline/sipcore/beat"
 )
 
 // Raft's followers look whether the leader was heard at random moments, one to three heartbeat timeouts after the last contact;
@@ -15,20 +18,32 @@ const (
 	// electionStep is between the moments of two followers: more than between two heartbeats, for they may have heard different ones last.
 	electionStep = 30 * time.Millisecond
 	electionSlop = 5 * time.Millisecond
-	idleLook     = 50 * time.Millisecond
+	idleLook     = 2 * leaderBeat
+
+	// leaderBeat is between two heartbeats of a leader. They leave for all followers at once, when the process is awake for what else recurs;
+	// raft's own come at random moments of each follower, and are the second line here (see beatFollowers).
+	leaderBeat = 20 * time.Millisecond
+	// leadTimeout is raft's heartbeat timeout while this node leads: only a tenth to a fifth of it counts then, after which raft sends a heartbeat of its own.
+	leadTimeout = 200 * time.Millisecond
 )
 
-// watchLeader makes raft look when the leader has been silent for as long as timings say.
+// watchLeader makes raft look when the leader has been silent for as long as timings say, and makes a leader be heard.
 func (e *engine) watchLeader() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	alarm, timer := beat.NewAlarm(), beat.NewTimer()
+	defer alarm.Stop()
+	stop := context.AfterFunc(e.ctx, timer.Close)
+	defer stop()
 	var w leaderWatch
-	for {
+	for e.ctx.Err() == nil {
+		wait := w.look(e, timingOf(e.machine.Config()))
+		if wait < leaderBeat {
+			timer.Sleep(wait) // somebody's moment to stand for election
+			continue
+		}
+		alarm.Next(wait / leaderBeat * leaderBeat)
 		select {
-		case <-timer.C:
-			timer.Reset(w.look(e, timingOf(e.machine.Config())))
+		case <-alarm.C:
 		case <-e.ctx.Done():
-			return
 		}
 	}
 }
@@ -44,16 +59,21 @@ func (w *leaderWatch) look(e *engine, t raftTiming) time.Duration {
 	silence := time.Since(heard)
 	leader := e.leader()
 	tell := t.look * 3 / 4
-	follows := e.raft.State() == raft.Follower && !heard.IsZero()
+	state := e.raft.State()
+	follows := state == raft.Follower && !heard.IsZero()
 	if !follows || leader == 0 || silence < tell {
-		if w.asked {
-			e.setHeartbeatTimeout(t.heartbeat)
-		}
 		*w = leaderWatch{}
-		if !follows {
-			return idleLook
+		switch {
+		case state == raft.Leader && len(e.members.numbers()) > 1:
+			e.setTimeouts(max(leadTimeout, t.heartbeat), max(leadTimeout, t.election))
+			e.beatFollowers()
+			return leaderBeat
+		case follows:
+			e.setTimeouts(t.heartbeat, t.election)
+			return max(electionSlop, min(idleLook, tell-silence))
 		}
-		return max(electionSlop, min(idleLook, tell-silence))
+		e.setTimeouts(t.heartbeat, t.election)
+		return idleLook
 	}
 	if !w.told { // how far each log reaches decides who looks when
 		w.told = true
@@ -69,7 +89,7 @@ func (w *leaderWatch) look(e *engine, t raftTiming) time.Duration {
 	w.asked = true
 	e.logger.Debug("the raft leader is silent: looking", "silence", silence, "due", due)
 	// Raft looks at once when the timeout is made shorter, and stands for an election if there was no contact for that long.
-	e.setHeartbeatTimeout(t.look)
+	e.setTimeouts(t.look, t.election)
 	return electionSlop
 }
 
@@ -97,10 +117,15 @@ func (e *engine) electionRank(leader uint32) int {
 	return max(0, slices.IndexFunc(all, func(f follower) bool { return f.number == e.number.Load() }))
 }
 
-func (e *engine) setHeartbeatTimeout(t time.Duration) {
-	rc := e.raft.ReloadableConfig()
-	rc.HeartbeatTimeout = t
-	if err := e.raft.ReloadConfig(rc); err != nil {
-		e.logger.Error("raft timing not changed", "err", err)
+// beatFollowers has raft send a heartbeat to all followers: it does when it is asked whether it leads still. While one who asked has no answer
+// yet, from a majority, there is nothing more to ask. Raft's main loop, which hands this on, stands still while a disk is slow; its own heartbeats do not.
+func (e *engine) beatFollowers() {
+	if !e.verify.asking() {
+		e.readIndexHere(func(uint64, error) {})
 	}
+}
+
+// setTimeouts sets those of raft's timeouts that can be set while it runs.
+func (e *engine) setTimeouts(heartbeat, election time.Duration) {
+	e.tune(func(c *raft.ReloadableConfig) { c.HeartbeatTimeout, c.ElectionTimeout = heartbeat, election })
 }

@@ -52,7 +52,8 @@ type engine struct {
 	peers   peerInfos
 	lead    atomic.Pointer[leadership]
 	verify  verifier
-	tellers tellers // of this node as leader
+	tuning  sync.Mutex // see tune
+	tellers tellers    // of this node as leader
 	stuck   stuckTransfer
 	gossip  gossip
 	vips    vips
@@ -246,7 +247,6 @@ func (e *engine) followConfig() {
 		}
 		e.link.Load().SetPeers(e.members.numbers())
 		e.followGossip(cfg)
-		e.followTiming(cfg)
 		e.followVIPs(cfg)
 		if l := e.lead.Load(); l != nil {
 			l.kick()

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"holdline/cluster/api"
 	"holdline/fsm/pb"
 )
@@ -187,11 +189,7 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	away := (leader + 1) % 3
 	l.kill(away)
 	e := l.nodes[leader].engine.Load()
-	rc := e.raft.ReloadableConfig()
-	rc.TrailingLogs = 1
-	if err := e.raft.ReloadConfig(rc); err != nil {
-		t.Fatal(err)
-	}
+	e.tune(func(c *raft.ReloadableConfig) { c.TrailingLogs = 1 })
 	for k := range 30 {
 		l.addDomain(leader, fmt.Sprintf("d%d.example", k))
 	}

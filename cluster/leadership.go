@@ -141,6 +141,13 @@ type verifier struct {
 	count   atomic.Uint64 // rounds, for tests
 }
 
+// asking says that a round is under way.
+func (v *verifier) asking() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.running
+}
+
 // close ends the rounds and waits for the one under way. raft must still run (engine.startRaft).
 func (v *verifier) close() {
 	v.mu.Lock()

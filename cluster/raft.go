@@ -155,28 +155,25 @@ func (e *engine) leader() uint32 {
 	return e.members.number(string(id))
 }
 
-// followTiming takes over raft's timeouts and log bounds.
-func (e *engine) followTiming(cfg *fsm.Config) {
-	t := timingOf(cfg)
-	rc := e.raft.ReloadableConfig()
-	if rc.HeartbeatTimeout == t.heartbeat && rc.ElectionTimeout == t.election {
+// tune changes what can be changed while raft runs.
+func (e *engine) tune(change func(*raft.ReloadableConfig)) {
+	e.tuning.Lock()
+	defer e.tuning.Unlock()
+	now := e.raft.ReloadableConfig()
+	next := now
+	change(&next)
+	if next == now {
 		return
 	}
-	rc.HeartbeatTimeout, rc.ElectionTimeout = t.heartbeat, t.election
-	if err := e.raft.ReloadConfig(rc); err != nil {
-		e.logger.Error("raft timing not changed", "err", err)
+	if err := e.raft.ReloadConfig(next); err != nil {
+		e.logger.Error("raft's configuration not changed", "err", err)
 	}
 }
 
 // keepBounds cuts the log by bytes: raft itself counts entries only.
 func (e *engine) keepBounds() {
 	e.every(boundsInterval, func() {
-		if rc := e.raft.ReloadableConfig(); rc.TrailingLogs != e.replica.trailing() {
-			rc.TrailingLogs = e.replica.trailing()
-			if err := e.raft.ReloadConfig(rc); err != nil {
-				e.logger.Error("raft log bound not changed", "err", err)
-			}
-		}
+		e.tune(func(c *raft.ReloadableConfig) { c.TrailingLogs = e.replica.trailing() })
 		if e.replica.bytes.Load() < snapshotBytes {
 			return
 		}

@@ -96,7 +96,7 @@ const (
 	alarmsKept        = 16
 	alarmShown        = time.Minute
 	guardStartTimeout = 10 * time.Second
-	beatInterval      = 50 * time.Millisecond
+	beatInterval      = 2 * leaderBeat
 	ticketInterval    = time.Minute
 	takeoverRetry     = 200 * time.Millisecond
 	flushLimit        = 500 * time.Millisecond

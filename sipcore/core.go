@@ -41,8 +41,8 @@ type Options struct {
 
 const (
 	shards          = 64                    // much more than cores: a lock is seldom waited for
-	tick            = 25 * time.Millisecond // of the transaction timers, which fire so late at most
-	idleTick        = 50 * time.Millisecond // while there are no transactions; the first one's timers may be so much late
+	tick            = 20 * time.Millisecond // of the transaction timers, which fire so late at most
+	idleTick        = 40 * time.Millisecond // while there are no transactions; the first one's timers may be so much late
 	maxTransactions = 1_000_000
 	maxLegs         = 16 // targets of one request
 	maxLookups      = 64 // name lookups under way

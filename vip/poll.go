@@ -16,7 +16,7 @@ const pollRaw = int64(20e6)
 // A sleep between heartbeats is made behind the scheduler's back: told of it, the runtime would give the loop's
 // processor away and back three hundred times a second and keep its monitor awake, which together cost five times
 // as much as all of the guard's own work. There is a second processor for the other goroutines (see tuneRuntime), and a stop of the
-// world wakes the loop by a signal.
+// world waits for the loop's next turn (see GuardEnv).
 func poll(fds []unix.PollFd, d int64) error {
 	ts := unix.NsecToTimespec(max(d, 0))
 	syscall := unix.Syscall6

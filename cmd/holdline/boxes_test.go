@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"holdline/cluster/api"
 	"holdline/deploy/lab/netlab"
+	"holdline/vip"
 )
 
 var boxNames = []string{"n1", "n2", "n3"}
@@ -69,6 +71,7 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"until":  on((*boxes).until),  // until PATTERN COMMAND...: repeats a command until its output matches
 		"token":  on((*boxes).token),  // token VAR [FLAG...]: makes a join token and puts it into the environment
 		"expire": on((*boxes).expire), // expire FILE: waits until the token in the JSON file has expired
+		"slack":  on((*boxes).slack),  // slack BOX: the daemon has its timer slack, the guard it started has none, or the usual one
 	}
 }
 
@@ -90,6 +93,38 @@ func (b *boxes) serve(ts *testscript.TestScript, args []string) {
 		_, err := c.Version(context.Background())
 		return err == nil
 	})
+}
+
+func (b *boxes) slack(ts *testscript.TestScript, args []string) {
+	read := func(pid string) string {
+		text, err := os.ReadFile("/proc/" + pid + "/timerslack_ns")
+		ts.Check(err)
+		return strings.TrimSpace(string(text))
+	}
+	daemon := strconv.Itoa(b.daemons[args[0]].Process.Pid)
+	if got := read(daemon); got != strconv.Itoa(timerSlack) {
+		ts.Fatalf("timer slack of serve: %s ns, want %d", got, timerSlack)
+	}
+	var children string
+	tasks, err := filepath.Glob("/proc/" + daemon + "/task/*/children")
+	ts.Check(err)
+	for _, t := range tasks {
+		text, err := os.ReadFile(t)
+		ts.Check(err)
+		children += string(text)
+	}
+	guard := strings.Fields(children)
+	if len(guard) != 1 {
+		ts.Fatalf("children of serve: %q, want the guard", children)
+	}
+	if got := read(guard[0]); got != "50000" && got != "0" { // 0: it has real-time priority
+		ts.Fatalf("timer slack of the guard: %s ns", got)
+	}
+	env, err := os.ReadFile("/proc/" + guard[0] + "/environ")
+	ts.Check(err)
+	if !strings.Contains(string(env), vip.GuardEnv) || strings.Contains(string(env), slackSet) {
+		ts.Fatalf("environment of the guard: %q", env)
+	}
 }
 
 func (b *boxes) await(ts *testscript.TestScript, what func() string, try func() bool) {

@@ -64,6 +64,7 @@ It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a s
 		if o.Socket, err = filepath.Abs(o.Socket); err != nil {
 			return fmt.Errorf("finding the directory of the socket: %w", err)
 		}
+		restartWithSlack(o.log)
 		return serve(c.Context(), o)
 	}
 	return c
