@@ -53,7 +53,20 @@ func newBoxes(dir string) (*boxes, error) {
 	return b, nil
 }
 
-func (b *boxes) close() { b.net.Close() }
+// close ends the boxes, and with them what runs there: the kernel ends a daemon, started anew or not, when its box is closed (netlab.Space.Start).
+func (b *boxes) close(t testscript.T) {
+	b.net.Close()
+	for name, cmd := range b.daemons {
+		if cmd.ProcessState != nil {
+			continue
+		}
+		survived := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait() // killed, one way or the other
+		if !survived.Stop() {
+			t.Fatal("the daemon of " + name + " has outlived its box")
+		}
+	}
+}
 
 func (b *boxes) socket(name string) string { return filepath.Join(b.dir, name, "s") }
 

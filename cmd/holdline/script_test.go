@@ -43,7 +43,7 @@ func TestClusterScripts(t *testing.T) {
 				return err
 			}
 			e.Values[boxesKey{}] = b
-			e.Defer(b.close)
+			e.Defer(func() { b.close(e.T()) })
 			// The first box is whom commands talk to unless they say otherwise.
 			e.Setenv("HOLDLINE_SOCKET", b.socket("n1"))
 			for _, n := range boxNames {

@@ -9,6 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Package initialization runs on the process's first thread: the main goroutine stays there until restartWithSlack has been called, or bindNoThread.
+func init() { runtime.LockOSThread() }
+
+// bindNoThread lets the main goroutine run on any thread.
+func bindNoThread() { runtime.UnlockOSThread() }
+
 // timerSlack is how late the kernel may end this process's waits in nanosleep(2), futex(2) and epoll_wait(2), so that it is woken once for several, in ns.
 // Mostly that is the runtime's monitor: while a thread is in a system call, as one that syncs the log to disk, it looks round every 20 µs.
 // What must be on time here waits for a timer of the kernel's (holdline/sipcore/beat), which has no slack.
@@ -19,7 +25,10 @@ const slackSet = "HOLDLINE_TIMER_SLACK_SET"
 
 // restartWithSlack starts this process anew, by execve(2), with timerSlack; it returns in the process that has it, and where it cannot be had. A thread
 // has the slack of the one that started it, and the monitor's starts before any code of ours. docs/performance.md has the figures.
+//
+// The main goroutine calls it. The first thread must do this, for what becomes of the process when its parent dies (PR_SET_PDEATHSIG, prctl(2)) is its attribute.
 func restartWithSlack(log *slog.Logger) {
+	defer bindNoThread()
 	if os.Getenv(slackSet) != "" {
 		os.Unsetenv(slackSet)
 		return
@@ -34,8 +43,6 @@ func execWithSlack() error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // the slack is this thread's
-	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0); err != nil {
 		return fmt.Errorf("set timer slack: %w", err)
 	}
