@@ -207,11 +207,8 @@ func (s *Supervisor) runChild() error {
 		}
 	}
 	cmd.Env = append(cmd.Env, GuardEnv)
-	// A child has the timer slack of the thread that starts it, which is this one (see run). The guard's heartbeats are to be on time
-	// even where it gets no real-time priority; with it there is no slack.
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, ordinarySlack, 0, 0, 0) // no kernel refuses it
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
-	if err := cmd.Start(); err != nil {
+	if err := startPunctual(cmd); err != nil {
 		return fmt.Errorf("start guard process: %w", err)
 	}
 	ended := make(chan error, 1)
@@ -240,6 +237,16 @@ func (s *Supervisor) runChild() error {
 	case <-s.stop:
 		return s.endChild(cmd, ended)
 	}
+}
+
+// startPunctual starts a child with the usual timer slack: it has that of the thread that starts it, which is the caller's own (see run). The guard's
+// heartbeats are to be on time even where it gets no real-time priority; with it there is no slack at all.
+func startPunctual(cmd *exec.Cmd) error {
+	if slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err == nil { // every kernel knows it; a sandbox may not
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, ordinarySlack, 0, 0, 0)
+		defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0) }()
+	}
+	return cmd.Start()
 }
 
 func exitError(err error) error {
