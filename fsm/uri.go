@@ -84,8 +84,12 @@ func namesAddr(contact string, a netip.AddrPort) bool {
 	}
 	named, err := netip.ParseAddrPort(rest)
 	if err != nil {
-		addr, err := netip.ParseAddr(strings.Trim(rest, "[]"))
-		if err != nil {
+		host, v6 := strings.CutPrefix(rest, "[")
+		if v6 {
+			host, v6 = strings.CutSuffix(host, "]")
+		}
+		addr, err := netip.ParseAddr(host)
+		if err != nil || addr.Is6() != v6 { // IPv6 stands in brackets, nothing else does (§25.1)
 			return false // a name
 		}
 		named = netip.AddrPortFrom(addr, 5060)
