@@ -63,17 +63,16 @@ func (w *leaderWatch) look(e *engine, t raftTiming) time.Duration {
 	follows := state == raft.Follower && !heard.IsZero()
 	if !follows || leader == 0 || silence < tell {
 		*w = leaderWatch{}
-		switch {
-		case state == raft.Leader && len(e.members.numbers()) > 1:
+		if state == raft.Leader && len(e.members.numbers()) > 1 {
 			e.setTimeouts(max(leadTimeout, t.heartbeat), max(leadTimeout, t.election))
 			e.beatFollowers()
 			return leaderBeat
-		case follows:
-			e.setTimeouts(t.heartbeat, t.election)
-			return max(electionSlop, min(idleLook, tell-silence))
 		}
 		e.setTimeouts(t.heartbeat, t.election)
-		return idleLook
+		if !follows {
+			return idleLook
+		}
+		return max(electionSlop, min(idleLook, tell-silence))
 	}
 	if !w.told { // how far each log reaches decides who looks when
 		w.told = true

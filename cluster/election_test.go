@@ -6,43 +6,43 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"holdline/fsm/pb"
 )
 
-// A leader's heartbeats come from beatFollowers, raft's own being slower; who leads no more has its timeouts back.
+// A leader is heard by beatFollowers, raft's own heartbeats being the second line; who leads no more has a follower's timeouts back.
 func TestLeaderBeats(t *testing.T) {
+	// Raft's own heartbeats come after a second or two here: without others a leader is deposed within leaderLease.
+	const mute = "mute"
+	timings[mute] = raftTiming{10 * time.Second, 10 * time.Second, timings["fast"].look}
+	t.Cleanup(func() { delete(timings, mute) })
+
 	l := newLab(t, 3).formed()
 	at := l.leader()
-	leader := l.node(at).engine.Load()
-	ordinary := timings["fast"]
-	l.until("the leader's own heartbeats are the second line", func() bool {
-		return leader.raft.ReloadableConfig().HeartbeatTimeout == leadTimeout
-	})
-	follower := l.node((at + 1) % 3).engine.Load()
-	if got := follower.raft.ReloadableConfig().HeartbeatTimeout; got != ordinary.heartbeat {
-		t.Errorf("heartbeat timeout of a follower: %v, want %v", got, ordinary.heartbeat)
+	leader, follower := l.node(at).engine.Load(), l.node((at+1)%3).engine.Load()
+	timeouts := func(e *engine, want raftTiming) func() bool {
+		return func() bool {
+			rc := e.raft.ReloadableConfig()
+			return rc.HeartbeatTimeout == want.heartbeat && rc.ElectionTimeout == want.election
+		}
 	}
-
-	// Raft's own, at random after 20 to 40 ms, would be fewer than this.
-	before, began := leader.verify.count.Load(), time.Now()
-	heard := map[time.Time]bool{}
-	l.until("thirty heartbeats", func() bool {
-		heard[follower.raft.LastContact()] = true
-		return leader.verify.count.Load() >= before+30
-	})
-	if took := time.Since(began); took > 60*leaderBeat {
-		t.Errorf("thirty heartbeats in %v", took)
-	}
-	if len(heard) < 10 {
-		t.Errorf("a follower was heard of %d times meanwhile", len(heard))
-	}
-
+	l.until("raft's own heartbeats are the second line", timeouts(leader, raftTiming{heartbeat: leadTimeout, election: leadTimeout}))
+	l.until("followers have their timeouts", timeouts(follower, timings["fast"]))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := leader.transferLeadership(ctx); err != nil {
 		t.Fatal(err)
 	}
 	l.until("the former leader has a follower's timeouts", func() bool {
-		rc := leader.raft.ReloadableConfig()
-		return leader.raft.State() == raft.Follower && rc.HeartbeatTimeout == ordinary.heartbeat && rc.ElectionTimeout == ordinary.election
+		return leader.raft.State() == raft.Follower && timeouts(leader, timings["fast"])()
 	})
+
+	leader = l.node(l.leader()).engine.Load()
+	leader.submitter.Submit(putSetting(settingTiming, mute), time.Second, func(*pb.Result, error) {})
+	l.until("raft's own heartbeats hardly come", timeouts(leader, timings[mute]))
+	term, before := leader.term(), leader.verify.count.Load()
+	l.until("fifty heartbeats", func() bool { return leader.verify.count.Load() >= before+50 || leader.term() != term })
+	if leader.term() != term || leader.raft.State() != raft.Leader {
+		t.Errorf("deposed after %d heartbeats", leader.verify.count.Load()-before)
+	}
 }

@@ -96,7 +96,7 @@ const (
 	alarmsKept        = 16
 	alarmShown        = time.Minute
 	guardStartTimeout = 10 * time.Second
-	beatInterval      = 2 * leaderBeat
+	beatInterval      = 40 * time.Millisecond // the core's progress, for the guard
 	ticketInterval    = time.Minute
 	takeoverRetry     = 200 * time.Millisecond
 	flushLimit        = 500 * time.Millisecond

@@ -330,3 +330,14 @@ func TestUnwantedGroup(t *testing.T) {
 		}
 	}
 }
+
+// TestGuardUnit: systemd starts a guard with the environment that serve gives one.
+func TestGuardUnit(t *testing.T) {
+	unit, err := os.ReadFile("../deploy/systemd/holdline-guard.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(unit), "\nEnvironment="+GuardEnv+"\n") {
+		t.Errorf("the guard's unit does not set %s", GuardEnv)
+	}
+}

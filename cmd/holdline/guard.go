@@ -21,7 +21,6 @@ unit of its own; "holdline serve" starts one itself where none runs. It needs th
 	c.Flags().StringVar(&dataDir, "data-dir", "", "directory of guard.json (default: data_dir in the config file, else "+defaultDataDir+")")
 	level := logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		bindNoThread() // the loop is handed from thread to thread at less cost than to a certain one
 		log, err := newLogger(a.err, *level)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,6 +81,11 @@ daemon on this box through its Unix socket; a change made on any node holds for 
 		DisableAutoGenTag: true,
 		Args:              cobra.ArbitraryArgs,
 		RunE:              helpOrUnknown,
+		PersistentPreRun: func(c *cobra.Command, _ []string) {
+			if c.Name() != "serve" { // see restartWithSlack; the guard's loop costs more on a thread of its own
+				runtime.UnlockOSThread()
+			}
+		},
 	}
 	root.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket of the daemon (default $HOLDLINE_SOCKET, else what the config file says, else "+api.DefaultSocket+")")
 	root.PersistentFlags().StringVar(&a.config, "config", defaultConfig, "local configuration file")

@@ -9,11 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Package initialization runs on the process's first thread: the main goroutine stays there until restartWithSlack has been called, or bindNoThread.
+// Package initialization runs on the process's first thread. The main goroutine stays there until it is known that this is not serve, or
+// restartWithSlack has been called.
 func init() { runtime.LockOSThread() }
-
-// bindNoThread lets the main goroutine run on any thread.
-func bindNoThread() { runtime.UnlockOSThread() }
 
 // timerSlack is how late the kernel may end this process's waits in nanosleep(2), futex(2) and epoll_wait(2), so that it is woken once for several, in ns.
 // Mostly that is the runtime's monitor: while a thread is in a system call, as one that syncs the log to disk, it looks round every 20 µs.
@@ -28,7 +26,7 @@ const slackSet = "HOLDLINE_TIMER_SLACK_SET"
 //
 // The main goroutine calls it. The first thread must do this, for what becomes of the process when its parent dies (PR_SET_PDEATHSIG, prctl(2)) is its attribute.
 func restartWithSlack(log *slog.Logger) {
-	defer bindNoThread()
+	defer runtime.UnlockOSThread()
 	if os.Getenv(slackSet) != "" {
 		os.Unsetenv(slackSet)
 		return
