@@ -41,7 +41,8 @@ func (u *UDP) follow() {
 	look := beat.NewAlarm()
 	defer look.Stop()
 	var s spreading
-	last, then := u.busy(), time.Now()
+	var last time.Duration
+	var then time.Time // of the look before; the first is at any moment, perhaps so soon that a few datagrams would seem to keep a reader busy
 	for {
 		look.Next(spreadLook)
 		select {
@@ -49,9 +50,10 @@ func (u *UDP) follow() {
 			return
 		case <-look.C:
 		}
-		busy, now := u.busy(), time.Now()
-		was := s.on
-		s.look(float64(busy-last) / float64(now.Sub(then)))
+		busy, now, was := u.busy(), time.Now(), s.on
+		if !then.IsZero() {
+			s.look(float64(busy-last) / float64(now.Sub(then)))
+		}
 		last, then = busy, now
 		if s.on != was {
 			u.setSpread(s.on)
