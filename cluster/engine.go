@@ -125,7 +125,7 @@ func (e *engine) startLog(bootstrap bool) error {
 		return fmt.Errorf("make session nonce: %w", err)
 	}
 	// The submitter hears the state machine from the first entry on, but finds no leader before raft runs.
-	e.submitter = submit.New(submit.Options{Node: e.UUID, Send: e.sendBatch, Local: func() bool { return e.lead.Load() != nil }, Logger: e.logger, Gate: e.gate}, binary.BigEndian.Uint64(nonce[:]))
+	e.submitter = submit.New(submit.Options{Node: e.UUID, Send: e.sendBatch, Local: e.ownGatherer, Logger: e.logger, Gate: e.gate}, binary.BigEndian.Uint64(nonce[:]))
 	e.undo = append(e.undo, func() error { e.submitter.Close(); return nil })
 	e.machine.Watch(e.event)
 	if err := e.startRaft(bootstrap); err != nil {

@@ -62,6 +62,7 @@ func (e *engine) startLeadership() *leadership {
 	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
 	l.gatherer = submit.NewGatherer(submit.GathererOptions{
 		Apply: func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
+		Own:   e.submitter.Take,
 		Committed: func(nodes []uint32) {
 			for _, n := range nodes {
 				e.tellCommitted(n)
@@ -113,6 +114,14 @@ func (s *stuckTransfer) note(refused bool) {
 func (s *stuckTransfer) stuck() bool {
 	at := s.since.Load()
 	return at != nil && time.Since(*at) > transferLimit
+}
+
+// ownGatherer is the Gatherer if this node leads, or nil.
+func (e *engine) ownGatherer() *submit.Gatherer {
+	if l := e.lead.Load(); l != nil {
+		return l.gatherer
+	}
+	return nil
 }
 
 // sendBatch hands a batch of this node's submitter to the leader.

@@ -17,7 +17,8 @@ const (
 	maxSessions     = 1024
 )
 
-// session is a node's numbered stream of commands. Rows are immutable.
+// session is a node's numbered stream of commands. Rows are immutable; each takes its predecessor's place, so those of one session may share
+// the array of results: a later one writes only behind an earlier one's end.
 type session struct {
 	id      uint64
 	node    string
@@ -84,7 +85,7 @@ func (x *exec) batch(b *pb.Batch) []*pb.Result {
 	for _, c := range fresh {
 		out = append(out, x.run(c))
 	}
-	n.results = append(n.results[:len(n.results):len(n.results)], out[skip:]...)
+	n.results = append(n.results, out[skip:]...)
 	n.next += uint64(len(fresh))
 	n.last = x.now
 	x.m.mu.Lock()
@@ -104,16 +105,18 @@ func (x *exec) refuseBatch(b *pb.Batch, r *pb.Result) []*pb.Result {
 	return out
 }
 
-// ack forgets results below seq. What it keeps is a new slice or a tail of the old one: rows in snapshots stay as they are.
+// ack forgets results below seq. The array keeps them until it is full, then only those that are wanted go to the next: copying at each
+// batch would cost as much as the commands do. It holds MaxUnacked at most, doubled.
 func (s *session) ack(seq uint64) {
 	seq = min(seq, s.next)
 	if seq <= s.acked {
 		return
 	}
-	drop := seq - s.acked
+	s.results = s.results[seq-s.acked:]
 	s.acked = seq
-	rest := s.results[drop:]
-	s.results = append(make([]*pb.Result, 0, len(rest)), rest...) // lets go of the acknowledged ones
+	if len(s.results) == 0 {
+		s.results = nil
+	}
 }
 
 // kept returns the result of a command applied before. One that was acknowledged is wanted by nobody.

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -59,6 +61,41 @@ func TestSession(t *testing.T) {
 	id = 99
 	if got := send(1, 0, "z"); got.Refused != pb.Code_NO_SESSION {
 		t.Fatalf("%+v", got)
+	}
+}
+
+// TestSharedResults: rows of one session share an array of results; a snapshot has those of its time.
+func TestSharedResults(t *testing.T) {
+	r := newReplica(t)
+	id := r.must(cmd(&pb.OpenSession{Node: "u1", Nonce: 1})).Id
+	next := uint64(1)
+	send := func(acked uint64, commands int) {
+		b := &pb.Batch{Session: id, FirstSeq: next, Acked: acked}
+		for range commands {
+			b.Commands = append(b.Commands, setting(fmt.Sprint(next)))
+			next++
+		}
+		r.entry(b)
+	}
+	for i := range 100 {
+		send(next-min(next, uint64(i%7)), 1+i%5)
+		snapshot := r.Snapshot()
+		var now, later bytes.Buffer
+		if _, err := snapshot.WriteTo(&now); err != nil {
+			t.Fatal(err)
+		}
+		send(next-min(next, uint64(i%3)), 3)
+		send(next, 1)
+		if _, err := snapshot.WriteTo(&later); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(now.Bytes(), later.Bytes()) {
+			t.Fatalf("round %d: the snapshot changed after it was taken", i)
+		}
+	}
+	s, _ := r.st.sessions.get(id)
+	if cap(s.results) > 64 {
+		t.Errorf("an array of %d for %d results", cap(s.results), len(s.results))
 	}
 }
 

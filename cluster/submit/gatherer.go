@@ -31,6 +31,8 @@ type Future interface {
 // GathererOptions are what a Gatherer works with.
 type GathererOptions struct {
 	Apply func(entry []byte) Future // raft.Apply
+	// Own makes this node's Submitter add what it announced, at the moment an entry is made; nil: nothing is announced.
+	Own func()
 	// Committed is told from which other nodes there were batches in an entry that is committed; nil: nobody wants to know.
 	Committed func(nodes []uint32)
 	// Now is FSM time: what the entries applied so far say. Read once, when this node has become leader and applied everything.
@@ -46,12 +48,14 @@ type Gatherer struct {
 	done chan struct{}
 	wg   sync.WaitGroup
 
-	mu       sync.Mutex
-	queue    []queued
-	bytes    int
-	last     time.Time // when the latest entry began
-	inFlight int
-	stopped  bool
+	mu        sync.Mutex
+	queue     []queued
+	bytes     int
+	announced int       // bytes that Own will add
+	taking    bool      // the loop is at it: a batch need not wake it
+	last      time.Time // when the latest entry began
+	inFlight  int
+	stopped   bool
 }
 
 // queued is a batch, and the number of the node that it came from; 0: this one.
@@ -119,15 +123,41 @@ func (g *Gatherer) Add(batch []byte, from uint32) bool {
 		g.mu.Unlock()
 		return false
 	}
-	first, before := len(g.queue) == 0, g.bytes
+	before := g.waiting()
 	g.queue = append(g.queue, queued{batch, from})
 	g.bytes += len(batch)
-	full := before < batchBytes && g.bytes >= batchBytes
+	news := g.news(before) && !g.taking
 	g.mu.Unlock()
-	if first || full { // else the loop knows that there is something, and when it is due
+	if news {
 		g.kick()
 	}
 	return true
+}
+
+// Announce says that this node's Submitter has more bytes of commands: Own takes them together when their entry is made, so that they are
+// one batch there, not one each. False: leadership has ended.
+func (g *Gatherer) Announce(bytes int) bool {
+	g.mu.Lock()
+	if g.stopped {
+		g.mu.Unlock()
+		return false
+	}
+	before := g.waiting()
+	g.announced += bytes
+	news := g.news(before)
+	g.mu.Unlock()
+	if news {
+		g.kick()
+	}
+	return true
+}
+
+// waiting is how many bytes the next entry has, as far as known. g.mu is held.
+func (g *Gatherer) waiting() int { return g.bytes + g.announced }
+
+// news reports whether what has come since there were before bytes changes when the next entry is due, unknown to the loop. g.mu is held.
+func (g *Gatherer) news(before int) bool {
+	return before == 0 || before < batchBytes && g.waiting() >= batchBytes
 }
 
 // Stop ends it. What was not applied is dropped: the submitters send it again.
@@ -138,7 +168,7 @@ func (g *Gatherer) Stop() {
 		return
 	}
 	g.stopped = true
-	g.queue = nil
+	g.queue, g.bytes, g.announced = nil, 0, 0
 	g.mu.Unlock()
 	close(g.done)
 	g.wg.Wait()
@@ -204,13 +234,19 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.queue) == 0 || g.inFlight >= maxApplies {
+	if g.waiting() == 0 || g.inFlight >= maxApplies {
 		return nil, 0, time.Hour
 	}
 	// The cost is per entry, not per command: entries begin a window apart, unless one is full. On an idle cluster the
 	// latest one is longer ago, and a command goes at once. docs/performance.md has the figures.
-	if age := now.Sub(g.last); g.bytes < batchBytes && age < entryWindow {
+	if age := now.Sub(g.last); g.waiting() < batchBytes && age < entryWindow {
 		return nil, 0, entryWindow - age
+	}
+	if g.announced > 0 {
+		g.takeOwn()
+	}
+	if len(g.queue) == 0 { // announced, and sent by the Submitter itself before
+		return nil, 0, time.Hour
 	}
 	n, size := 0, 0
 	for n < len(g.queue) && (n == 0 || size+len(g.queue[n].batch) <= 4*batchBytes) {
@@ -223,6 +259,15 @@ func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 	g.last = now
 	g.inFlight++
 	return batches, size, 0
+}
+
+// takeOwn lets this node's Submitter add what it announced. g.mu is held, but for the call.
+func (g *Gatherer) takeOwn() {
+	g.announced, g.taking = 0, true
+	g.mu.Unlock()
+	g.opt.Own()
+	g.mu.Lock()
+	g.taking = false
 }
 
 // others lists the other nodes that batches came from.

@@ -127,7 +127,7 @@ func (s *Submitter) nextBatch(now time.Time) ([]byte, time.Duration) {
 		if s.flying+size > inFlightBytes || s.sent+n > inFlightMost {
 			return nil, wait // a result will wake us
 		}
-		if age := now.Sub(unsent[0].since); n == len(unsent) && age < window && s.sent >= s.numbered && !(s.opt.Local != nil && s.opt.Local()) {
+		if age := now.Sub(unsent[0].since); n == len(unsent) && age < window && s.sent >= s.numbered && s.local() == nil {
 			return nil, min(wait, window-age) // gather on
 		}
 	} else {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var quiet = slog.New(slog.DiscardHandler)
 
 // cluster is the log of three nodes without raft: entries are applied in order, by all, or lost. What a leader has not yet applied
-// is lost when it is killed, as the entries that reached no majority are.
+// is lost when it is killed, as the entries that reached no majority are. Leaders are all on the first node.
 type cluster struct {
 	mu       sync.Mutex
 	machine  *fsm.Machine
@@ -30,6 +31,8 @@ type cluster struct {
 	nodes    []*Submitter
 	random   *rand.Rand
 	loseNext int // batches on the way that get lost
+	leader   atomic.Pointer[Gatherer]
+	batches  []int // commands in each batch of each entry
 }
 
 type applied struct {
@@ -46,6 +49,13 @@ func (a applied) Error() error {
 		return errors.New("leadership lost")
 	}
 	a.c.index++
+	e := new(pb.Entry)
+	if err := proto.Unmarshal(a.entry, e); err != nil {
+		panic(err)
+	}
+	for _, b := range e.Batches {
+		a.c.batches = append(a.c.batches, len(b.Commands))
+	}
 	a.c.machine.Apply(a.c.index, a.entry)
 	return nil
 }
@@ -63,7 +73,11 @@ func newCluster(seed uint64, nodes int) *cluster {
 		}
 	})
 	for i := range nodes {
-		c.nodes = append(c.nodes, New(Options{Node: fmt.Sprintf("node-%d", i), Send: c.send, Logger: quiet}, seed+uint64(i)+1))
+		o := Options{Node: fmt.Sprintf("node-%d", i), Send: c.send, Logger: quiet}
+		if i == 0 {
+			o.Local = c.leader.Load
+		}
+		c.nodes = append(c.nodes, New(o, seed+uint64(i)+1))
 	}
 	return c
 }
@@ -75,6 +89,7 @@ func (c *cluster) elect() {
 	made := make(chan struct{})
 	g = NewGatherer(GathererOptions{
 		Apply:  func(entry []byte) Future { <-made; return applied{c, entry, g} },
+		Own:    c.nodes[0].Take,
 		Now:    c.machine.Now,
 		Logger: quiet,
 	}, ready)
@@ -82,6 +97,7 @@ func (c *cluster) elect() {
 	c.mu.Lock()
 	old := c.gatherer
 	c.gatherer = g
+	c.leader.Store(g)
 	c.mu.Unlock()
 	if old != nil {
 		old.Stop()
@@ -217,6 +233,43 @@ func exactlyOnce(t *testing.T, seed uint64) {
 	c.machine.Config().Domains(func(*pb.Domain) bool { domains++; return true })
 	if domains != 3*perNode {
 		t.Errorf("%d commands applied of %d", domains, 3*perNode)
+	}
+}
+
+// TestOwnTogether: what the leader's node submits while an entry gathers is one batch there.
+func TestOwnTogether(t *testing.T) {
+	c := newCluster(5, 1)
+	defer c.close()
+	c.elect()
+	s := c.nodes[0]
+	if _, err := s.SubmitWait(t.Context(), put("first")); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	before := len(c.batches)
+	c.mu.Unlock()
+	const n = 500
+	var wg sync.WaitGroup
+	begun := time.Now()
+	for i := range n {
+		wg.Add(1)
+		s.Submit(put(fmt.Sprint(i)), 5*time.Second, func(r *pb.Result, err error) {
+			if err != nil || r.Code != pb.Code_OK || r.Existing {
+				t.Errorf("%v %v", r, err)
+			}
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	entries := int(time.Since(begun)/entryWindow) + 2
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := 0
+	for _, commands := range c.batches[before:] {
+		sum += commands
+	}
+	if batches := len(c.batches) - before; sum != n || batches > 2*entries {
+		t.Errorf("%d commands in %d batches, of some %d entries", sum, batches, entries)
 	}
 }
 

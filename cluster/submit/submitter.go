@@ -49,8 +49,8 @@ type Options struct {
 	// Send hands an encoded pb.Batch to the leader, whoever that is; false: there is none now. It must not block and may
 	// keep the bytes.
 	Send func(batch []byte) bool
-	// Local reports whether the leader is on this node: it gathers by itself, so nothing gathers here. Nil: it never is.
-	Local  func() bool
+	// Local is the Gatherer when the leader is on this node: commands wait here until it makes an entry and calls Take. Nil: it never is.
+	Local  func() *Gatherer
 	Logger *slog.Logger
 	// Gate says why a command may not enter the log yet, nil: it may. Nil stands for none.
 	Gate func(*pb.Command) error
@@ -118,7 +118,7 @@ func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*p
 	}
 	now := time.Now()
 	it := &item{raw: raw, done: done, since: now, deadline: now.Add(patience)}
-	local := s.opt.Local != nil && s.opt.Local()
+	local := s.local()
 	s.mu.Lock()
 	by := time.Time{} // when something is to be done about it
 	switch {
@@ -139,13 +139,29 @@ func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*p
 	switch {
 	case err != nil:
 		done(nil, err)
-	case local && s.sending.TryLock(): // the leader never blocks: nobody need be woken
-		_, late := s.send(now)
-		s.sending.Unlock()
-		if late {
+	case local != nil:
+		if !local.Announce(len(raw)) {
 			s.kick()
 		}
-	case late || local:
+	case late:
+		s.kick()
+	}
+}
+
+// local is the Gatherer of this node if it leads, or nil.
+func (s *Submitter) local() *Gatherer {
+	if s.opt.Local == nil {
+		return nil
+	}
+	return s.opt.Local()
+}
+
+// Take sends what waits: the Gatherer on this node makes an entry.
+func (s *Submitter) Take() {
+	s.sending.Lock()
+	_, late := s.send(time.Now())
+	s.sending.Unlock()
+	if late {
 		s.kick()
 	}
 }
