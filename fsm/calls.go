@@ -71,8 +71,11 @@ func (t *callTable) get(number uint64) *Call {
 // put sets a row; old is what it replaces, or nil.
 func (t *callTable) put(old, c *Call) {
 	t.rows.set(c.Number, c)
-	if old != nil {
+	if old == nil {
+		t.count(c, 1)
+	} else if !countsAs(old, c) {
 		t.count(old, -1)
+		t.count(c, 1)
 	}
 	t.byKey[c.Key] = c
 	if n := c.TokenNumber(); n != c.Number {
@@ -84,7 +87,6 @@ func (t *callTable) put(old, c *Call) {
 		}
 		t.dueIndex(c).ReplaceOrInsert(callDue{c.dueAt(), c.Number})
 	}
-	t.count(c, 1)
 }
 
 func (t *callTable) drop(c *Call) {
@@ -109,6 +111,21 @@ func (t *callTable) count(c *Call, by int) {
 	for _, aor := range users(c) {
 		add(t.byUser, aor, by)
 	}
+}
+
+// countsAs reports whether a row counts as its former version did, as most changes leave it: then nothing need be taken away and added again. It may say no
+// where they count alike.
+func countsAs(old, c *Call) bool {
+	if old.Active() != c.Active() || old.Domain != c.Domain || old.Home != c.Home || old.Origin != c.Origin || len(old.Legs) != len(c.Legs) {
+		return false
+	}
+	for i := range c.Legs {
+		o, l := &old.Legs[i], &c.Legs[i]
+		if occupies(old, o) != occupies(c, l) || o.Target != l.Target { // targets are shared by versions
+			return false
+		}
+	}
+	return true
 }
 
 // users lists the users that take part in an active call, once each: who calls, and whom it rings or reached.

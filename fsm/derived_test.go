@@ -12,7 +12,7 @@ func checkDerived(t tester, m *Machine) {
 	t.Helper()
 	st := m.st
 	bindings, empty, kept := 0, 0, 0
-	var due []regDue
+	var rows []*regRow
 	st.regs.rows.scan(func(r *regRow) bool {
 		if r == nil {
 			t.Fatal("an AoR is listed and has no row")
@@ -24,7 +24,7 @@ func checkDerived(t tester, m *Machine) {
 		if slices.ContainsFunc(r.bindings, func(b Binding) bool { return b.KeptAlive() }) {
 			kept++
 		}
-		due = append(due, regDue{r.due(), r.id, r})
+		rows = append(rows, r)
 		return true
 	})
 	if st.regs.bindings != bindings || st.regs.empty != empty {
@@ -42,14 +42,7 @@ func checkDerived(t tester, m *Machine) {
 	}
 	checkListing(t, "registrations", &st.regs.rows)
 	checkListing(t, "users", &st.conf.users)
-	if st.regs.due.Len() != len(due) {
-		t.Errorf("registrations: %d rows, %d in the expiry index", len(due), st.regs.due.Len())
-	}
-	for _, d := range due {
-		if got, found := st.regs.due.Get(d); !found || got.row != d.row {
-			t.Errorf("registration %s is not in the expiry index at %d", d.row.aor, d.at)
-		}
-	}
+	checkAgenda(t, &st.regs.agenda, rows)
 	checkCalls(t, st)
 	checkCDRs(t, m)
 	users := map[string]int{}
@@ -123,4 +116,25 @@ func checkCDRs(t tester, m *Machine) {
 func items[T any](t *btree.BTreeG[T]) (out []T) {
 	t.Ascend(func(v T) bool { out = append(out, v); return true })
 	return out
+}
+
+// checkAgenda: every row is in the slot of its time once, and nothing else is.
+func checkAgenda(t tester, a *agenda, rows []*regRow) {
+	t.Helper()
+	entries := 0
+	for second, s := range a.slots {
+		entries += len(s.entries)
+		if _, listed := a.order.Get(second); !listed || s.second != second || len(s.entries) == 0 {
+			t.Errorf("agenda: second %d has %d entries, listed %v", second, len(s.entries), listed)
+		}
+	}
+	if entries != len(rows) || a.order.Len() != len(a.slots) {
+		t.Errorf("agenda: %d rows, %d entries; %d of %d seconds listed", len(rows), entries, a.order.Len(), len(a.slots))
+	}
+	for _, r := range rows {
+		p := r.place
+		if p.row != r || p.slot == nil || a.slots[r.due()/slotMs] != p.slot || p.slot.entries[p.i] != (agendaEntry{r.due(), p}) {
+			t.Errorf("agenda: %s, due at %d, is not in its place", r.aor, r.due())
+		}
+	}
 }

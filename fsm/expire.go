@@ -30,7 +30,7 @@ func (x *exec) expire(e *pb.Expire) *pb.Result {
 
 func (x *exec) expireRegistrations(upTo int64, left int) int {
 	t := &x.st.regs
-	for _, old := range t.firstDue(upTo, left) {
+	for _, old := range t.agenda.first(upTo, left) {
 		left--
 		row := *old
 		row.bindings = slices.DeleteFunc(slices.Clone(old.bindings), func(b Binding) bool { return b.ExpiresMs <= upTo })
@@ -103,8 +103,8 @@ func (s *state) expireDue() (at int64, any bool) {
 			at, any = t, true
 		}
 	}
-	if d, found := s.regs.due.Min(); found {
-		earlier(d.at)
+	if t, found := s.regs.agenda.min(); found {
+		earlier(t)
 	}
 	if c, t := s.calls.firstDue(); c != nil {
 		earlier(t)

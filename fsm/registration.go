@@ -4,10 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
-	"slices"
-	"strings"
-
-	"github.com/google/btree"
 )
 
 // tombstoneMs is how long an AoR without bindings is remembered, so that a late copy of an earlier REGISTER doesn't bring
@@ -17,10 +13,9 @@ const tombstoneMs = 32_000
 // regTable holds one row per AoR.
 type regTable struct {
 	rows     listing[*regRow]
-	due      *btree.BTreeG[regDue] // by when a row has something to expire; derived
-	last     uint64                // id given last; derived
-	bindings int                   // derived
-	empty    int                   // rows without bindings; derived
+	agenda   agenda // by when a row has something to expire; derived
+	bindings int    // derived
+	empty    int    // rows without bindings; derived
 }
 
 // regRow is an AoR's bindings and the REGISTER that last changed them. Immutable once in the table.
@@ -32,29 +27,14 @@ type regRow struct {
 	cseq     uint32
 	kept     bool  // a binding is to be kept alive; derived
 	goneMs   int64 // without bindings: when the row goes
-	id       uint64
+	place    *agendaPlace
 }
 
 func (r *regRow) name() string { return r.aor }
 
-// regDue orders rows by expiry; those of one moment by id, which is this replica's own and stays with an AoR. It spares the tree
-// a look at each row it passes.
-type regDue struct {
-	at  int64
-	id  uint64
-	row *regRow
-}
-
-func (d regDue) less(o regDue) bool {
-	if d.at != o.at {
-		return d.at < o.at
-	}
-	return d.id < o.id
-}
-
 func (t *regTable) init() {
 	t.rows = newListing(newRing(func(r *regRow) bool { return r.kept }))
-	t.due = btree.NewG(degree, regDue.less)
+	t.agenda = newAgenda()
 }
 
 func (t *regTable) get(aor string) *regRow {
@@ -65,57 +45,30 @@ func (t *regTable) get(aor string) *regRow {
 // put sets a row; old is what it replaces, or nil.
 func (t *regTable) put(old, r *regRow) {
 	if old == nil {
-		t.last++
-		r.id = t.last
+		r.place = &agendaPlace{}
 	} else {
-		r.id = old.id
-		t.unindex(old)
+		r.place = old.place
+		t.count(old, -1)
 	}
 	r.kept = r.keptAlive()
 	t.rows.set(r)
-	t.due.ReplaceOrInsert(regDue{r.due(), r.id, r})
-	t.bindings += len(r.bindings)
-	if len(r.bindings) == 0 {
-		t.empty++
-	}
+	t.agenda.put(r)
+	t.count(r, 1)
 }
 
 func (t *regTable) drop(aor string) {
 	if r, existed := t.rows.delete(aor); existed {
-		t.unindex(r)
+		t.agenda.remove(r.place)
+		t.count(r, -1)
 	}
 }
 
-func (t *regTable) unindex(r *regRow) {
-	t.due.Delete(regDue{at: r.due(), id: r.id})
-	t.bindings -= len(r.bindings)
+// count adds a row to what is counted, or takes it away.
+func (t *regTable) count(r *regRow, by int) {
+	t.bindings += by * len(r.bindings)
 	if len(r.bindings) == 0 {
-		t.empty--
+		t.empty += by
 	}
-}
-
-// firstDue returns rows that have something to expire up to a time, earliest first, those of one moment by AoR, at most limit: the
-// same ones on every replica.
-func (t *regTable) firstDue(upTo int64, limit int) []*regRow {
-	var rows []*regRow
-	begin, at := 0, int64(math.MinInt64) // of the rows of one moment
-	sorted := func() {
-		slices.SortFunc(rows[begin:], func(a, b *regRow) int { return strings.Compare(a.aor, b.aor) })
-		begin = len(rows)
-	}
-	t.due.Ascend(func(d regDue) bool {
-		if d.at != at {
-			sorted()
-			at = d.at
-		}
-		if d.at > upTo || begin >= limit {
-			return false
-		}
-		rows = append(rows, d.row)
-		return true
-	})
-	sorted()
-	return rows[:min(limit, len(rows))]
 }
 
 // keptAlive reports whether one of the row's bindings is to be kept alive.

@@ -79,9 +79,10 @@ func TestArcs(t *testing.T) {
 func checkMet[V named](t tester, table *table[V]) {
 	t.Helper()
 	all := 0
-	for p := range table.pages {
-		for i := range table.pages[p].buckets {
-			b := &table.pages[p].buckets[i]
+	for _, p := range table.pages {
+		before := all
+		for i := range p.buckets {
+			b := &p.buckets[i]
 			n := 0
 			for _, s := range b.rows {
 				if table.ring(s.row) {
@@ -91,6 +92,9 @@ func checkMet[V named](t tester, table *table[V]) {
 			if all += n; b.met != n {
 				t.Errorf("a bucket counts %d rows that are to be met and has %d", b.met, n)
 			}
+		}
+		if n := all - before; p.met != n {
+			t.Errorf("a page counts %d rows that are to be met and has %d", p.met, n)
 		}
 	}
 	if table.met != all {

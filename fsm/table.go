@@ -23,7 +23,7 @@ type table[V named] struct {
 	seed  maphash.Seed
 	ring  func(V) bool // of a ring (ring.go): whether a row is one that arc meets. Hashes are the same in every process then.
 	met   int          // rows that it meets
-	pages []*page[V]
+	pages []pageRef[V]
 	epoch uint64 // of the last copy: what was made before it is shared
 	owned uint64 // epoch of the slice pages
 	level uint   // there are 1<<level buckets and split more
@@ -35,6 +35,12 @@ type table[V named] struct {
 type named interface {
 	comparable
 	name() string
+}
+
+// pageRef is a page, and beside it how many of its rows arc meets: to pass by a page it need not be touched.
+type pageRef[V named] struct {
+	*page[V]
+	met int
 }
 
 type page[V named] struct {
@@ -54,7 +60,7 @@ type slot[V named] struct {
 }
 
 func newTable[V named]() table[V] {
-	return table[V]{seed: maphash.MakeSeed(), pages: []*page[V]{{}}, level: 6}
+	return table[V]{seed: maphash.MakeSeed(), pages: []pageRef[V]{{page: &page[V]{}}}, level: 6}
 }
 
 // newRing makes a table whose rows have a place on the ring, where arc meets those that met is true of. Whoever chooses names can make them meet
@@ -95,17 +101,17 @@ func (t *table[V]) get(name string) (row V, found bool) {
 // set puts a row in and reports whether it replaced one.
 func (t *table[V]) set(row V) bool {
 	h := t.hash(row.name())
-	b := t.bucket(t.index(h))
+	p, b := t.bucket(t.index(h))
 	for i := range b.rows {
 		if s := &b.rows[i]; s.hash == h && s.row.name() == row.name() {
-			t.count(b, s.row, -1)
-			t.count(b, row, +1)
+			t.count(p, b, s.row, -1)
+			t.count(p, b, row, +1)
 			s.row = row
 			return true
 		}
 	}
 	b.add(slot[V]{h, row})
-	t.count(b, row, +1)
+	t.count(p, b, row, +1)
 	if t.n++; t.n > bucketLoad*int(1<<t.level+t.split) {
 		t.grow()
 	}
@@ -119,13 +125,13 @@ func (t *table[V]) delete(name string) (row V, found bool) {
 	if i < 0 {
 		return row, false
 	}
-	b := t.bucket(at)
+	p, b := t.bucket(at)
 	row = b.rows[i].row
 	b.rows = slices.Delete(b.rows, i, i+1)
 	if len(b.rows) == 0 {
 		b.rows = nil
 	}
-	t.count(b, row, -1)
+	t.count(p, b, row, -1)
 	t.n--
 	return row, true
 }
@@ -143,21 +149,21 @@ func (t *table[V]) index(h uint64) uint64 {
 	return i
 }
 
-// bucket returns a bucket to write to: this table's own.
-func (t *table[V]) bucket(i uint64) *bucket[V] {
-	p := t.pages[i/pageBuckets]
+// bucket returns a bucket to write to, and its page, in a slice of pages to write to: this table's own, until the next copy.
+func (t *table[V]) bucket(i uint64) (*pageRef[V], *bucket[V]) {
+	p := &t.pages[i/pageBuckets]
 	if p.epoch != t.epoch {
 		t.ownPages()
-		own := *p
+		p = &t.pages[i/pageBuckets]
+		own := *p.page
 		own.epoch = t.epoch
-		p = &own
-		t.pages[i/pageBuckets] = p
+		p.page = &own
 	}
 	b := &p.buckets[i%pageBuckets]
 	if b.epoch != t.epoch {
 		b.rows, b.epoch = slices.Clone(b.rows), t.epoch
 	}
-	return b
+	return p, b
 }
 
 func (t *table[V]) ownPages() {
@@ -171,9 +177,10 @@ func (t *table[V]) grow() {
 	last := 1<<t.level + t.split
 	if last%pageBuckets == 0 {
 		t.ownPages()
-		t.pages = append(t.pages, &page[V]{epoch: t.epoch})
+		t.pages = append(t.pages, pageRef[V]{page: &page[V]{epoch: t.epoch}})
 	}
-	from, to := t.bucket(t.split), t.bucket(last)
+	fromPage, from := t.bucket(t.split)
+	toPage, to := t.bucket(last)
 	rows := from.rows
 	from.rows = nil
 	for _, s := range rows {
@@ -182,8 +189,8 @@ func (t *table[V]) grow() {
 			continue
 		}
 		to.add(s)
-		t.count(from, s.row, -1)
-		t.count(to, s.row, +1)
+		t.count(fromPage, from, s.row, -1)
+		t.count(toPage, to, s.row, +1)
 	}
 	if t.split++; t.split == 1<<t.level {
 		t.level, t.split = t.level+1, 0
@@ -200,9 +207,10 @@ func (b *bucket[V]) add(s slot[V]) {
 }
 
 // count notes that a row that arc may meet has come into a bucket, by +1, or has gone from it, by -1.
-func (t *table[V]) count(b *bucket[V], row V, by int) {
+func (t *table[V]) count(p *pageRef[V], b *bucket[V], row V, by int) {
 	if t.ring != nil && t.ring(row) {
 		b.met += by
+		p.met += by
 		t.met += by
 	}
 }
