@@ -17,7 +17,7 @@ const (
 	guardPortOffset  = 2
 )
 
-// gossip is memberlist: slow, cheap health and metadata over another path than the link. It decides nothing.
+// gossip is memberlist: it tells over another port than the link's whether a node is there. It decides nothing: doctor reads it.
 type gossip struct {
 	mu   sync.Mutex
 	list *memberlist.Memberlist
@@ -66,8 +66,6 @@ func (e *engine) startGossip(key []byte) (*memberlist.Memberlist, error) {
 	c.AdvertiseAddr, c.AdvertisePort = c.BindAddr, c.BindPort
 	c.SecretKey = key
 	c.Label = e.Cluster
-	c.ProbeInterval = 200 * time.Millisecond
-	c.ProbeTimeout = 100 * time.Millisecond
 	c.SuspicionMult = 3
 	c.AwarenessMaxMultiplier = 2
 	c.GossipInterval = 500 * time.Millisecond
@@ -135,6 +133,15 @@ func (d gossipDelegate) NotifyLeave(n *memberlist.Node) { d.seen(n.Name, true) }
 
 // NotifyUpdate implements memberlist.EventDelegate.
 func (gossipDelegate) NotifyUpdate(*memberlist.Node) {}
+
+// gossips reports whether memberlist hears a node. It takes some seconds to notice that it does not.
+func (e *engine) gossips(node uint32) bool {
+	m, _ := e.members.byNumber(node)
+	e.peers.mu.Lock()
+	defer e.peers.mu.Unlock()
+	dead, seen := e.peers.gossipDead[m.UUID]
+	return seen && !dead
+}
 
 func (d gossipDelegate) seen(uuid string, dead bool) {
 	d.e.peers.mu.Lock()

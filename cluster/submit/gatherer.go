@@ -53,6 +53,7 @@ type Gatherer struct {
 	bytes     int
 	announced int       // bytes that Own will add
 	taking    bool      // the loop is at it: a batch need not wake it
+	looks     bool      // nothing waits, and the loop will look by itself when the next entry may begin
 	last      time.Time // when the latest entry began
 	inFlight  int
 	stopped   bool
@@ -157,7 +158,7 @@ func (g *Gatherer) waiting() int { return g.bytes + g.announced }
 
 // news reports whether what has come since there were before bytes changes when the next entry is due, unknown to the loop. g.mu is held.
 func (g *Gatherer) news(before int) bool {
-	return before == 0 || before < batchBytes && g.waiting() >= batchBytes
+	return before == 0 && !g.looks || before < batchBytes && g.waiting() >= batchBytes
 }
 
 // Stop ends it. What was not applied is dropped: the submitters send it again.
@@ -234,12 +235,16 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	age := now.Sub(g.last)
+	if g.looks = g.waiting() == 0 && age < entryWindow; g.looks {
+		return nil, 0, entryWindow - age
+	}
 	if g.waiting() == 0 || g.inFlight >= maxApplies {
 		return nil, 0, time.Hour
 	}
 	// The cost is per entry, not per command: entries begin a window apart, unless one is full. On an idle cluster the
 	// latest one is longer ago, and a command goes at once. docs/performance.md has the figures.
-	if age := now.Sub(g.last); g.waiting() < batchBytes && age < entryWindow {
+	if g.waiting() < batchBytes && age < entryWindow {
 		return nil, 0, entryWindow - age
 	}
 	if g.announced > 0 {
