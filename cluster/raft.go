@@ -55,7 +55,6 @@ func raftConfig(id, timing string) *raft.Config {
 	// While entries flow, each tells followers what is committed before, and who waits for a commit is told of it at once
 	// (tellCommitted). This is for the others when entries cease. What it sends is most of what an idle cluster does.
 	c.CommitTimeout = 50 * time.Millisecond
-	c.MaxAppendEntries = 64
 	c.BatchApplyCh = true
 	c.ShutdownOnRemove = false
 	c.SnapshotInterval = 5 * time.Minute

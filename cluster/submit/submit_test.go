@@ -273,6 +273,39 @@ func TestOwnTogether(t *testing.T) {
 	}
 }
 
+// TestOwnDeadline: a leader that makes no entries, as one that has not caught up, keeps nobody of its own waiting for longer than he would.
+func TestOwnDeadline(t *testing.T) {
+	c := newCluster(6, 1)
+	defer c.close()
+	c.elect()
+	s := c.nodes[0]
+	if _, err := s.SubmitWait(t.Context(), put("first")); err != nil {
+		t.Fatal(err)
+	}
+	stuck := NewGatherer(GathererOptions{Own: s.Take, Now: c.machine.Now, Logger: quiet}, make(chan struct{}))
+	c.mu.Lock()
+	old := c.gatherer
+	c.gatherer = stuck
+	c.leader.Store(stuck)
+	c.mu.Unlock()
+	old.Stop()
+	for asleep := false; !asleep; time.Sleep(time.Millisecond) { // the loop: it has nothing to see to
+		s.mu.Lock()
+		asleep = s.wakes.After(time.Now().Add(3 * time.Second))
+		s.mu.Unlock()
+	}
+	failed := make(chan error, 1)
+	s.Submit(put("second"), 100*time.Millisecond, func(_ *pb.Result, err error) { failed <- err })
+	select {
+	case err := <-failed:
+		if !errors.Is(err, ErrNoLeader) {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("still waiting")
+	}
+}
+
 func TestNoLeader(t *testing.T) {
 	c := newCluster(1, 1)
 	defer c.close()

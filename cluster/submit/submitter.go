@@ -132,7 +132,9 @@ func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*p
 		if s.expire.IsZero() || it.deadline.Before(s.expire) {
 			s.expire = it.deadline
 		}
-		by = s.due()
+		if by = it.deadline; local == nil {
+			by = s.due()
+		}
 	}
 	late := s.wakes.After(by)
 	s.mu.Unlock()
@@ -140,7 +142,7 @@ func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*p
 	case err != nil:
 		done(nil, err)
 	case local != nil:
-		if !local.Announce(len(raw)) {
+		if !local.Announce(len(raw)) || late {
 			s.kick()
 		}
 	case late:

@@ -36,6 +36,7 @@ type growthPoint struct {
 	Cost      float64 `json:"us_per_operation"`
 	Low       float64 `json:"us_lowest"`
 	High      float64 `json:"us_highest"`
+	Ratio     float64 `json:"ratio"` // to the first size's cost in the same round, the median of rounds: the machine is not the same from one to the next
 	Idle      float64 `json:"us_idle_per_second"`
 	Done      int     `json:"operations"`
 	Failed    int     `json:"failed"`
@@ -89,20 +90,22 @@ func (b *bench) growthOf(ctx context.Context, op string, held []int, points *[]g
 	if err := pause(ctx, growthSettled); err != nil {
 		return err
 	}
+	turn := slices.Clone(nodes)
 	for range growthWindows {
-		for _, n := range nodes {
+		for _, n := range turn {
 			if err := n.window(ctx); err != nil {
 				return fmt.Errorf("load the node with %d: %w", n.Held, err)
 			}
 		}
+		slices.Reverse(turn) // a machine that gets slower does so to all sizes
 	}
 	for _, n := range nodes {
-		if err := n.finish(ctx); err != nil {
+		if err := n.finish(ctx, nodes[0]); err != nil {
 			return fmt.Errorf("look at the node with %d: %w", n.Held, err)
 		}
 		p := n.growthPoint
-		fmt.Printf("%-8s %8d held: %6.1f µs (%.1f to %.1f), idle %5.0f µs/s, %d done, %d failed, %d MB; a snapshot %.1f s of CPU, a start %.1f s\n",
-			op, p.Held, p.Cost, p.Low, p.High, p.Idle, p.Done, p.Failed, p.Memory>>20, p.Snapshot/1e6, p.Start)
+		fmt.Printf("%-8s %8d held: %6.1f µs (%.1f to %.1f), × %.2f, idle %5.0f µs/s, %d done, %d failed, %d MB; a snapshot %.1f s of CPU, a start %.1f s\n",
+			op, p.Held, p.Cost, p.Low, p.High, p.Ratio, p.Idle, p.Done, p.Failed, p.Memory>>20, p.Snapshot/1e6, p.Start)
 		*points = append(*points, p)
 	}
 	return nil
@@ -220,9 +223,14 @@ func (n *growthNode) cpu(fn func() error) (float64, error) {
 	return float64((after - before).Microseconds()), err
 }
 
-// finish works out the medians, and measures what is measured once.
-func (n *growthNode) finish(ctx context.Context) (err error) {
+// finish works out the medians, and measures what is measured once. first is the node of the first size.
+func (n *growthNode) finish(ctx context.Context, first *growthNode) (err error) {
 	n.Cost, n.Low, n.High, n.Idle = median(n.costs), slices.Min(n.costs), slices.Max(n.costs), median(n.idle)
+	ratios := slices.Clone(n.costs)
+	for i := range ratios {
+		ratios[i] /= first.costs[i]
+	}
+	n.Ratio = median(ratios)
 	if n.Memory, err = rssOf(n.h.boxes); err != nil {
 		return err
 	}

@@ -241,10 +241,10 @@ func refused(c benchCase, rounds ...round) string {
 }
 
 func median(v []float64) float64 {
-	slices.Sort(v)
 	if len(v) == 0 {
 		return 0
 	}
+	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
 }
 
