@@ -15,7 +15,8 @@ func (e *engine) doctorPeers() []api.Check {
 	for _, p := range e.link.Load().Peers() {
 		c := api.Check{Name: "link " + e.name(p.Node), Result: api.CheckOK, Detail: fmt.Sprintf("round trip %v", p.RTT.Round(10*time.Microsecond))}
 		if alive, _ := e.alive(p.Node); !alive || !p.Connected {
-			c.Result, c.Detail, c.Advice = e.unconnected(p.Node)
+			c.Result = api.CheckFail
+			c.Detail, c.Advice = e.unconnected(p.Node)
 		}
 		out = append(out, c)
 	}
@@ -30,14 +31,14 @@ func (e *engine) doctorPeers() []api.Check {
 }
 
 // unconnected is what doctor says of a peer without a link. A port that is closed and a node that is gone look alike on the link; memberlist uses another port.
-func (e *engine) unconnected(peer uint32) (result, detail, advice string) {
+func (e *engine) unconnected(peer uint32) (detail, advice string) {
 	name, port := e.name(peer), e.Listen.Port()
 	if e.gossips(peer) {
-		return api.CheckFail, fmt.Sprintf("not connected, though %s is heard on port %d", name, port+gossipPortOffset),
+		return fmt.Sprintf("not connected, though %s is heard on port %d", name, port+gossipPortOffset),
 			fmt.Sprintf("open port %d/tcp both ways; if it is open, see the log of %s for refused connections", port, name)
 	}
-	return api.CheckFail, fmt.Sprintf("not connected, nor heard on port %d", port+gossipPortOffset),
-		fmt.Sprintf("see that %s runs and that ports %d/tcp and %d/udp are open both ways", name, port, port+gossipPortOffset)
+	return fmt.Sprintf("not connected, nor heard on port %d", port+gossipPortOffset),
+		fmt.Sprintf("see that %s runs and that ports %d/tcp and %d, udp and tcp, are open both ways", name, port, port+gossipPortOffset)
 }
 
 // doctorGuard reports what the guard says of itself.

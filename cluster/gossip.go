@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"encoding/json"
 	"fmt"
 	"log"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,8 +71,6 @@ func (e *engine) startGossip(key []byte) (*memberlist.Memberlist, error) {
 	c.GossipInterval = 500 * time.Millisecond
 	c.PushPullInterval = 30 * time.Second
 	c.TCPTimeout = time.Second
-	c.Delegate = gossipDelegate{e}
-	c.Events = gossipDelegate{e}
 	c.Logger = log.New(slogWriter{e.logger.With("component", "memberlist")}, "", 0)
 	list, err := memberlist.Create(c)
 	if err != nil {
@@ -93,58 +91,11 @@ func (e *engine) stopGossip() error {
 	return list.Shutdown()
 }
 
-// gossipMeta is what memberlist carries of a node: at most 512 bytes.
-type gossipMeta struct {
-	Version      string `json:"v"`
-	FeatureLevel uint32 `json:"f"`
-	GuardEpoch   uint64 `json:"e"`
-	Applied      uint64 `json:"a"`
-}
-
-type gossipDelegate struct{ e *engine }
-
-// NodeMeta implements memberlist.Delegate.
-func (d gossipDelegate) NodeMeta(limit int) []byte {
-	i := d.e.info()
-	b, err := json.Marshal(gossipMeta{Version: i.Version, FeatureLevel: i.FeatureLevel, GuardEpoch: i.GuardEpoch, Applied: i.Applied})
-	if err != nil || len(b) > limit {
-		return nil
-	}
-	return b
-}
-
-// NotifyMsg implements memberlist.Delegate.
-func (gossipDelegate) NotifyMsg([]byte) {}
-
-// GetBroadcasts implements memberlist.Delegate.
-func (gossipDelegate) GetBroadcasts(int, int) [][]byte { return nil }
-
-// LocalState implements memberlist.Delegate.
-func (gossipDelegate) LocalState(bool) []byte { return nil }
-
-// MergeRemoteState implements memberlist.Delegate.
-func (gossipDelegate) MergeRemoteState([]byte, bool) {}
-
-// NotifyJoin implements memberlist.EventDelegate.
-func (d gossipDelegate) NotifyJoin(n *memberlist.Node) { d.seen(n.Name, false) }
-
-// NotifyLeave implements memberlist.EventDelegate.
-func (d gossipDelegate) NotifyLeave(n *memberlist.Node) { d.seen(n.Name, true) }
-
-// NotifyUpdate implements memberlist.EventDelegate.
-func (gossipDelegate) NotifyUpdate(*memberlist.Node) {}
-
 // gossips reports whether memberlist hears a node. It takes some seconds to notice that it does not.
 func (e *engine) gossips(node uint32) bool {
-	m, _ := e.members.byNumber(node)
-	e.peers.mu.Lock()
-	defer e.peers.mu.Unlock()
-	dead, seen := e.peers.gossipDead[m.UUID]
-	return seen && !dead
-}
-
-func (d gossipDelegate) seen(uuid string, dead bool) {
-	d.e.peers.mu.Lock()
-	defer d.e.peers.mu.Unlock()
-	d.e.peers.gossipDead[uuid] = dead
+	e.gossip.mu.Lock()
+	list := e.gossip.list
+	e.gossip.mu.Unlock()
+	m, known := e.members.byNumber(node)
+	return list != nil && known && slices.ContainsFunc(list.Members(), func(n *memberlist.Node) bool { return n.Name == m.UUID })
 }

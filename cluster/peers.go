@@ -46,12 +46,11 @@ type heardInfo struct {
 
 // peerInfos is the latest of every peer.
 type peerInfos struct {
-	mu         sync.Mutex
-	by         map[uint32]heardInfo
-	gossipDead map[string]bool // UUID → what memberlist says
+	mu sync.Mutex
+	by map[uint32]heardInfo
 }
 
-func (p *peerInfos) init() { p.by, p.gossipDead = map[uint32]heardInfo{}, map[string]bool{} }
+func (p *peerInfos) init() { p.by = map[uint32]heardInfo{} }
 
 func (p *peerInfos) set(node uint32, info peerInfo) {
 	p.mu.Lock()

@@ -2,19 +2,15 @@ package fsm
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
-
-	"github.com/google/btree"
 )
 
 // agenda finds the registrations that have something to expire, earliest first. Those of one second are in one slot, in no order: a
 // refresh takes a row out of one and puts it into another without a search among the others, however many there are. A slot is
 // sorted when its time has come.
 type agenda struct {
-	slots map[int64]*agendaSlot // by second of FSM time; none is empty
-	order *btree.BTreeG[int64]  // the seconds
+	slots tree[int64, *agendaSlot] // by second of FSM time; none is empty
 }
 
 const slotMs = 1000
@@ -38,9 +34,7 @@ type agendaPlace struct {
 	i    int         // in slot
 }
 
-func newAgenda() agenda {
-	return agenda{slots: map[int64]*agendaSlot{}, order: btree.NewG(degree, func(a, b int64) bool { return a < b })}
-}
+func newAgenda() agenda { return agenda{newTree[int64, *agendaSlot]()} }
 
 // put enters a row, in place of its former version.
 func (a *agenda) put(r *regRow) {
@@ -52,11 +46,10 @@ func (a *agenda) put(r *regRow) {
 		return
 	}
 	a.remove(p)
-	s := a.slots[second]
-	if s == nil {
+	s, any := a.slots.get(second)
+	if !any {
 		s = &agendaSlot{second: second}
-		a.slots[second] = s
-		a.order.ReplaceOrInsert(second)
+		a.slots.set(second, s)
 	}
 	p.slot, p.i = s, len(s.entries)
 	s.entries = append(s.entries, agendaEntry{at, p})
@@ -74,8 +67,7 @@ func (a *agenda) remove(p *agendaPlace) {
 	s.entries[last] = agendaEntry{}
 	s.entries = s.entries[:last]
 	if last == 0 {
-		delete(a.slots, s.second)
-		a.order.Delete(s.second)
+		a.slots.delete(s.second)
 	}
 	p.slot = nil
 }
@@ -84,17 +76,17 @@ func (a *agenda) remove(p *agendaPlace) {
 // same ones on every replica.
 func (a *agenda) first(upTo int64, limit int) []*regRow {
 	var rows []*regRow
-	a.order.Ascend(func(second int64) bool {
+	a.slots.scan(func(second int64, s *agendaSlot) bool {
 		if second*slotMs > upTo || len(rows) >= limit {
 			return false
 		}
 		var due []agendaEntry
-		for _, e := range a.slots[second].entries {
+		for _, e := range s.entries {
 			if e.at <= upTo {
 				due = append(due, e)
 			}
 		}
-		slices.SortFunc(due, func(a, b agendaEntry) int { return cmp.Compare(a.at, b.at) })
+		slices.SortFunc(due, byTime)
 		for len(due) > 0 && len(rows) < limit {
 			begin, at := len(rows), due[0].at
 			for len(due) > 0 && due[0].at == at {
@@ -109,13 +101,11 @@ func (a *agenda) first(upTo int64, limit int) []*regRow {
 
 // min is when the first row has something to expire.
 func (a *agenda) min() (at int64, any bool) {
-	second, any := a.order.Min()
-	if !any {
-		return 0, false
-	}
-	at = math.MaxInt64
-	for _, e := range a.slots[second].entries {
-		at = min(at, e.at)
-	}
-	return at, true
+	a.slots.scan(func(_ int64, s *agendaSlot) bool {
+		at, any = slices.MinFunc(s.entries, byTime).at, true
+		return false
+	})
+	return at, any
 }
+
+func byTime(a, b agendaEntry) int { return cmp.Compare(a.at, b.at) }

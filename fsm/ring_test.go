@@ -171,3 +171,18 @@ func TestArcsEven(t *testing.T) {
 		t.Errorf("%d phones are left", left)
 	}
 }
+
+// BenchmarkArc passes by phones that are not to be kept alive: a node does so with all of them in each interval.
+func BenchmarkArc(b *testing.B) {
+	const rows = 1_000_000
+	table := newRing(func(*tableRow) bool { return false })
+	for i := range rows {
+		table.set(&tableRow{fmt.Sprintf("user%d@example.com", i), i})
+	}
+	for b.Loop() {
+		for from, more := uint64(0), true; more; more = from != 0 {
+			from = table.arc(from, 0, 256, func(*tableRow) { b.Fatal("met") })
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(1<<table.level+table.split), "ns/bucket")
+}

@@ -52,8 +52,7 @@ type Gatherer struct {
 	queue     []queued
 	bytes     int
 	announced int       // bytes that Own will add
-	taking    bool      // the loop is at it: a batch need not wake it
-	looks     bool      // nothing waits, and the loop will look by itself when the next entry may begin
+	looks     bool      // nothing waits, and the loop will look by itself
 	last      time.Time // when the latest entry began
 	inFlight  int
 	stopped   bool
@@ -127,7 +126,7 @@ func (g *Gatherer) Add(batch []byte, from uint32) bool {
 	before := g.waiting()
 	g.queue = append(g.queue, queued{batch, from})
 	g.bytes += len(batch)
-	news := g.news(before) && !g.taking
+	news := g.news(before)
 	g.mu.Unlock()
 	if news {
 		g.kick()
@@ -247,11 +246,9 @@ func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 	if g.waiting() < batchBytes && age < entryWindow {
 		return nil, 0, entryWindow - age
 	}
-	if g.announced > 0 {
-		g.takeOwn()
-	}
-	if len(g.queue) == 0 { // announced, and sent by the Submitter itself before
-		return nil, 0, time.Hour
+	g.takeOwn()
+	if g.looks = len(g.queue) == 0; g.looks { // the Submitter had sent by itself what it announced
+		return nil, 0, entryWindow
 	}
 	n, size := 0, 0
 	for n < len(g.queue) && (n == 0 || size+len(g.queue[n].batch) <= 4*batchBytes) {
@@ -268,11 +265,13 @@ func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 
 // takeOwn lets this node's Submitter add what it announced. g.mu is held, but for the call.
 func (g *Gatherer) takeOwn() {
-	g.announced, g.taking = 0, true
+	if g.announced == 0 {
+		return
+	}
+	g.announced, g.looks = 0, true
 	g.mu.Unlock()
 	g.opt.Own()
 	g.mu.Lock()
-	g.taking = false
 }
 
 // others lists the other nodes that batches came from.
