@@ -20,13 +20,13 @@ type regTable struct {
 
 // regRow is an AoR's bindings and the REGISTER that last changed them. Immutable once in the table.
 type regRow struct {
-	aor      string
-	bindings []Binding // in the order they were first made
+	aor      string // first what each look-up reads, that it be in one line of the processor's cache
 	callID   string
 	txn      uint64
 	cseq     uint32
-	kept     bool  // a binding is to be kept alive; derived
-	goneMs   int64 // without bindings: when the row goes
+	kept     bool      // a binding is to be kept alive; derived
+	bindings []Binding // in the order they were first made
+	goneMs   int64     // without bindings: when the row goes
 	place    *agendaPlace
 }
 

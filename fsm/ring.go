@@ -27,41 +27,58 @@ func (m *Machine) Arc(from, to uint64, limit int, dst []Registrant) (all []Regis
 // arc calls fn for each row with a place from from up to to that is one to be met, until limit rows and buckets have been looked at, and
 // returns where it stopped.
 func (t *table[V]) arc(from, to uint64, limit int, fn func(V)) (next uint64) {
-	return t.walk(from, to, limit, func(p *pageRef[V], i uint64) (looked int) {
-		if p.met == 0 || p.buckets[i].met == 0 { // mostly so: nearly all phones are to be met, or hardly any
+	if t.met == 0 {
+		return to
+	}
+	return t.walk(from, to, limit, func(p *pageRef[V], i uint64, whole bool) (looked int) {
+		if p.met == 0 {
 			return 0
 		}
-		b := &p.buckets[i]
-		for _, s := range b.rows {
-			if p := bits.Reverse64(s.hash); p >= from && (to == 0 || p < to) && t.ring(s.row) {
-				fn(s.row)
+		for b := &p.buckets[i]; b != nil; b = b.more {
+			if b.met == 0 {
+				continue
 			}
+			for _, row := range b.rows[:b.n] {
+				if t.ring(row) && (whole || t.within(row, from, to)) {
+					fn(row)
+				}
+			}
+			looked += int(b.n)
 		}
-		return len(b.rows)
+		return looked
 	})
+}
+
+func (t *table[V]) within(row V, from, to uint64) bool {
+	place := bits.Reverse64(t.hash(row.name()))
+	return place >= from && (to == 0 || place < to)
 }
 
 // each calls fn for each row from the place from on, as arc does otherwise. from is 0 or what an earlier call has returned.
 func (t *table[V]) each(from uint64, limit int, fn func(V)) (next uint64) {
-	return t.walk(from, 0, limit, func(p *pageRef[V], i uint64) (looked int) {
-		rows := p.buckets[i].rows
-		for _, s := range rows {
-			fn(s.row)
+	return t.walk(from, 0, limit, func(p *pageRef[V], i uint64, _ bool) (looked int) {
+		for b := &p.buckets[i]; b != nil; b = b.more {
+			for _, row := range b.rows[:b.n] {
+				fn(row)
+			}
+			looked += int(b.n)
 		}
-		return len(rows)
+		return looked
 	})
 }
 
 // walk calls fn for each bucket, by its index in its page, with places from from up to to, until so many buckets, and rows in them by what fn
-// returns, have been looked at.
-func (t *table[V]) walk(from, to uint64, limit int, fn func(p *pageRef[V], bucket uint64) (looked int)) (next uint64) {
+// returns, have been looked at. whole tells a bucket all of whose places are among them.
+func (t *table[V]) walk(from, to uint64, limit int, fn func(p *pageRef[V], bucket uint64, whole bool) (looked int)) (next uint64) {
 	if to != 0 && from >= to {
 		return to
 	}
 	for {
 		i, size := t.bucketAt(from)
-		limit -= 1 + fn(&t.pages[i/pageBuckets], i%pageBuckets)
-		end := from&^(size-1) + size // 0 behind the last one
+		start := from &^ (size - 1)
+		end := start + size // 0 behind the last one
+		whole := from == start && (to == 0 || end != 0 && end <= to)
+		limit -= 1 + fn(&t.pages[i/pageBuckets], i%pageBuckets, whole)
 		if end == 0 || to != 0 && end >= to {
 			return to
 		}

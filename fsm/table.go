@@ -7,18 +7,21 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
+// A page holds as many buckets as fit in 2 KiB with the head that the runtime puts before it; after both, buckets begin where lines of the
+// processor's cache do.
 const (
-	pageBuckets = 64 // a first write after a copy copies a page (2.5 KiB) and a bucket
-	bucketLoad  = 6  // rows a bucket has on average before the table grows by one
-	bucketRoom  = 4  // by how many rows a bucket's array grows
+	pageBuckets = 31 // a first write after a copy copies a page
+	pageHead    = 64 - 8
+	bucketRows  = 6 // with them a bucket fills a line
+	bucketLoad  = 3 // rows a bucket has on average before the table grows by one; those not split yet this time around have up to twice as many
 )
 
-// table finds rows by name, in a time that grows with their number only by what the processor's caches miss: one page, one bucket,
-// the row. A sorted tree of names would read twenty strings on the way. Rows come out in no order: what is told to anyone is
+// table finds rows by name, in a time that grows with their number only by what the processor's caches miss: one bucket, the row, its
+// name. A sorted tree of names would read twenty strings on the way. Rows come out in no order: what is told to anyone is
 // sorted by a tree of names beside the table.
 //
 // It grows by linear hashing, one bucket at a time, so that no insertion takes long. Its copy costs nothing: pages
-// and buckets are shared and copied when written to. One goroutine writes; reads must exclude writes, those of a copy need not.
+// are shared and copied when written to. One goroutine writes; reads must exclude writes, those of a copy need not.
 type table[V named] struct {
 	seed  maphash.Seed
 	ring  func(V) bool // of a ring (ring.go): whether a row is one that arc meets. Hashes are the same in every process then.
@@ -40,27 +43,26 @@ type named interface {
 // pageRef is a page, and beside it how many of its rows arc meets: to pass by a page it need not be touched.
 type pageRef[V named] struct {
 	*page[V]
-	met int
+	epoch uint64 // in which the page was made
+	met   int
 }
 
 type page[V named] struct {
-	epoch   uint64
+	_       [pageHead]byte
 	buckets [pageBuckets]bucket[V]
 }
 
+// bucket holds rows, the first n of its array; those that find no room are in more, which exists only while this array is full.
 type bucket[V named] struct {
-	epoch uint64
-	met   int // of the rows, those that arc meets
-	rows  []slot[V]
-}
-
-type slot[V named] struct {
-	hash uint64
-	row  V
+	tags [bucketRows]uint8 // of the rows' hashes: a row of another name is hardly ever looked at
+	n    uint8
+	met  uint8 // of these rows, those that arc meets
+	rows [bucketRows]V
+	more *bucket[V]
 }
 
 func newTable[V named]() table[V] {
-	return table[V]{seed: maphash.MakeSeed(), pages: []pageRef[V]{{page: &page[V]{}}}, level: 6}
+	return table[V]{seed: maphash.MakeSeed(), pages: []pageRef[V]{{page: &page[V]{}}}, level: 4}
 }
 
 // newRing makes a table whose rows have a place on the ring, where arc meets those that met is true of. Whoever chooses names can make them meet
@@ -78,6 +80,9 @@ func (t *table[V]) hash(name string) uint64 {
 	return maphash.String(t.seed, name)
 }
 
+// tag is of the bits that choose no bucket.
+func tag(hash uint64) uint8 { return uint8(hash >> 56) }
+
 // copy returns a table with the same rows, to be read only. It marks this one as shared: it is a write.
 func (t *table[V]) copy() table[V] {
 	c := *t
@@ -90,10 +95,8 @@ func (t *table[V]) len() int { return t.n }
 func (t *table[V]) get(name string) (row V, found bool) {
 	h := t.hash(name)
 	i := t.index(h)
-	for _, s := range t.pages[i/pageBuckets].buckets[i%pageBuckets].rows {
-		if s.hash == h && s.row.name() == name {
-			return s.row, true
-		}
+	if b, j := t.pages[i/pageBuckets].buckets[i%pageBuckets].find(h, name); b != nil {
+		return b.rows[j], true
 	}
 	return row, false
 }
@@ -101,17 +104,14 @@ func (t *table[V]) get(name string) (row V, found bool) {
 // set puts a row in and reports whether it replaced one.
 func (t *table[V]) set(row V) bool {
 	h := t.hash(row.name())
-	p, b := t.bucket(t.index(h))
-	for i := range b.rows {
-		if s := &b.rows[i]; s.hash == h && s.row.name() == row.name() {
-			t.count(p, b, s.row, -1)
-			t.count(p, b, row, +1)
-			s.row = row
-			return true
-		}
+	p, first := t.bucket(t.index(h))
+	if b, j := first.find(h, row.name()); b != nil {
+		t.count(p, b, b.rows[j], -1)
+		t.count(p, b, row, +1)
+		b.rows[j] = row
+		return true
 	}
-	b.add(slot[V]{h, row})
-	t.count(p, b, row, +1)
+	t.add(p, first, h, row)
 	if t.n++; t.n > bucketLoad*int(1<<t.level+t.split) {
 		t.grow()
 	}
@@ -120,24 +120,56 @@ func (t *table[V]) set(row V) bool {
 
 func (t *table[V]) delete(name string) (row V, found bool) {
 	h := t.hash(name)
-	at := t.index(h)
-	i := t.find(at, h, name)
-	if i < 0 {
+	i := t.index(h)
+	if b, _ := t.pages[i/pageBuckets].buckets[i%pageBuckets].find(h, name); b == nil {
 		return row, false
 	}
-	p, b := t.bucket(at)
-	row = b.rows[i].row
-	b.rows = slices.Delete(b.rows, i, i+1)
-	if len(b.rows) == 0 {
-		b.rows = nil
-	}
+	p, first := t.bucket(i)
+	b, j := first.find(h, name)
+	row = b.rows[j]
 	t.count(p, b, row, -1)
+	last := first.last()
+	last.n--
+	if moved := last.rows[last.n]; moved != row { // the hole is filled
+		t.count(p, last, moved, -1)
+		t.count(p, b, moved, +1)
+		b.rows[j], b.tags[j] = moved, last.tags[last.n]
+	}
+	var none V
+	last.rows[last.n] = none
+	first.trim()
 	t.n--
 	return row, true
 }
 
-func (t *table[V]) find(at, h uint64, name string) int {
-	return slices.IndexFunc(t.pages[at/pageBuckets].buckets[at%pageBuckets].rows, func(s slot[V]) bool { return s.hash == h && s.row.name() == name })
+// find looks for a row from this bucket on and returns where it is; nil: nowhere.
+func (b *bucket[V]) find(h uint64, name string) (at *bucket[V], i int) {
+	for ; b != nil; b = b.more {
+		for i := range min(b.n, bucketRows) {
+			if b.tags[i] == tag(h) && b.rows[i].name() == name {
+				return b, int(i)
+			}
+		}
+	}
+	return nil, 0
+}
+
+// last is the one of this bucket and those after it that has room, or whose rows are the last.
+func (b *bucket[V]) last() *bucket[V] {
+	for b.more != nil {
+		b = b.more
+	}
+	return b
+}
+
+// trim lets go of a last bucket without rows.
+func (b *bucket[V]) trim() {
+	for ; b.more != nil; b = b.more {
+		if b.more.n == 0 {
+			b.more = nil
+			return
+		}
+	}
 }
 
 // index is the bucket of a hash.
@@ -156,14 +188,19 @@ func (t *table[V]) bucket(i uint64) (*pageRef[V], *bucket[V]) {
 		t.ownPages()
 		p = &t.pages[i/pageBuckets]
 		own := *p.page
-		own.epoch = t.epoch
-		p.page = &own
+		for i := range own.buckets {
+			own.buckets[i].ownMore()
+		}
+		p.page, p.epoch = &own, t.epoch
 	}
-	b := &p.buckets[i%pageBuckets]
-	if b.epoch != t.epoch {
-		b.rows, b.epoch = slices.Clone(b.rows), t.epoch
+	return p, &p.buckets[i%pageBuckets]
+}
+
+func (b *bucket[V]) ownMore() {
+	for ; b.more != nil; b = b.more {
+		own := *b.more
+		b.more = &own
 	}
-	return p, b
 }
 
 func (t *table[V]) ownPages() {
@@ -175,41 +212,45 @@ func (t *table[V]) ownPages() {
 // grow splits one bucket: what has the next bit of its hash set goes to a new bucket.
 func (t *table[V]) grow() {
 	last := 1<<t.level + t.split
-	if last%pageBuckets == 0 {
+	if last/pageBuckets == uint64(len(t.pages)) {
 		t.ownPages()
-		t.pages = append(t.pages, pageRef[V]{page: &page[V]{epoch: t.epoch}})
+		t.pages = append(t.pages, pageRef[V]{page: &page[V]{}, epoch: t.epoch})
 	}
 	fromPage, from := t.bucket(t.split)
 	toPage, to := t.bucket(last)
-	rows := from.rows
-	from.rows = nil
-	for _, s := range rows {
-		if s.hash&(1<<t.level) == 0 {
-			from.add(s)
-			continue
+	all := *from
+	*from = bucket[V]{}
+	for b := &all; b != nil; b = b.more {
+		for _, row := range b.rows[:b.n] {
+			t.count(fromPage, b, row, -1)
+			if h := t.hash(row.name()); h&(1<<t.level) == 0 {
+				t.add(fromPage, from, h, row)
+			} else {
+				t.add(toPage, to, h, row)
+			}
 		}
-		to.add(s)
-		t.count(fromPage, from, s.row, -1)
-		t.count(toPage, to, s.row, +1)
 	}
 	if t.split++; t.split == 1<<t.level {
 		t.level, t.split = t.level+1, 0
 	}
 }
 
-func (b *bucket[V]) add(s slot[V]) {
-	if len(b.rows) == cap(b.rows) {
-		rows := make([]slot[V], len(b.rows), len(b.rows)+bucketRoom)
-		copy(rows, b.rows)
-		b.rows = rows
+// add puts a row behind those that a bucket has.
+func (t *table[V]) add(p *pageRef[V], first *bucket[V], h uint64, row V) {
+	b := first.last()
+	if b.n == bucketRows {
+		b.more = &bucket[V]{}
+		b = b.more
 	}
-	b.rows = append(b.rows, s)
+	b.rows[b.n], b.tags[b.n] = row, tag(h)
+	b.n++
+	t.count(p, b, row, +1)
 }
 
 // count notes that a row that arc may meet has come into a bucket, by +1, or has gone from it, by -1.
 func (t *table[V]) count(p *pageRef[V], b *bucket[V], row V, by int) {
 	if t.ring != nil && t.ring(row) {
-		b.met += by
+		b.met += uint8(by)
 		p.met += by
 		t.met += by
 	}

@@ -69,13 +69,49 @@ func TestTableSpreads(t *testing.T) {
 	for i := range 100_000 {
 		table.set(&tableRow{fmt.Sprintf("4930%07d@example.com", i), i})
 	}
-	most := 0
+	buckets, most, behind := 0, 0, 0
 	for _, p := range table.pages {
 		for i := range p.buckets {
-			most = max(most, len(p.buckets[i].rows))
+			n := 0
+			for b := &p.buckets[i]; b != nil; b = b.more {
+				if b != &p.buckets[i] {
+					behind += int(b.n)
+				}
+				n += int(b.n)
+				if b.more != nil && b.n != bucketRows || b.n == 0 && n > 0 {
+					t.Fatalf("a bucket has %d rows and others follow it, or it follows others and has none", b.n)
+				}
+			}
+			buckets, most = buckets+1, max(most, n)
 		}
 	}
-	if buckets := 1<<table.level + int(table.split); buckets < 100_000/bucketLoad || most > 8*bucketLoad {
-		t.Errorf("%d buckets for %d rows, up to %d in one", buckets, table.len(), most)
+	if want := 1<<table.level + int(table.split); buckets < want || want < 100_000/bucketLoad {
+		t.Errorf("%d buckets, room for %d, for %d rows", want, buckets, table.len())
+	}
+	if most > 8*bucketLoad || behind > table.len()/10 {
+		t.Errorf("up to %d rows in a bucket, %d of %d behind a first one", most, behind, table.len())
+	}
+}
+
+// BenchmarkTable finds rows that the processor's caches don't hold any more, as a REGISTER does: its phone was last heard of minutes ago.
+func BenchmarkTable(b *testing.B) {
+	for _, n := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			table := newTable[*tableRow]()
+			for i := range n {
+				table.set(&tableRow{phone(i), i})
+			}
+			names := make([]string, min(n, 200_000))
+			for i := range names {
+				names[i] = phone(i * 7919 % n)
+			}
+			i := 0
+			for b.Loop() {
+				i = (i + 1) % len(names)
+				if _, found := table.get(names[i]); !found {
+					b.Fatal(names[i])
+				}
+			}
+		})
 	}
 }
