@@ -24,8 +24,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// memberlist's Shutdown does not wait for the probe under way, which ends within a second.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
+	// memberlist's Shutdown does not wait for a probe under way, its own or another's, which ends within a second.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).handleIndirectPing.func2"))
 }
 
 // runNode is a node until its standard input ends.
