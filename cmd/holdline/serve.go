@@ -102,6 +102,7 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 		g.Go(func() error { return api.Serve(gctx, metrics, api.NewProbes(n, handler), o.log) })
 	}
 	g.Go(func() error { return supervise(gctx, n, systemd{log: o.log}, o.log) })
+	g.Go(func() error { return keepHeapHuge(gctx, o.log) })
 	o.log.Info("serving", "socket", o.Socket, "data_dir", o.DataDir, "version", version)
 	err = g.Wait()
 	o.log.Info("stopping")
