@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,16 +38,17 @@ type Options struct {
 	Streams      transport.StreamLimits // of connections; zero values stand for the defaults
 
 	Readers         int // sockets and reading goroutines per VIP; 0 = number of CPUs
-	MaxTransactions int // at once; beyond it new requests get a stateless 503; 0 = 1 000 000
+	MaxTransactions int // at once, those included that are kept for retransmissions; new requests get a stateless 503 before there are so many; 0: as many as there is memory for
 }
 
 const (
 	shards          = 64                    // much more than cores: a lock is seldom waited for
 	tick            = 20 * time.Millisecond // of the transaction timers, which fire so late at most
 	idleTick        = 40 * time.Millisecond // while there are no transactions; the first one's timers may be so much late
-	maxTransactions = 1_000_000
-	maxLegs         = 16 // targets of one request
-	maxLookups      = 64 // name lookups under way
+	maxTransactions = 1_000_000             // where the runtime knows of no limit to its memory
+	transactionSize = 2 << 10               // what one takes on average while it is remembered, with its share of the call's row: bytes
+	maxLegs         = 16                    // targets of one request
+	maxLookups      = 64                    // name lookups under way
 )
 
 // Group is a VIP group as the core serves it: on every node, for every group, whoever owns it.
@@ -125,7 +128,7 @@ func New(opt Options) (*Core, error) {
 func (c *Core) makeShards() {
 	limit := c.opt.MaxTransactions
 	if limit == 0 {
-		limit = maxTransactions
+		limit = roomFor(debug.SetMemoryLimit(-1))
 	}
 	auth, registrar := c.identities()
 	opt := proxy.Options{
@@ -145,6 +148,14 @@ func (c *Core) makeShards() {
 	for _, w := range c.workers {
 		c.wg.Go(w.run)
 	}
+}
+
+// roomFor is how many transactions may be remembered in so many bytes. The collector needs the rest.
+func roomFor(memory int64) int {
+	if memory == math.MaxInt64 {
+		return maxTransactions
+	}
+	return int(memory / 4 * 3 / transactionSize)
 }
 
 // now is the core's time: nanoseconds since its start, monotonic, never 0.

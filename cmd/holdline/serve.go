@@ -84,6 +84,7 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 		}
 		defer metrics.Close()
 	}
+	limitMemory(o.log)
 	n, err := openNode(ctx, o)
 	if err != nil {
 		return err

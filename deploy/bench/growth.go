@@ -24,6 +24,8 @@ const (
 	growthWindow    = 6 * time.Second
 	growthIdle      = 2 * time.Second
 	growthWarm      = 4 * time.Second
+	growthWarmest   = 4 * time.Minute // that a node may take until its heap grows no more
+	growthFill      = 6000            // refreshes a second meanwhile
 	growthSettled   = 7 * time.Second // after a start: an owner has done by then what it does for those it has taken over
 )
 
@@ -41,6 +43,9 @@ type growthPoint struct {
 	Done      int     `json:"operations"`
 	Failed    int     `json:"failed"`
 	Memory    int64   `json:"pss_bytes"`
+	Allocated float64 `json:"allocated_bytes"`         // on the heap, an operation
+	Collect   float64 `json:"us_collection"`           // CPU of one collection of the heap; a large one has hardly any in a window
+	Live      int64   `json:"live_bytes"`              // on the heap after it
 	Snapshot  float64 `json:"us_snapshot,omitempty"`   // CPU of one snapshot, written and read back once
 	Start     float64 `json:"seconds_start,omitempty"` // from starting the node to its answering with all rows
 }
@@ -104,8 +109,8 @@ func (b *bench) growthOf(ctx context.Context, op string, held []int, points *[]g
 			return fmt.Errorf("look at the node with %d: %w", n.Held, err)
 		}
 		p := n.growthPoint
-		fmt.Printf("%-8s %8d held: %6.1f µs (%.1f to %.1f), × %.2f, idle %5.0f µs/s, %d done, %d failed, %d MB; a snapshot %.1f s of CPU, a start %.1f s\n",
-			op, p.Held, p.Cost, p.Low, p.High, p.Ratio, p.Idle, p.Done, p.Failed, p.Memory>>20, p.Snapshot/1e6, p.Start)
+		fmt.Printf("%-8s %8d held: %6.1f µs (%.1f to %.1f), × %.2f, idle %5.0f µs/s, %d done, %d failed, %d MB; %.1f KB allocated each, a collection %.2f s of CPU of %d MB, a snapshot %.1f s, a start %.1f s\n",
+			op, p.Held, p.Cost, p.Low, p.High, p.Ratio, p.Idle, p.Done, p.Failed, p.Memory>>20, p.Allocated/1e3, p.Collect/1e6, p.Live>>20, p.Snapshot/1e6, p.Start)
 		*points = append(*points, p)
 	}
 	return nil
@@ -116,6 +121,7 @@ type growthNode struct {
 	growthPoint
 	h           *holdline
 	drive       func(time.Duration) (outcome, error)
+	warm        func(time.Duration) (outcome, error) // as drive, if need be at a higher rate
 	costs, idle []float64
 	closers     []func() error // the last one first
 }
@@ -174,6 +180,7 @@ func (b *bench) newGrowthNode(ctx context.Context, op string, held int) (*growth
 		n.drive = func(d time.Duration) (outcome, error) {
 			return gen.run(ctx, load{target: n.h.Target(), rate: growthCalls, time: d})
 		}
+		n.warm = n.drive
 	} else {
 		r, err := newRefresher(boxes[0], n.h.Target(), held)
 		if err != nil {
@@ -181,14 +188,44 @@ func (b *bench) newGrowthNode(ctx context.Context, op string, held int) (*growth
 		}
 		n.closers = append(n.closers, func() error { r.close(); return nil })
 		n.drive = func(d time.Duration) (outcome, error) { return r.run(ctx, growthRegisters, d) }
+		n.warm = func(d time.Duration) (outcome, error) { return r.run(ctx, growthFill, d) }
 	}
-	_, err = n.drive(growthWarm)
-	return n, err
+	return n, n.warmUp(ctx)
 }
+
+// warmUp loads the node until its heap has been collected twice. Before, garbage goes into memory that the kernel has to give first: a large heap would
+// do so all the time that is measured, a small one is through at once.
+func (n *growthNode) warmUp(ctx context.Context) error {
+	begun, err := n.h.metric(ctx, collections)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(growthWarmest); ; {
+		if _, err := n.warm(growthWarm); err != nil {
+			return err
+		}
+		now, err := n.h.metric(ctx, collections)
+		if err != nil || now >= begun+2 {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("in %v its heap was collected %.0f times", growthWarmest, now-begun)
+		}
+	}
+}
+
+const (
+	collections = "go_gc_duration_seconds_count"
+	allocated   = "go_memstats_alloc_bytes_total"
+)
 
 // window measures the node without load and then with it.
 func (n *growthNode) window(ctx context.Context) error {
 	idle, err := n.cpu(func() error { return pause(ctx, growthIdle) })
+	if err != nil {
+		return err
+	}
+	before, err := n.h.metric(ctx, allocated)
 	if err != nil {
 		return err
 	}
@@ -200,6 +237,11 @@ func (n *growthNode) window(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	after, err := n.h.metric(ctx, allocated)
+	if err != nil {
+		return err
+	}
+	n.Allocated += after - before // divided by Done in the end
 	n.Done += o.OK
 	n.Failed += o.Failed
 	if o.OK == 0 {
@@ -231,7 +273,15 @@ func (n *growthNode) finish(ctx context.Context, first *growthNode) (err error) 
 		ratios[i] /= first.costs[i]
 	}
 	n.Ratio = median(ratios)
+	n.Allocated /= float64(n.Done)
 	if n.Memory, err = rssOf(n.h.boxes); err != nil {
+		return err
+	}
+	n.Collect, err = n.cpu(func() (err error) {
+		n.Live, err = n.h.liveHeap(ctx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	n.Snapshot, err = n.cpu(func() error { return n.h.clients[0].Backup(ctx, io.Discard) })

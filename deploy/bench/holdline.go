@@ -133,41 +133,53 @@ func (h *holdline) configure(ctx context.Context, c *api.Client) error {
 
 // liveHeap collects the garbage of every node and sums what is left on their heaps, in bytes.
 func (h *holdline) liveHeap(ctx context.Context) (int64, error) {
-	var sum int64
 	for _, socket := range h.sockets {
-		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}}
-		read := func(path string) (string, error) {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://holdline"+path, nil)
-			if err != nil {
-				return "", err
-			}
-			a, err := c.Do(req)
-			if err != nil {
-				return "", fmt.Errorf("read memory of %s: %w", h.name, err)
-			}
-			defer a.Body.Close()
-			b, err := io.ReadAll(a.Body)
-			return string(b), err
-		}
-		if _, err := read("/debug/pprof/heap?gc=1"); err != nil {
+		if _, err := h.read(ctx, socket, "/debug/pprof/heap?gc=1"); err != nil {
 			return 0, err
 		}
-		text, err := read("/metrics")
+	}
+	sum, err := h.metric(ctx, "go_memstats_heap_alloc_bytes")
+	return int64(sum), err
+}
+
+// metric is the sum of one metric over all nodes.
+func (h *holdline) metric(ctx context.Context, name string) (sum float64, err error) {
+	for _, socket := range h.sockets {
+		text, err := h.read(ctx, socket, "/metrics")
 		if err != nil {
 			return 0, err
 		}
-		_, after, ok := strings.Cut(text, "\ngo_memstats_heap_alloc_bytes ")
+		_, after, ok := strings.Cut(text, "\n"+name+" ")
 		if !ok {
-			return 0, fmt.Errorf("read memory of %s: its metrics have no go_memstats_heap_alloc_bytes", h.name)
+			return 0, fmt.Errorf("the metrics of %s have no %s", h.name, name)
 		}
 		line, _, _ := strings.Cut(after, "\n")
 		v, err := strconv.ParseFloat(line, 64)
 		if err != nil {
-			return 0, fmt.Errorf("read memory of %s: %w", h.name, err)
+			return 0, fmt.Errorf("metrics of %s: %s: %w", h.name, name, err)
 		}
-		sum += int64(v)
+		sum += v
 	}
 	return sum, nil
+}
+
+// read gets what a node's admin socket tells under a path.
+func (h *holdline) read(ctx context.Context, socket, path string) (string, error) {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://holdline"+path, nil)
+	if err != nil {
+		return "", err
+	}
+	a, err := c.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("ask %s: %w", h.name, err)
+	}
+	defer a.Body.Close()
+	b, err := io.ReadAll(a.Body)
+	if err == nil && a.StatusCode != http.StatusOK {
+		err = fmt.Errorf("ask %s for %s: %s", h.name, path, a.Status)
+	}
+	return string(b), err
 }

@@ -27,13 +27,14 @@ func TestFloods(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "holdline/cmd/holdline").CombinedOutput(); err != nil {
 		t.Fatalf("build the product: %v: %s", err, out)
 	}
+	const memory = 512 << 20
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	r, err := run(ctx, options{binary: binary, dir: dir, length: 700 * time.Millisecond, phones: 100, said: t.Output()})
+	r, err := run(ctx, options{binary: binary, dir: dir, length: 700 * time.Millisecond, memory: memory, phones: 100, said: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range r.judge(terms{polite: 0.9, rss: fullTerms().rss}) {
+	for _, bad := range r.judge(terms{polite: 0.9, rss: fullTerms(memory).rss}) {
 		t.Error(bad)
 	}
 }
@@ -44,7 +45,7 @@ func TestJudge(t *testing.T) {
 		Peak: 1000, Offered: 2000, Goodput: 950, Phones: 10, Registered: 10,
 		Rows: []row{{Flood: "junk", Polite: 100, PoliteOK: 100}, {Flood: "2 x peak", Polite: 100, PoliteOK: 60, PoliteBusy: 40}},
 	}
-	if bad := good.judge(fullTerms()); len(bad) > 0 {
+	if bad := good.judge(fullTerms(1 << 30)); len(bad) > 0 {
 		t.Errorf("complaints: %v", bad)
 	}
 	for name, spoil := range map[string]func(*report){
@@ -59,7 +60,7 @@ func TestJudge(t *testing.T) {
 		r := good
 		r.Rows = append([]row(nil), good.Rows...)
 		spoil(&r)
-		if bad := r.judge(fullTerms()); len(bad) != 1 {
+		if bad := r.judge(fullTerms(1 << 30)); len(bad) != 1 {
 			t.Errorf("%s: complaints: %v", name, bad)
 		}
 	}

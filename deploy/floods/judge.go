@@ -9,8 +9,8 @@ type terms struct {
 	rss     int64   // bytes
 }
 
-// fullTerms are those of DESIGN §5 on a machine that does nothing else.
-func fullTerms() terms { return terms{goodput: 0.9, polite: 0.99, rss: 768 << 20} }
+// fullTerms are those of DESIGN §5 on a machine that does nothing else, for a node that is told that it has so many bytes of memory.
+func fullTerms(memory int64) terms { return terms{goodput: 0.9, polite: 0.99, rss: memory * 3 / 2} }
 
 // judge names what a run did not meet. Under more calls than can be served a polite caller is one among many: it is sent away as
 // others are, and must not simply get no answer.

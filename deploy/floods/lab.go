@@ -74,7 +74,7 @@ func (l *lab) udp(addr string, port int) (conn *net.UDPConn, err error) {
 }
 
 // newLab makes the namespaces and starts the node on one of them.
-func newLab(ctx context.Context, binary, dir string) (*lab, error) {
+func newLab(ctx context.Context, binary, dir string, memory int64) (*lab, error) {
 	network, err := netlab.New()
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func newLab(ctx context.Context, binary, dir string) (*lab, error) {
 		err = l.routeBack()
 	}
 	if err == nil {
-		err = l.start(ctx, binary)
+		err = l.start(ctx, binary, memory)
 	}
 	if err != nil {
 		network.Close()
@@ -109,7 +109,8 @@ func (l *lab) routeBack() error {
 	return nil
 }
 
-func (l *lab) start(ctx context.Context, binary string) error {
+// start starts the node. It is told how much memory it has, in bytes; what it keeps beyond shows as resident memory.
+func (l *lab) start(ctx context.Context, binary string, memory int64) error {
 	log, err := os.Create(filepath.Join(l.dir, "log"))
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (l *lab) start(ctx context.Context, binary string) error {
 	socket := filepath.Join(l.dir, "holdline.sock")
 	cmd := exec.Command(binary, "serve", "--data-dir", filepath.Join(l.dir, "data"), "--socket", socket, "--metrics", metricsAddr)
 	ours, peers := split()
-	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", len(ours)), fmt.Sprintf("GOMEMLIMIT=%d", memoryLimit))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", len(ours)), fmt.Sprintf("GOMEMLIMIT=%d", memory))
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := l.node.Start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w; build it with make build", binary, err)

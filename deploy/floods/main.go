@@ -54,6 +54,7 @@ func command(ctx context.Context, args []string) error {
 	out := flags.String("out", "build/floods.json", "where the figures go")
 	seconds := flags.Int("seconds", 10, "length of each flood")
 	phones := flags.Int("phones", 3000, "that register at once")
+	memory := flags.Int64("memory", 512, "MiB that the node is told that it has (GOMEMLIMIT); it may have half as much again resident")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -65,14 +66,16 @@ func command(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := run(ctx, options{binary: path, dir: dir, length: time.Duration(*seconds) * time.Second, phones: *phones, said: os.Stdout})
+	r, err := run(ctx, options{
+		binary: path, dir: dir, length: time.Duration(*seconds) * time.Second, steady: steadyAfter, memory: *memory << 20, phones: *phones, said: os.Stdout,
+	})
 	if err != nil {
 		return err
 	}
 	if err := r.write(*out); err != nil {
 		return err
 	}
-	if bad := r.judge(fullTerms()); len(bad) > 0 {
+	if bad := r.judge(fullTerms(*memory << 20)); len(bad) > 0 {
 		return fmt.Errorf("logs are in %s: %w", dir, errors.Join(bad...))
 	}
 	fmt.Println("pass")

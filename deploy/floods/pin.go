@@ -10,9 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryLimit is what the node is told that it has, in bytes: a small box. What it keeps beyond shows as resident memory.
-const memoryLimit = 512 << 20
-
 // split gives the node one half of the processors and those who flood it the other: else each call too many would take the node's
 // time in two ways, and twice the peak could not be offered at all.
 func split() (node, peers []int) {

@@ -18,7 +18,8 @@ import (
 // delays: how long datagrams lie in the sockets' queues, and how long calls and registrations wait to be committed. Each
 // counts with the least that was seen in a window: a burst, or the pause while raft elects a leader, has an end and then a small
 // delay; a standing queue has none. It is this node's own; the zero Admission admits all. Safe for concurrent use by
-// readers and shards; Step is for one goroutine.
+// readers and shards; Step is for one goroutine. Beside it, new requests are turned away as transactions fill the memory: see
+// Shard.crowded.
 type Admission struct {
 	pressure atomic.Uint32 // 0 … 2 * one; see Step
 
@@ -191,6 +192,24 @@ func (a *Admission) follow(excess float64, sure bool) float64 {
 	return p
 }
 
+// remembered is how long what has ended is kept: 64*T1 (RFC 3261 §17).
+const remembered = 32 * time.Second
+
+// crowded reports whether a new request is refused so that transactions do not fill the memory, which they can long before the processor is busy, as they are remembered
+// for so long after they have ended. New ones are let in no faster than would take up the room that is left in that time: so what comes in and what is forgotten find a
+// balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each.
+func (s *Shard) crowded() bool {
+	most := float64(s.opt.MaxCells)
+	free := max(most-float64(s.tab.Len()), 0)
+	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(remembered), max(most/16, 1))
+	s.roomAt = s.now
+	if s.room < 1 {
+		return true
+	}
+	s.room--
+	return false
+}
+
 // Pressure is how much is turned away now: see Step.
 func (a *Admission) Pressure() float64 { return float64(a.pressure.Load()) / one }
 
@@ -223,7 +242,8 @@ func (s *Shard) turnedAway(in *Inbound, key txn.Key, trunk bool) bool {
 	a := s.opt.Admission
 	a.fresh.Add(1)
 	p := a.pressure.Load()
-	if p == 0 || lot(in.Msg.Bytes(in.Msg.CallID), s.now) >= p || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
+	unlucky := p > 0 && lot(in.Msg.Bytes(in.Msg.CallID), s.now) < p
+	if !unlucky && !s.crowded() || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
 		return false
 	}
 	s.opt.Stats.TurnedAway.Add(1)

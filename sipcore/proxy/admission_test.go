@@ -243,3 +243,49 @@ func TestLot(t *testing.T) {
 		t.Errorf("%d of %d refused, %d twice", refused, n, both)
 	}
 }
+
+// TestCrowded: more calls than can be remembered are let in only as fast as half a minute's worth of room allows, so that there is some for requests in dialogs; when
+// what has ended is forgotten all are served again.
+func TestCrowded(t *testing.T) {
+	w := newTestCall(t)
+	const room = 200
+	w.s.opt.MaxCells = room
+	w.s = NewShard(w.s.opt, w)
+	_, ok := w.call("c1")
+	to, routes := header(ok, "To")[0], routeSet(ok, true)
+	call := func(id string, after time.Duration) {
+		w.pass(after)
+		w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, ""))
+		w.take()
+	}
+	for i := range 640 {
+		call(fmt.Sprint("n", i), 100*time.Millisecond)
+		if i == room/16 && w.stats.TurnedAway.Load() > 0 {
+			t.Fatal("a few calls at once are refused")
+		}
+	}
+	if n, refused := w.s.Len(), w.stats.TurnedAway.Load(); n < room*7/10 || n > room*19/20 || refused < room || w.stats.Overload.Load() != 0 {
+		t.Errorf("%d transactions of %d, %d calls refused", n, room, refused)
+	}
+	w.in(1, alice.addr, alice.request("INVITE", "sip:112@example.com", "e", 1, "e", ""))
+	if m := w.byReceiver(); starts(m[alice.addr]) != "404" { // nobody's number here, but it was looked for
+		t.Errorf("an emergency call got %v", m)
+	}
+	w.in(1, alice.addr, alice.request("BYE", "sip:bob@"+bob.addr, "c1", 2, "bye", to, routes...))
+	bye := w.want(bob.addr + " BYE sip:bob@" + bob.addr)[0]
+	w.in(1, bob.addr, bob.answer(bye, 200))
+	w.want(alice.addr + " 200 X")
+
+	w.pass(4 * time.Minute) // nobody answered
+	w.take()
+	if n := w.s.Len(); n > room/10 {
+		t.Errorf("%d transactions are left", n)
+	}
+	before := w.stats.TurnedAway.Load()
+	for i := range 50 {
+		call(fmt.Sprint("m", i), 200*time.Millisecond)
+	}
+	if n := w.stats.TurnedAway.Load() - before; n != 0 {
+		t.Errorf("%d calls refused after the flood", n)
+	}
+}

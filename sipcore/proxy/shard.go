@@ -155,6 +155,8 @@ type Shard struct {
 	flying  bool     // there is one
 	later   []uint64 // keys of behind too: calls that are recorded after the fact on purpose, but for those under way
 	sooner  []uint64 // room for the next later
+	room    float64  // new requests that may be let in at once; see crowded
+	roomAt  int64    // as of
 	clock   FSMClock
 	free    []*call
 	ended   []txn.Ref // transactions for settle
@@ -188,7 +190,7 @@ func NewShard(opt Options, env Env) *Shard {
 	return &Shard{
 		opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref),
 		hanging: make(map[uint64]bool), behind: make(map[uint64]*behind),
-		waiting: make(map[string][]waiter), waitLook: never, followed: make(map[wentTo]transport.Flow),
+		waiting: make(map[string][]waiter), waitLook: never, followed: make(map[wentTo]transport.Flow), room: max(float64(opt.MaxCells)/16, 1),
 	}
 }
 
