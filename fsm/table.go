@@ -145,7 +145,7 @@ func (t *table[V]) delete(name string) (row V, found bool) {
 // find looks for a row from this bucket on and returns where it is; nil: nowhere.
 func (b *bucket[V]) find(h uint64, name string) (at *bucket[V], i int) {
 	for ; b != nil; b = b.more {
-		for i := range min(b.n, bucketRows) {
+		for i := range b.n {
 			if b.tags[i] == tag(h) && b.rows[i].name() == name {
 				return b, int(i)
 			}
@@ -154,7 +154,7 @@ func (b *bucket[V]) find(h uint64, name string) (at *bucket[V], i int) {
 	return nil, 0
 }
 
-// last is the one of this bucket and those after it that has room, or whose rows are the last.
+// last is the last of this bucket and those after it: only there is room, if any.
 func (b *bucket[V]) last() *bucket[V] {
 	for b.more != nil {
 		b = b.more

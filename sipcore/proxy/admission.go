@@ -192,16 +192,13 @@ func (a *Admission) follow(excess float64, sure bool) float64 {
 	return p
 }
 
-// remembered is how long what has ended is kept: 64*T1 (RFC 3261 §17).
-const remembered = 32 * time.Second
-
 // crowded reports whether a new request is refused so that transactions do not fill the memory, which they can long before the processor is busy, as they are remembered
-// for so long after they have ended. New ones are let in no faster than would take up the room that is left in that time: so what comes in and what is forgotten find a
+// for 64*T1 after they have ended. New ones are let in no faster than would take up the room that is left in that time: so what comes in and what is forgotten find a
 // balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each.
 func (s *Shard) crowded() bool {
 	most := float64(s.opt.MaxCells)
 	free := max(most-float64(s.tab.Len()), 0)
-	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(remembered), max(most/16, 1))
+	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(txn.TimerB), max(most/16, 1))
 	s.roomAt = s.now
 	if s.room < 1 {
 		return true
