@@ -24,7 +24,7 @@ const (
 	hugeEvery = 10 * time.Minute
 	hugePause = 5 * time.Millisecond
 	hugeHad   = 50 * time.Microsecond // it takes no longer for a page that is huge already: no pause
-	hugeTries = 8 // pages in a row that the kernel doesn't give
+	hugeTries = 8                     // pages in a row that the kernel doesn't give
 )
 
 // keepHeapHuge has a large heap in huge pages until ctx ends. With a million phones the processor misses translations of addresses in nearly all that
