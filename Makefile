@@ -5,14 +5,19 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 SCHEDULES ?= 1000000
 SEED    ?= 1
 SOAK    ?= 60m
+PGO     := cmd/holdline/serve.pgo
 
-.PHONY: all build fmt test race race-load lint drill soak faults faults-short sim bench bench-peers floods fuzz deb docs proto clean
+.PHONY: all build pgo fmt test race race-load lint drill soak faults faults-short sim bench bench-peers floods fuzz deb docs proto clean
 
 all: build
 
-## build: bin/holdline
+## build: bin/holdline, by the profile of nodes under load
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/holdline ./cmd/holdline
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o bin/holdline ./cmd/holdline
+
+## pgo: that profile anew (root, sipp; idle machine; a quarter of an hour)
+pgo: build
+	$(GO) run ./deploy/bench -holdline bin/holdline -profile $(PGO) -cases '^(one|one-logged|three)-(0s|3s)@|^register' -rates 1500,2500 -seconds 40
 
 ## test: every test's short form, in a few minutes; network tests enter a user namespace when not root
 test:

@@ -16,6 +16,7 @@ require (
 	github.com/gaissmai/bart v0.30.0
 	github.com/google/btree v1.1.3
 	github.com/google/nftables v0.3.0
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	github.com/google/uuid v1.6.0
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/memberlist v0.7.0

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"math"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -75,6 +74,7 @@ type Core struct {
 	alive    keepalives
 
 	admission   proxy.Admission
+	room        room   // the first worker's
 	kernelDrops uint64 // as the first worker last saw them
 	resolver    *resolve.Resolver
 
@@ -128,7 +128,8 @@ func New(opt Options) (*Core, error) {
 func (c *Core) makeShards() {
 	limit := c.opt.MaxTransactions
 	if limit == 0 {
-		limit = roomFor(debug.SetMemoryLimit(-1))
+		memory := debug.SetMemoryLimit(-1)
+		limit, c.room = roomFor(memory), newRoom(memory)
 	}
 	auth, registrar := c.identities()
 	opt := proxy.Options{
@@ -148,14 +149,6 @@ func (c *Core) makeShards() {
 	for _, w := range c.workers {
 		c.wg.Go(w.run)
 	}
-}
-
-// roomFor is how many transactions may be remembered in so many bytes. The collector needs the rest.
-func roomFor(memory int64) int {
-	if memory == math.MaxInt64 {
-		return maxTransactions
-	}
-	return int(memory / 4 * 3 / transactionSize)
 }
 
 // now is the core's time: nanoseconds since its start, monotonic, never 0.

@@ -133,5 +133,8 @@ func (c *Core) admit() {
 	drops := c.udp.Stats().KernelDrops
 	c.admission.Lost(int64(drops - c.kernelDrops))
 	c.kernelDrops = drops
+	if c.room.collected() {
+		c.admission.Taken(c.room.taken(c.Transactions()) / shards)
+	}
 	c.admission.Step(c.now())
 }

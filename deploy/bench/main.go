@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/pprof/profile"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"holdline/deploy/lab/netlab"
@@ -88,6 +90,7 @@ func run(ctx context.Context, args []string) error {
 	growth := flags.String("growth", "", "measure how the cost grows with what is held instead; the figures go to this file, drawn beside it as .svg")
 	draw := flags.String("draw", "", "draw the figures of an earlier -growth again, and do nothing else")
 	registrations := flags.String("registrations", "1000,10000,100000,1000000", "sizes for -growth; none: leave it out")
+	profileTo := flags.String("profile", "", "gather CPU profiles of the nodes in the cases instead; the compiler takes them from this file")
 	held := flags.String("calls", "1000,10000,100000", "sizes for -growth; none: leave it out")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -119,11 +122,18 @@ func run(ctx context.Context, args []string) error {
 		}
 		return errors.Join(drawGrowth(*growth), os.RemoveAll(dir))
 	}
-	var results []result
-	for _, c := range cases(*rates) {
-		if !pattern.MatchString(c.String()) {
-			continue
+	chosen := slices.DeleteFunc(cases(*rates), func(c benchCase) bool { return !pattern.MatchString(c.String()) })
+	if len(chosen) == 0 {
+		return fmt.Errorf("no case matches %q: the cases are %s", *only, strings.Join(names(cases(*rates)), ", "))
+	}
+	if *profileTo != "" {
+		if err := b.profileCases(ctx, *profileTo, chosen); err != nil {
+			return err
 		}
+		return os.RemoveAll(dir)
+	}
+	var results []result
+	for _, c := range chosen {
 		run := b.run
 		if c.capacity {
 			run = b.capacity
@@ -137,9 +147,6 @@ func run(ctx context.Context, args []string) error {
 		if err := writeJSON(*out, results); err != nil {
 			return err
 		}
-	}
-	if len(results) == 0 {
-		return fmt.Errorf("no case matches %q: the cases are %s", *only, strings.Join(names(cases(*rates)), ", "))
 	}
 	return os.RemoveAll(dir)
 }
@@ -162,6 +169,9 @@ type bench struct {
 	rounds      int
 	memory      bool
 	serial      int
+
+	profile  bool // gather profiles, and nothing else
+	profiles []*profile.Profile
 }
 
 // round is one system under one load.
@@ -309,9 +319,20 @@ func (b *bench) round(ctx context.Context, c benchCase, kind, binary string, mem
 	if err != nil {
 		return round{}, err
 	}
+	var g errgroup.Group
+	if h, ok := sys.(*holdline); ok && b.profile {
+		g.Go(func() error {
+			list, err := h.cpuProfiles(ctx, b.length)
+			b.profiles = append(b.profiles, list...)
+			return err
+		})
+	}
 	o, err := drive(load{target: sys.Target(), rate: c.rate, length: c.hold, time: b.length})
 	if err != nil {
 		return round{}, err
+	}
+	if err := g.Wait(); err != nil {
+		return round{}, fmt.Errorf("profile: %w", err)
 	}
 	idleNow, err := readIdle()
 	if err != nil {

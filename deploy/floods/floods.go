@@ -27,13 +27,13 @@ type flood struct {
 func floods() []flood {
 	return []flood{
 		{"junk", "datagrams of random octets, 20 000/s", func(ctx context.Context, l *lab) (int64, error) {
-			return l.datagrams(ctx, 20_000, func(i int) []byte { return junk(i, 400) })
+			return l.datagrams(ctx, attackerAddr, 20_000, func(i int) []byte { return junk(i, 400) })
 		}},
 		{"almost SIP", "INVITEs with a few octets changed, 10 000/s", func(ctx context.Context, l *lab) (int64, error) {
-			return l.datagrams(ctx, 10_000, func(i int) []byte { return changed(stranger(i, "192.0.2.1:5060", ""), i) })
+			return l.datagrams(ctx, attackerAddr, 10_000, func(i int) []byte { return changed(stranger(i, "192.0.2.1:5060", ""), i) })
 		}},
 		{"giant headers", "INVITEs of 60 KB: one long header, 1 000 short ones, or 2 000 Vias in turn, 300/s", func(ctx context.Context, l *lab) (int64, error) {
-			return l.datagrams(ctx, 300, giant)
+			return l.datagrams(ctx, attackerAddr, 300, giant)
 		}},
 		{"100 000 sources", "INVITEs of strangers, each from an address and port of its own, 5 000/s", sources},
 		{"half-open TCP", "connections that never say anything, up to 3 000", func(ctx context.Context, l *lab) (int64, error) {
@@ -45,9 +45,15 @@ func floods() []flood {
 	}
 }
 
-// datagrams sends what text makes at a rate, from one socket of the attacker.
-func (l *lab) datagrams(ctx context.Context, rate float64, text func(int) []byte) (int64, error) {
-	conn, err := l.udp(attackerAddr, 0)
+// longCalls are what a caller who is trusted can fill the memory with.
+func longCalls(ctx context.Context, l *lab) (int64, error) {
+	text := strings.Repeat("X-"+strings.Repeat("y", 20)+": "+strings.Repeat("z", 30)+"\r\n", 40_000/56)
+	return l.datagrams(ctx, callerAddr, 1000, func(i int) []byte { return stranger(i, callerAddr+":5060", text) })
+}
+
+// datagrams sends what text makes at a rate, from one socket.
+func (l *lab) datagrams(ctx context.Context, from string, rate float64, text func(int) []byte) (int64, error) {
+	conn, err := l.udp(from, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -31,7 +31,7 @@ func (r *report) judge(t terms) []error {
 	}
 	for _, x := range r.Rows {
 		served := x.PoliteOK
-		if x.Flood == "2 x peak" || x.Flood == "avalanche" {
+		if x.Flood == twicePeak || x.Flood == allRegister || x.Flood == longOnes {
 			served += x.PoliteBusy
 		}
 		if float64(served) < t.polite*float64(x.Polite) || x.Polite == 0 {

@@ -59,6 +59,13 @@ type report struct {
 	Rows       []row   `json:"rows"`
 }
 
+// Floods of calls and registrations that are as good as any other: who is polite is one among many, and may be turned away.
+const (
+	twicePeak   = "2 x peak"
+	allRegister = "avalanche"
+	longOnes    = "long calls"
+)
+
 // bench is a run under way.
 type bench struct {
 	o      options
@@ -147,6 +154,8 @@ func (b *bench) rounds(ctx context.Context) error {
 	}
 	steps = append(steps, b.avalanche, func(ctx context.Context) error {
 		return b.during(ctx, "none", "after", func(ctx context.Context) (int64, error) { <-ctx.Done(); return 0, nil })
+	}, func(ctx context.Context) error { // the last: they are remembered for half a minute
+		return b.during(ctx, longOnes, "INVITEs of 40 KB from a trusted caller, 1 000/s", func(ctx context.Context) (int64, error) { return longCalls(ctx, b.l) })
 	})
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -199,7 +208,7 @@ func (b *bench) settle(ctx context.Context) {
 func (b *bench) overload(ctx context.Context) error {
 	rate := 2 * b.r.Peak
 	var o outcome
-	err := b.during(ctx, "2 x peak", "calls of a trusted caller, twice as many as the node can serve", func(ctx context.Context) (int64, error) {
+	err := b.during(ctx, twicePeak, "calls of a trusted caller, twice as many as the node can serve", func(ctx context.Context) (int64, error) {
 		var all sync.WaitGroup
 		all.Go(func() { b.caller.open(ctx, rate) })
 		sleep(ctx, b.o.length/3)
@@ -225,7 +234,7 @@ func (b *bench) avalanche(ctx context.Context) error {
 	}
 	defer conn.Close()
 	b.r.Phones = b.o.phones
-	return b.during(ctx, "avalanche", strconv.Itoa(b.o.phones)+" phones register with digest at once", func(fctx context.Context) (int64, error) {
+	return b.during(ctx, allRegister, strconv.Itoa(b.o.phones)+" phones register with digest at once", func(fctx context.Context) (int64, error) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, 60*time.Second) // those sent away come back within 35 s
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
 )
 
 // Param is the name of the URI parameter that holds the token.
@@ -72,7 +73,7 @@ func (t *Token) Append(dst []byte, k Key) []byte {
 	b = t.Callee.append(b)
 	mac := sum(k.Secret, b)
 	b = append(b, mac[:]...)
-	return base64.RawURLEncoding.AppendEncode(dst, b)
+	return wire.AppendBase64(dst, b)
 }
 
 func (s *Side) append(b []byte) []byte {
@@ -120,7 +121,7 @@ func Parse(text []byte, keys []Key) (Token, Key, error) {
 	if len(text) > base64.RawURLEncoding.EncodedLen(maxRaw) {
 		return Token{}, Key{}, ErrToken
 	}
-	n, err := base64.RawURLEncoding.Decode(raw[:], text)
+	n, err := wire.DecodeBase64(raw[:], text)
 	if err != nil || n < 2+macLen || raw[0] != version {
 		return Token{}, Key{}, ErrToken
 	}

@@ -29,6 +29,7 @@ type Admission struct {
 	datagrams atomic.Int64 // in this window
 	fresh     atomic.Int64 // of them: new requests that need state
 	lost      atomic.Int64 // datagrams that the kernel had no room for, in this window
+	taken     atomic.Int64 // see Taken
 
 	end  int64   // of this window; for Step alone, as is what follows
 	last float64 // by how much the delays exceeded their targets
@@ -55,6 +56,9 @@ const (
 	// cause is the least share of new requests among all datagrams at which turning them away can shorten the sockets' queues: in a flood
 	// of junk it cannot.
 	cause = 0.05
+
+	// longRequest is the size, in bytes, from which on a request counts for more than one transaction: it is kept as it came and as it was sent on, and one takes 2 KB.
+	longRequest = 1 << 10
 
 	// How pressure follows the excess, and its change, per window.
 	gainExcess, gainChange = 0.03, 0.2
@@ -112,6 +116,9 @@ func (a *Admission) waited(d int64, err error) {
 
 // Lost notes n datagrams that the kernel had no room for.
 func (a *Admission) Lost(n int64) { a.lost.Add(n) }
+
+// Taken notes that so many transactions of each shard have no room, as something else fills the memory.
+func (a *Admission) Taken(n int) { a.taken.Store(int64(n)) }
 
 // Step judges a window when its time is over. Pressure up to one is the share of new requests that need state which are refused; what
 // exceeds one is the share of all new requests that are left without an answer: answering them is too much.
@@ -194,16 +201,19 @@ func (a *Admission) follow(excess float64, sure bool) float64 {
 
 // crowded reports whether a new request is refused so that transactions do not fill the memory, which they can long before the processor is busy, as they are remembered
 // for 64*T1 after they have ended. New ones are let in no faster than would take up the room that is left in that time: so what comes in and what is forgotten find a
-// balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each.
-func (s *Shard) crowded() bool {
-	most := float64(s.opt.MaxCells)
+// balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each. A long request counts for
+// as many as would fill its memory.
+func (s *Shard) crowded(m *wire.Msg) bool {
+	most := max(float64(int64(s.opt.MaxCells)-s.opt.Admission.taken.Load()), 0)
 	free := max(most-float64(s.tab.Len()), 0)
-	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(txn.TimerB), max(most/16, 1))
+	burst := max(most/16, 1)
+	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(txn.TimerB), burst)
 	s.roomAt = s.now
-	if s.room < 1 {
+	cost := float64(max(len(m.B)/longRequest, 1))
+	if s.room < min(cost, burst) {
 		return true
 	}
-	s.room--
+	s.room -= cost
 	return false
 }
 
@@ -240,7 +250,7 @@ func (s *Shard) turnedAway(in *Inbound, key txn.Key, trunk bool) bool {
 	a.fresh.Add(1)
 	p := a.pressure.Load()
 	unlucky := p > 0 && lot(in.Msg.Bytes(in.Msg.CallID), s.now) < p
-	if !unlucky && !s.crowded() || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
+	if !unlucky && !s.crowded(in.Msg) || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
 		return false
 	}
 	s.opt.Stats.TurnedAway.Add(1)

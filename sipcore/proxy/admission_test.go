@@ -289,3 +289,64 @@ func TestCrowded(t *testing.T) {
 		t.Errorf("%d calls refused after the flood", n)
 	}
 }
+
+// TestCrowdedByOthers: where something else fills the memory fewer calls are let in, and none when it is full, but for emergency calls; all again when it is not.
+func TestCrowdedByOthers(t *testing.T) {
+	w := newTestCall(t)
+	const room = 200
+	w.s.opt.MaxCells = room
+	w.s = NewShard(w.s.opt, w)
+	served := func(name string, n int) int {
+		before := w.stats.TurnedAway.Load()
+		for i := range n {
+			id := fmt.Sprint(name, i)
+			w.pass(100 * time.Millisecond)
+			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, ""))
+			w.take()
+		}
+		w.pass(4 * time.Minute) // nobody answered
+		w.take()
+		return n - int(w.stats.TurnedAway.Load()-before)
+	}
+	all := served("a", 640)
+	w.s.opt.Admission.Taken(room / 2)
+	half := served("b", 640)
+	if half < all*4/10 || half > all*6/10 {
+		t.Errorf("%d calls served, with half of the memory taken %d", all, half)
+	}
+	w.s.opt.Admission.Taken(room * 2)
+	if n := served("c", 640); n > room/16 {
+		t.Errorf("%d calls served with no memory left", n)
+	}
+	w.in(1, alice.addr, alice.request("INVITE", "sip:112@example.com", "e", 1, "e", ""))
+	if m := w.byReceiver(); starts(m[alice.addr]) != "404" { // nobody's number here, but it was looked for
+		t.Errorf("an emergency call got %v", m)
+	}
+	w.s.opt.Admission.Taken(0)
+	if n := served("d", 640); n < all*9/10 || n > all*11/10 {
+		t.Errorf("%d calls served at first, %d in the end", all, n)
+	}
+}
+
+// TestCrowdedLong: long requests are let in as seldom as their memory makes it necessary, and never not at all.
+func TestCrowdedLong(t *testing.T) {
+	for _, room := range []int{20_000, 200} {
+		w := newTestCall(t)
+		w.s.opt.MaxCells = room
+		w.s = NewShard(w.s.opt, w)
+		const n = 4000
+		for i := range n {
+			id := fmt.Sprint("l", i)
+			w.pass(50 * time.Millisecond)
+			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, "", "X-Long: "+strings.Repeat("x", 40<<10)))
+			w.take()
+		}
+		const weight, seconds = 40, n / 20
+		most := (room/16 + room*seconds/32) / weight // what may come at once, and what there is room for in 64*T1 each
+		served := n - int(w.stats.TurnedAway.Load())
+		t.Logf("room for %d: %d of %d served", room, served, n)
+		if served < 1 || served > most+1 {
+			t.Errorf("room for %d: %d of %d served, want at most %d", room, served, n, most+1)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
 
@@ -11,9 +10,10 @@ import (
 	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
 )
 
-// A branch of ours is the cookie, a letter for its version, and 48 characters of base64url over
+// A branch of ours is the cookie, a letter for its version, and 48 characters of base64url (wire.AppendBase64) over
 //
 //	key id 1 | home 2 | caller's group 2 | caller's VIP, transport 1 | caller's port 2 | leg 1 | attempt 1 |
 //	target hash 2 | server transaction 8 | loop hash 4 | MAC 12
@@ -64,7 +64,7 @@ func (b *Branch) append(dst []byte, secret txn.Secret, remote netip.AddrPort) []
 	mac := branchSum(secret, raw[:branchHead], remote)
 	copy(raw[branchHead:], mac[:])
 	dst = append(dst, branchCookie...)
-	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
+	return wire.AppendBase64(dst, raw[:])
 }
 
 func branchSum(s txn.Secret, head []byte, remote netip.AddrPort) (mac [branchMAC]byte) {
@@ -84,7 +84,7 @@ func parseBranch(text []byte) (b Branch, ok bool) {
 	if len(text) != branchLen || string(text[:len(branchCookie)]) != branchCookie {
 		return b, false
 	}
-	if n, err := base64.RawURLEncoding.Decode(b.raw[:], text[len(branchCookie):]); err != nil || n != branchRaw {
+	if n, err := wire.DecodeBase64(b.raw[:], text[len(branchCookie):]); err != nil || n != branchRaw {
 		return b, false
 	}
 	raw := &b.raw

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/binary"
 
 	"github.com/dchest/siphash"
@@ -72,8 +71,7 @@ func (k *branchKey) aliveBranch(text *[aliveLen]byte, f transport.Flow, number u
 	raw[0] = k.id
 	binary.BigEndian.PutUint64(raw[1:], number)
 	binary.BigEndian.PutUint64(raw[aliveHead:], k.aliveSum(f, number))
-	copy(text[:], aliveCookie)
-	base64.RawURLEncoding.Encode(text[len(aliveCookie):], raw[:])
+	wire.AppendBase64(append(text[:0], aliveCookie...), raw[:])
 }
 
 func (k *branchKey) aliveSum(f transport.Flow, number uint64) uint64 {
@@ -96,7 +94,7 @@ func (v *View) AnswersOptions(m *wire.Msg, f transport.Flow) bool {
 		return false
 	}
 	var raw [aliveRaw]byte
-	if _, err := base64.RawURLEncoding.Decode(raw[:], text[len(aliveCookie):]); err != nil {
+	if _, err := wire.DecodeBase64(raw[:], text[len(aliveCookie):]); err != nil {
 		return false
 	}
 	number := binary.BigEndian.Uint64(raw[1:])
