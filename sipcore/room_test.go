@@ -17,7 +17,7 @@ func TestRoomFor(t *testing.T) {
 
 // TestRoomTaken: what lives on the heap and is no transaction takes room, until the collection after its end; where there is no limit nothing does.
 func TestRoomTaken(t *testing.T) {
-	r := newRoom(512 << 20)
+	r := newRoom(64 << 20)
 	look := func() int {
 		runtime.GC()
 		if !r.collected() {

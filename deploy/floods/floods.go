@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -47,8 +48,11 @@ func floods() []flood {
 
 // longCalls are what a caller who is trusted can fill the memory with.
 func longCalls(ctx context.Context, l *lab) (int64, error) {
-	text := strings.Repeat("X-"+strings.Repeat("y", 20)+": "+strings.Repeat("z", 30)+"\r\n", 40_000/56)
-	return l.datagrams(ctx, callerAddr, 1000, func(i int) []byte { return stranger(i, callerAddr+":5060", text) })
+	body := bytes.Repeat([]byte("x"), 40_000)
+	return l.datagrams(ctx, callerAddr, 1000, func(i int) []byte {
+		head, _ := bytes.CutSuffix(stranger(i, callerAddr+":5060", ""), []byte("Content-Length: 0\r\n\r\n"))
+		return append(fmt.Appendf(head, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body)), body...)
+	})
 }
 
 // datagrams sends what text makes at a rate, from one socket.
