@@ -46,11 +46,12 @@ func floods() []flood {
 	}
 }
 
-// longCalls are what a caller who is trusted can fill the memory with.
+// longCalls are what a caller who is trusted can fill the memory with: they ring, and their INVITEs are kept all the while.
 func longCalls(ctx context.Context, l *lab) (int64, error) {
 	body := bytes.Repeat([]byte("x"), 40_000)
 	return l.datagrams(ctx, callerAddr, 1000, func(i int) []byte {
-		head, _ := bytes.CutSuffix(stranger(i, callerAddr+":5060", ""), []byte("Content-Length: 0\r\n\r\n"))
+		head := bytes.Replace(stranger(i, callerAddr+":5060", ""), []byte(" sip:"), []byte(" sip:"+ringUser), 1)
+		head, _ = bytes.CutSuffix(head, []byte("Content-Length: 0\r\n\r\n"))
 		return append(fmt.Appendf(head, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body)), body...)
 	})
 }

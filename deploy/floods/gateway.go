@@ -6,7 +6,10 @@ import (
 	"net"
 )
 
-// gateway answers each call at once, until its socket is closed.
+// ringUser begins the number of calls that are never answered.
+const ringUser = "ring-"
+
+// gateway answers each call at once but for those that only ring, until its socket is closed.
 func gateway(conn *net.UDPConn) {
 	b := make([]byte, 65536)
 	for {
@@ -19,13 +22,17 @@ func gateway(conn *net.UDPConn) {
 		if string(method) == "ACK" || bytes.HasPrefix(m, []byte("SIP/2.0")) {
 			continue
 		}
-		_, _ = conn.WriteToUDPAddrPort(answer(m, conn.LocalAddr().String()), from) // the request comes again if this is lost
+		status := "200 OK"
+		if bytes.HasPrefix(m, []byte("INVITE sip:"+ringUser)) {
+			status = "180 Ringing"
+		}
+		_, _ = conn.WriteToUDPAddrPort(answer(m, status, conn.LocalAddr().String()), from) // the request comes again if this is lost
 	}
 }
 
-// answer makes a 200 to a request.
-func answer(m []byte, contact string) []byte {
-	out := append(make([]byte, 0, len(m)+128), "SIP/2.0 200 OK\r\n"...)
+// answer makes a response to a request.
+func answer(m []byte, status, contact string) []byte {
+	out := fmt.Appendf(make([]byte, 0, 1024), "SIP/2.0 %s\r\n", status)
 	head, _, _ := bytes.Cut(m, []byte("\r\n\r\n"))
 	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
 		name, _, _ := bytes.Cut(line, []byte(":"))

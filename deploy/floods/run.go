@@ -154,8 +154,8 @@ func (b *bench) rounds(ctx context.Context) error {
 	}
 	steps = append(steps, b.avalanche, func(ctx context.Context) error {
 		return b.during(ctx, "none", "after", func(ctx context.Context) (int64, error) { <-ctx.Done(); return 0, nil })
-	}, func(ctx context.Context) error { // the last: they are remembered for half a minute
-		return b.during(ctx, longOnes, "INVITEs of 40 KB from a trusted caller, 1 000/s", func(ctx context.Context) (int64, error) { return longCalls(ctx, b.l) })
+	}, func(ctx context.Context) error { // the last: they ring for minutes
+		return b.during(ctx, longOnes, "INVITEs of 40 KB from a trusted caller that only ring, 1 000/s", func(ctx context.Context) (int64, error) { return longCalls(ctx, b.l) })
 	})
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -57,9 +57,6 @@ const (
 	// of junk it cannot.
 	cause = 0.05
 
-	// longRequest is the size, in bytes, from which on a request counts for more than one transaction: it is kept as it came and as it was sent on, and one takes 2 KB.
-	longRequest = 1 << 10
-
 	// How pressure follows the excess, and its change, per window.
 	gainExcess, gainChange = 0.03, 0.2
 	mostExcess             = 8.0
@@ -201,19 +198,16 @@ func (a *Admission) follow(excess float64, sure bool) float64 {
 
 // crowded reports whether a new request is refused so that transactions do not fill the memory, which they can long before the processor is busy, as they are remembered
 // for 64*T1 after they have ended. New ones are let in no faster than would take up the room that is left in that time: so what comes in and what is forgotten find a
-// balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each. A long request counts for
-// as many as would fill its memory.
-func (s *Shard) crowded(m *wire.Msg) bool {
+// balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each.
+func (s *Shard) crowded() bool {
 	most := max(float64(int64(s.opt.MaxCells)-s.opt.Admission.taken.Load()), 0)
 	free := max(most-float64(s.tab.Len()), 0)
-	burst := max(most/16, 1)
-	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(txn.TimerB), burst)
+	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(txn.TimerB), max(most/16, 1))
 	s.roomAt = s.now
-	cost := float64(max(len(m.B)/longRequest, 1))
-	if s.room < min(cost, burst) {
+	if s.room < 1 {
 		return true
 	}
-	s.room -= cost
+	s.room--
 	return false
 }
 
@@ -250,7 +244,7 @@ func (s *Shard) turnedAway(in *Inbound, key txn.Key, trunk bool) bool {
 	a.fresh.Add(1)
 	p := a.pressure.Load()
 	unlucky := p > 0 && lot(in.Msg.Bytes(in.Msg.CallID), s.now) < p
-	if !unlucky && !s.crowded(in.Msg) || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
+	if !unlucky && !s.crowded() || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
 		return false
 	}
 	s.opt.Stats.TurnedAway.Add(1)

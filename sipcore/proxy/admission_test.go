@@ -327,26 +327,3 @@ func TestCrowdedByOthers(t *testing.T) {
 		t.Errorf("%d calls served at first, %d in the end", all, n)
 	}
 }
-
-// TestCrowdedLong: long requests are let in as seldom as their memory makes it necessary, and never not at all.
-func TestCrowdedLong(t *testing.T) {
-	for _, room := range []int{20_000, 200} {
-		w := newTestCall(t)
-		w.s.opt.MaxCells = room
-		w.s = NewShard(w.s.opt, w)
-		const n = 4000
-		for i := range n {
-			id := fmt.Sprint("l", i)
-			w.pass(50 * time.Millisecond)
-			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, "", "X-Long: "+strings.Repeat("x", 40<<10)))
-			w.take()
-		}
-		const weight, seconds = 40, n / 20
-		most := (room/16 + room*seconds/32) / weight // what may come at once, and what there is room for in 64*T1 each
-		served := n - int(w.stats.TurnedAway.Load())
-		t.Logf("room for %d: %d of %d served", room, served, n)
-		if served < 1 || served > most+1 {
-			t.Errorf("room for %d: %d of %d served, want at most %d", room, served, n, most+1)
-		}
-	}
-}
