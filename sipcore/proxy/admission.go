@@ -57,6 +57,9 @@ const (
 	// of junk it cannot.
 	cause = 0.05
 
+	// longRequest is half of what a transaction is reckoned to take, in bytes.
+	longRequest = 1 << 10
+
 	// How pressure follows the excess, and its change, per window.
 	gainExcess, gainChange = 0.03, 0.2
 	mostExcess             = 8.0
@@ -199,15 +202,22 @@ func (a *Admission) follow(excess float64, sure bool) float64 {
 // crowded reports whether a new request is refused so that transactions do not fill the memory, which they can long before the processor is busy, as they are remembered
 // for 64*T1 after they have ended. New ones are let in no faster than would take up the room that is left in that time: so what comes in and what is forgotten find a
 // balance, with some room left for requests in dialogs. Refusing by how full it is alone, there was all or nothing, half a minute each.
-func (s *Shard) crowded() bool {
-	most := max(float64(int64(s.opt.MaxCells)-s.opt.Admission.taken.Load()), 0)
+//
+// A sixteenth of the room is left to them even when something else fills the memory: phones that could not refresh would be gone, and that takes no more
+// memory for long. There a long request counts for as many as it takes the memory of, as it is kept as it came and as it was sent on while a call rings.
+func (s *Shard) crowded(m *wire.Msg) bool {
+	all, cost := float64(s.opt.MaxCells), 1.0
+	most := all - float64(s.opt.Admission.taken.Load())
+	if most < all/16 {
+		most, cost = all/16, max(float64(len(m.B))/longRequest, 1)
+	}
 	free := max(most-float64(s.tab.Len()), 0)
 	s.room = min(s.room+free*float64(s.now-s.roomAt)/float64(txn.TimerB), max(most/16, 1))
 	s.roomAt = s.now
 	if s.room < 1 {
 		return true
 	}
-	s.room--
+	s.room -= cost
 	return false
 }
 
@@ -244,7 +254,7 @@ func (s *Shard) turnedAway(in *Inbound, key txn.Key, trunk bool) bool {
 	a.fresh.Add(1)
 	p := a.pressure.Load()
 	unlucky := p > 0 && lot(in.Msg.Bytes(in.Msg.CallID), s.now) < p
-	if !unlucky && !s.crowded() || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
+	if !unlucky && !s.crowded(in.Msg) || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
 		return false
 	}
 	s.opt.Stats.TurnedAway.Add(1)

@@ -290,40 +290,46 @@ func TestCrowded(t *testing.T) {
 	}
 }
 
-// TestCrowdedByOthers: where something else fills the memory fewer calls are let in, and none when it is full, but for emergency calls; all again when it is not.
+// TestCrowdedByOthers: where something else fills the memory fewer calls are let in, some even when it is full, but then of long ones next to none; all again when it
+// is not full any more.
 func TestCrowdedByOthers(t *testing.T) {
 	w := newTestCall(t)
-	const room = 200
+	const room = 1600
 	w.s.opt.MaxCells = room
 	w.s = NewShard(w.s.opt, w)
-	served := func(name string, n int) int {
+	served := func(name string, header ...string) int {
+		const n = 5000
 		before := w.stats.TurnedAway.Load()
 		for i := range n {
 			id := fmt.Sprint(name, i)
-			w.pass(100 * time.Millisecond)
-			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, ""))
+			w.pass(10 * time.Millisecond)
+			w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", id, 1, id, "", header...))
 			w.take()
 		}
 		w.pass(4 * time.Minute) // nobody answered
 		w.take()
 		return n - int(w.stats.TurnedAway.Load()-before)
 	}
-	all := served("a", 640)
+	all := served("a")
 	w.s.opt.Admission.Taken(room / 2)
-	half := served("b", 640)
+	half := served("b")
 	if half < all*4/10 || half > all*6/10 {
 		t.Errorf("%d calls served, with half of the memory taken %d", all, half)
 	}
 	w.s.opt.Admission.Taken(room * 2)
-	if n := served("c", 640); n > room/16 {
-		t.Errorf("%d calls served with no memory left", n)
+	few, long := served("c"), served("l", "X-Long: "+strings.Repeat("x", 40<<10))
+	if few < all/20 || few > all/10 {
+		t.Errorf("%d calls served, with no memory left %d", all, few)
+	}
+	if long < 1 || long > few/10 {
+		t.Errorf("with no memory left %d calls served, %d if they are long", few, long)
 	}
 	w.in(1, alice.addr, alice.request("INVITE", "sip:112@example.com", "e", 1, "e", ""))
 	if m := w.byReceiver(); starts(m[alice.addr]) != "404" { // nobody's number here, but it was looked for
 		t.Errorf("an emergency call got %v", m)
 	}
 	w.s.opt.Admission.Taken(0)
-	if n := served("d", 640); n < all*9/10 || n > all*11/10 {
+	if n := served("d"); n < all*9/10 || n > all*11/10 {
 		t.Errorf("%d calls served at first, %d in the end", all, n)
 	}
 }
