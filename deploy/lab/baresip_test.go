@@ -32,7 +32,7 @@ func TestBaresip(t *testing.T) {
 		t.Fatal(err)
 	}
 	// baresip 1.0 knows MD5 only, and gives up when anything else is offered beside it.
-	if _, err := c.nodes[0].CLI(t.Context(), "", "setting", "set", "auth.algorithms", "md5"); err != nil {
+	if err := c.set(t.Context(), "auth.algorithms", "md5"); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.awaitHA(within(t, 30*time.Second), c.nodes); err != nil {

@@ -192,6 +192,24 @@ func (c *cluster) secure(ctx context.Context, dir string) (*x509.CertPool, error
 	return roots, err
 }
 
+// set changes a setting and returns when every node goes by it: a follower may hear of it 50 ms later, and phones are with any of them.
+func (c *cluster) set(ctx context.Context, name, value string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := c.nodes[0].CLI(ctx, "", "setting", "set", name, value); err != nil {
+		return err
+	}
+	return c.each(func(n *node.Node) error {
+		return n.Await(ctx, func(ctx context.Context) error {
+			out, err := n.CLI(ctx, "", "setting", "get", name)
+			if err == nil && strings.TrimSpace(out) != value {
+				err = fmt.Errorf("setting %s is %q on %s, not %q yet", name, strings.TrimSpace(out), n.Name, value)
+			}
+			return err
+		})
+	})
+}
+
 // user is a name and password of the domain.
 type user struct{ name, password string }
 

@@ -22,7 +22,7 @@ func TestRecordedLater(t *testing.T) {
 	c, dir := startCluster(t)
 	people := users(20)
 	c.forSipp(t, people)
-	if _, err := c.nodes[0].CLI(t.Context(), "", "setting", "set", "call.commit", "after"); err != nil {
+	if err := c.set(t.Context(), "call.commit", "after"); err != nil {
 		t.Fatal(err)
 	}
 	s := &sippLab{t: t, c: c, binary: sipp, dir: dir}
