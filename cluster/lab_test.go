@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"holdline/cluster/api"
 )
 
@@ -151,7 +153,7 @@ func (l *lab) leader() int {
 	found := -1
 	l.until("a leader", func() bool {
 		for i, n := range l.nodes {
-			if e := n.engine.Load(); e != nil && e.lead.Load() != nil {
+			if e := n.engine.Load(); e != nil && e.lead.Load() != nil && e.raft.State() == raft.Leader { // one that was deposed has yet to notice
 				found = i
 				return true
 			}
