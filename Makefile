@@ -77,7 +77,7 @@ bench:
 bench-peers: build
 	$(GO) run ./deploy/bench -holdline bin/holdline -out build/bench-peers.json
 
-## floods: a node under twice its load, junk, half-open and slow connections, 100 000 sources, all phones at once (idle machine; four minutes)
+## floods: a node under twice its load, junk, half-open and slow connections, 100 000 sources, all phones at once, long calls that ring (idle machine; four minutes)
 floods: build
 	$(GO) run ./deploy/floods -holdline bin/holdline -out build/floods.json
 

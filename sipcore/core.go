@@ -36,8 +36,7 @@ type Options struct {
 	Certificates *transport.Certificates
 	Streams      transport.StreamLimits // of connections; zero values stand for the defaults
 
-	Readers         int // sockets and reading goroutines per VIP; 0 = number of CPUs
-	MaxTransactions int // at once, those included that are kept for retransmissions; new requests get a stateless 503 before there are so many; 0: as many as there is memory for
+	Readers int // sockets and reading goroutines per VIP; 0 = number of CPUs
 }
 
 const (
@@ -126,15 +125,12 @@ func New(opt Options) (*Core, error) {
 }
 
 func (c *Core) makeShards() {
-	limit := c.opt.MaxTransactions
-	if limit == 0 {
-		memory := debug.SetMemoryLimit(-1)
-		limit, c.room = roomFor(memory), newRoom(memory)
-	}
+	memory := debug.SetMemoryLimit(-1)
+	c.room = newRoom(memory)
 	auth, registrar := c.identities()
 	opt := proxy.Options{
 		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: new(proxy.Health), Admission: &c.admission,
-		MaxCells: limit/shards + 1, MaxLegs: maxLegs,
+		MaxCells: roomFor(memory)/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {
 		c.workers = append(c.workers, newWorker(c))

@@ -11,7 +11,7 @@ import (
 const memoryShare = 0.75
 
 // limitMemory tells the runtime how much memory there is, unless GOMEMLIMIT does. The heap may grow to twice what lives on it only as far as that goes; beyond, it is
-// collected more often. The SIP core makes room for transactions by it (sipcore.Options.MaxTransactions). Where it cannot be found out there is no limit.
+// collected more often. The SIP core makes room for transactions by it (sipcore/room.go). Where it cannot be found out there is no limit.
 func limitMemory(log *slog.Logger) {
 	limit, err := memlimit.Set(
 		memlimit.WithRatio(memoryShare), memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))

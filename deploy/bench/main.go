@@ -90,8 +90,8 @@ func run(ctx context.Context, args []string) error {
 	growth := flags.String("growth", "", "measure how the cost grows with what is held instead; the figures go to this file, drawn beside it as .svg")
 	draw := flags.String("draw", "", "draw the figures of an earlier -growth again, and do nothing else")
 	registrations := flags.String("registrations", "1000,10000,100000,1000000", "sizes for -growth; none: leave it out")
-	profileTo := flags.String("profile", "", "gather CPU profiles of the nodes in the cases instead; the compiler takes them from this file")
 	held := flags.String("calls", "1000,10000,100000", "sizes for -growth; none: leave it out")
+	profileTo := flags.String("profile", "", "gather CPU profiles of the nodes in the cases instead, and write them to this file for the compiler")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

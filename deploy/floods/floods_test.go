@@ -43,7 +43,7 @@ func TestFloods(t *testing.T) {
 func TestJudge(t *testing.T) {
 	good := report{
 		Peak: 1000, Offered: 2000, Goodput: 950, Phones: 10, Registered: 10,
-		Rows: []row{{Flood: "junk", Polite: 100, PoliteOK: 100}, {Flood: "2 x peak", Polite: 100, PoliteOK: 60, PoliteBusy: 40}},
+		Rows: []row{{Flood: "junk", Polite: 100, PoliteOK: 100}, {Flood: twicePeak, Polite: 100, PoliteOK: 60, PoliteBusy: 40}},
 	}
 	if bad := good.judge(fullTerms(1 << 30)); len(bad) > 0 {
 		t.Errorf("complaints: %v", bad)

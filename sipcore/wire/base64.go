@@ -17,12 +17,12 @@ var (
 func AppendBase64(dst, raw []byte) []byte {
 	n := len(dst)
 	dst = base64.RawURLEncoding.AppendEncode(dst, raw)
-	for text := dst[n:]; ; {
-		i := bytes.Index(text, cseqWord)
+	for {
+		i := bytes.Index(dst[n:], cseqWord)
 		if i < 0 {
 			return dst
 		}
-		copy(text[i:], cseqNotWord)
+		dst[n+i] = cseqNotWord[0]
 	}
 }
 
