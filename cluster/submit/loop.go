@@ -45,13 +45,14 @@ func (s *Submitter) turn(now time.Time) time.Duration {
 func (s *Submitter) send(now time.Time) (next time.Duration, late bool) {
 	next = time.Hour
 	for {
-		batch, wait := s.nextBatch(now)
+		batch, fresh, wait := s.nextBatch(now)
 		next = min(next, wait)
 		if batch == nil {
 			break
 		}
 		if !s.opt.Send(batch) { // no leader: Resend comes when there is one; this is in case it does not
 			s.mu.Lock()
+			s.unnumber(fresh)
 			s.rewind(now)
 			s.mu.Unlock()
 			next = min(next, 50*time.Millisecond)
@@ -94,16 +95,33 @@ func (s *Submitter) overdue(now time.Time) []*item {
 	return late
 }
 
-// nextBatch returns the next encoded batch to send, or nil and how long to wait.
-func (s *Submitter) nextBatch(now time.Time) ([]byte, time.Duration) {
+// unnumber takes back the numbers that a batch has given out which is certain not to have left: what is in it is dropped when its time is over, and not
+// committed when a leader returns minutes later. What overdue has disarmed meanwhile goes at once. s.mu is held.
+func (s *Submitter) unnumber(fresh int) {
+	s.numbered = max(0, s.numbered-fresh)
+	kept := s.queue[:s.numbered]
+	for _, it := range s.queue[s.numbered:] {
+		if it.done == nil {
+			s.bytes -= len(it.raw)
+			continue
+		}
+		kept = append(kept, it)
+	}
+	clear(s.queue[len(kept):])
+	s.queue = kept
+}
+
+// nextBatch returns the next encoded batch to send and how many of its commands have got their number by this, or nil and how long to wait.
+func (s *Submitter) nextBatch(now time.Time) (batch []byte, fresh int, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wait := time.Hour
+	wait = time.Hour
 	if !s.expire.IsZero() {
 		wait = max(s.expire.Sub(now), time.Millisecond)
 	}
 	if s.session == 0 {
-		return s.openBatch(now, wait)
+		batch, wait = s.openBatch(now, wait)
+		return batch, 0, wait
 	}
 	if s.sent > 0 {
 		if silent := now.Sub(s.progress); silent >= s.patience {
@@ -116,7 +134,7 @@ func (s *Submitter) nextBatch(now time.Time) ([]byte, time.Duration) {
 	}
 	unsent := s.queue[s.sent:]
 	if len(unsent) == 0 {
-		return nil, wait
+		return nil, 0, wait
 	}
 	n, size := 0, 0
 	for n < min(len(unsent), batchCommands) && (n == 0 || size+len(unsent[n].raw) <= batchBytes) {
@@ -125,19 +143,20 @@ func (s *Submitter) nextBatch(now time.Time) ([]byte, time.Duration) {
 	}
 	if s.sent > 0 {
 		if s.flying+size > inFlightBytes || s.sent+n > inFlightMost {
-			return nil, wait // a result will wake us
+			return nil, 0, wait // a result will wake us
 		}
 		if age := now.Sub(unsent[0].since); n == len(unsent) && age < window && s.sent >= s.numbered && s.local() == nil {
-			return nil, min(wait, window-age) // gather on
+			return nil, 0, min(wait, window-age) // gather on
 		}
 	} else {
 		s.progress = now
 	}
-	batch := appendBatch(make([]byte, 0, size+5*n+32), s.session, s.base+uint64(s.sent), s.base, unsent[:n])
+	batch = appendBatch(make([]byte, 0, size+5*n+32), s.session, s.base+uint64(s.sent), s.base, unsent[:n])
 	s.sent += n
-	s.numbered = max(s.numbered, s.sent)
+	fresh = max(0, s.sent-s.numbered)
+	s.numbered += fresh
 	s.flying += size
-	return batch, wait
+	return batch, fresh, wait
 }
 
 // openBatch asks for a session, again and again until there is one. s.mu is held.

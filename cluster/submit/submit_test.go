@@ -1,6 +1,7 @@
 package submit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -397,4 +398,81 @@ func TestCheckBatch(t *testing.T) {
 			t.Errorf("%x: %v", junk, err)
 		}
 	}
+}
+
+// TestNoLeaderInSession: what could never be sent is not applied when a leader returns, in an open session neither; what was sent keeps its place.
+func TestNoLeaderInSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(3, 2)
+		defer c.close()
+		c.elect()
+		for _, s := range c.nodes {
+			if _, err := s.SubmitWait(t.Context(), put("first.example")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.mu.Lock()
+		old := c.gatherer
+		c.gatherer = nil
+		c.leader.Store(nil)
+		c.mu.Unlock()
+		old.Stop()
+		failed, kept := make(chan error, 2), make(chan error, 2)
+		for i, s := range c.nodes {
+			s.Submit(put(fmt.Sprintf("late%d.example", i)), time.Second, func(_ *pb.Result, err error) { failed <- err })
+			s.Submit(put(fmt.Sprintf("patient%d.example", i)), time.Hour, func(_ *pb.Result, err error) { kept <- err })
+		}
+		time.Sleep(10 * time.Minute)
+		for range c.nodes {
+			if err := <-failed; !errors.Is(err, ErrNoLeader) {
+				t.Errorf("got %v", err)
+			}
+		}
+		c.elect()
+		for range c.nodes {
+			if err := <-kept; err != nil {
+				t.Errorf("who was patient: %v", err)
+			}
+		}
+		for i, s := range c.nodes {
+			if _, err := s.SubmitWait(t.Context(), put("next.example")); err != nil {
+				t.Error(err)
+			}
+			if c.machine.Config().Domain(fmt.Sprintf("late%d.example", i)) != nil {
+				t.Error("a command that had failed without being sent was applied")
+			}
+			if c.machine.Config().Domain(fmt.Sprintf("patient%d.example", i)) == nil {
+				t.Error("a command is missing")
+			}
+		}
+	})
+}
+
+// TestFlush: it waits for what was submitted before, and not for what came since.
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(4, 1)
+		defer c.close()
+		s := c.nodes[0]
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		told := false
+		s.Submit(put("a.example"), time.Second, func(*pb.Result, error) { told = true })
+		flushed := make(chan error)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			flushed <- s.Flush(ctx)
+		}()
+		synctest.Wait()
+		s.Submit(put("b.example"), time.Minute, func(*pb.Result, error) {})
+		started := time.Now()
+		if err := <-flushed; err != nil || !told {
+			t.Errorf("%v, told %v", err, told)
+		}
+		if took := time.Since(started); took < 900*time.Millisecond || took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
 }

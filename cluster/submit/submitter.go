@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,9 +214,20 @@ func (s *Submitter) Waiting() int {
 	return len(s.queue)
 }
 
-// Flush waits until every command submitted before has a result.
+// Flush waits until every command submitted before has a result, or has been told that it gets none.
 func (s *Submitter) Flush(ctx context.Context) error {
-	for s.Waiting() > 0 {
+	s.mu.Lock()
+	before := make(map[*item]bool, len(s.queue))
+	for _, it := range s.queue {
+		before[it] = true
+	}
+	s.mu.Unlock()
+	waiting := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.ContainsFunc(s.queue, func(it *item) bool { return before[it] && it.done != nil })
+	}
+	for waiting() {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for commits: %w", ctx.Err())
