@@ -87,9 +87,11 @@ func (x *exec) lateByes(c *pb.CatchUpCall) bool {
 		}
 		found = true
 		x.ago(s.GetAgoMs())
+		x.lasted = s.GetLastedMs() // the row says when the later owner heard the answer
 		x.endDialog(x.known(c), e)
 	}
 	x.ago(0)
+	x.lasted = 0
 	return found
 }
 

@@ -163,6 +163,13 @@ func TestByeBeforeHandOver(t *testing.T) {
 		}
 		checkDerived(t, r.Machine)
 	}
+	lasted := cluster(t)
+	up := catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye})
+	up.GetCatchUpCall().Steps[1].LastedMs = 5000
+	lasted.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}), answered, up)
+	if rows := lasted.CDRs(0, 10); len(rows) != 1 || rows[0].DurationMs != 5000 {
+		t.Errorf("the record does not say how long it lasted: %v", rows)
+	}
 	r := cluster(t)
 	r.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}), answered)
 	r.refused(catchUp(nil, 1, cdrStep{0, end("a")}), pb.Code_STALE_EPOCH, "call 1 was changed under epoch 6, after 5") // no BYE

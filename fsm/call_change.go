@@ -28,9 +28,9 @@ func (c *Call) next(epoch uint64) *Call {
 
 func (c *Call) ownLegs() { c.Legs = slices.Clone(c.Legs) }
 
-// settle drops what only open legs need.
+// settle drops what only open legs need, and whoever has yet to give the caller a final.
 func (c *Call) settle() {
-	if !anyOpen(c.Legs) {
+	if !anyOpen(c.Legs) && !c.beingSetUp() {
 		c.Invite = nil
 	}
 }

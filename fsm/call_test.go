@@ -273,3 +273,18 @@ func TestCallsExpire(t *testing.T) {
 		t.Errorf("calls of group 1: %v", home)
 	}
 }
+
+// TestInviteKeptUntilFinal: a call whose gateways have all failed has yet to give its caller a final: until that is recorded the next owner needs the INVITE to do so.
+func TestInviteKeptUntilFinal(t *testing.T) {
+	r := cluster(t)
+	for _, name := range []string{"gw2", "gw3"} {
+		r.must(cmd(&pb.PutMember{Member: &pb.Member{Pool: "carriers", Name: name, Address: "192.0.2.1", MaxCalls: 1}}))
+	}
+	r.transcript(1, []callStep{
+		{"INVITE", poolCall("k1", 2), pb.Code_OK, "calling gw1:trying gw2:pending gw3:pending +invite"},
+		{"others take gw2", poolCall("k2", 0), pb.Code_OK, "calling gw1:trying gw2:pending gw3:pending +invite"},
+		{"and gw3", poolCall("k3", 0), pb.Code_OK, "calling gw1:trying gw2:pending gw3:pending +invite"},
+		{"gw1 fails", leg(0, 503, false), pb.Code_OK, "calling gw1:failed gw2:failed gw3:failed +invite"},
+		{"the final", leg(0, 503, true), pb.Code_OK, "failed gw1:failed gw2:failed gw3:failed 486"},
+	})
+}
