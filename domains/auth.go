@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"slices"
 	"strconv"
 
 	"holdline/fsm"
@@ -58,6 +59,21 @@ func (a *Auth) Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, ch
 	return "", a.Challenges(cfg, now, domain.Name, proxy, v.Stale), false
 }
 
+// Ours reports whether credentials, the value of an Authorization or Proxy-Authorization, answer a challenge of this cluster's for a domain that it
+// serves, however old it is.
+func (a *Auth) Ours(credentials []byte) bool {
+	var d wire.Digest
+	if d.Parse(credentials) != nil {
+		return false
+	}
+	cfg := a.state.Config()
+	domain := cfg.Domain(string(d.Realm))
+	if domain == nil || domain.Name != string(d.Realm) {
+		return false
+	}
+	return checkNonce(d.Nonce, a.keys(cfg), 0, 0, domain.Name) != nonceForeign
+}
+
 // Judge looks for credentials of the realm in m. The first of a known algorithm decides: a client answers one challenge.
 func (a *Auth) Judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, proxy bool) Verdict {
 	id := wire.HdrAuthorization
@@ -71,7 +87,7 @@ func (a *Auth) Judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, prox
 		if d.Parse(m.Bytes(m.Header(i).Value)) != nil || string(d.Realm) != realm {
 			continue
 		}
-		if alg := algorithmOf(d.Algorithm); alg != unknownAlgorithm {
+		if alg := algorithmOf(d.Algorithm); slices.Contains(offered(cfg), alg) { // whoever weakens the challenge on its way must not get by with it
 			return a.judge(cfg, now, m, realm, alg, &d)
 		}
 	}
@@ -118,7 +134,7 @@ func (a *Auth) judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, alg 
 	return Verdict{OK: true, AoR: u.AoR}
 }
 
-// wellFormed refuses credentials that lack something, are out of all proportion or ask for what was not offered. Without qop, as
+// wellFormed refuses credentials that lack something or are out of all proportion. Without qop, as
 // old phones send them (RFC 2069), only MD5 is taken.
 func wellFormed(alg algorithm, d *wire.Digest) bool {
 	if len(d.Username) == 0 || len(d.Username) > 256 || len(d.URI) == 0 || len(d.URI) > 1024 ||
@@ -145,21 +161,12 @@ func (a *Auth) Challenges(cfg *fsm.Config, now int64, realm string, proxy, stale
 	if proxy {
 		id = wire.HdrProxyAuthenticate
 	}
-	algorithms := [...]string{"SHA-256", "MD5"}
-	offered := algorithms[:]
-	switch cfg.Setting("auth.algorithms", "") {
-	case "md5":
-		offered = algorithms[1:]
-	case "sha-256":
-		offered = algorithms[:1]
-	case "md5,sha-256":
-		algorithms[0], algorithms[1] = algorithms[1], algorithms[0]
-	}
+	algorithms := offered(cfg)
 	b := make([]byte, 0, 384)
-	fields := make([]wire.Field, 0, len(offered))
-	for _, alg := range offered {
+	fields := make([]wire.Field, 0, len(algorithms))
+	for _, alg := range algorithms {
 		at := len(b)
-		b = a.AppendChallenge(b, cfg, now, realm, alg, stale)
+		b = a.AppendChallenge(b, cfg, now, realm, alg.name(), stale)
 		fields = append(fields, wire.Field{ID: id, Value: b[at:len(b):len(b)]})
 	}
 	return fields

@@ -220,6 +220,37 @@ func TestOfferedAlgorithms(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v", setTo, got)
 		}
+		d := m.Config().Domain("example.com")
+		for _, alg := range []string{"MD5", "SHA-256"} { // whatever the challenge said by the time the phone read it
+			c := wire.Field{Value: a.AppendChallenge(nil, m.Config(), m.Now(), "example.com", alg, false)}
+			_, _, ok := a.Check(message(t, "Authorization: "+answer(t, c, "alice", "secret")), d, false)
+			if ok != strings.Contains(want, alg) {
+				t.Errorf("%s: %s is taken: %v", setTo, alg, ok)
+			}
+		}
+	}
+}
+
+// TestOurs: credentials for a nonce that this cluster made are told from others, whatever their age and whoever's they are.
+func TestOurs(t *testing.T) {
+	m := newMachine(t)
+	a := NewAuth(m)
+	mine := answer(t, a.Challenges(m.Config(), m.Now(), "example.com", true, false)[0], "alice", "wrong")
+	m.time += 1000 * 3600
+	m.do()
+	for _, c := range []struct {
+		say, credentials string
+		want             bool
+	}{
+		{"ours, old", mine, true},
+		{"another realm", strings.Replace(mine, `realm="example.com"`, `realm="example.org"`, 1), false},
+		{"another's nonce", strings.Replace(mine, `nonce="`, `nonce="A`, 1), false},
+		{"no digest", "Basic abc", false},
+		{"nothing", "", false},
+	} {
+		if a.Ours([]byte(c.credentials)) != c.want {
+			t.Errorf("%s: %v", c.say, !c.want)
+		}
 	}
 }
 

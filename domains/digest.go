@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 
+	"holdline/fsm"
 	"holdline/sipcore/wire"
 )
 
@@ -23,6 +24,29 @@ const (
 	algMD5
 	algSHA256
 )
+
+func (a algorithm) name() string {
+	if a == algSHA256 {
+		return "SHA-256"
+	}
+	return "MD5"
+}
+
+// offers are the algorithms that are offered, in order, by the setting auth.algorithms.
+var offers = map[string][]algorithm{
+	"md5":         {algMD5},
+	"sha-256":     {algSHA256},
+	"md5,sha-256": {algMD5, algSHA256},
+}
+
+func offered(cfg *fsm.Config) []algorithm {
+	if o := offers[cfg.Setting("auth.algorithms", "")]; o != nil {
+		return o
+	}
+	return bothAlgorithms
+}
+
+var bothAlgorithms = []algorithm{algSHA256, algMD5}
 
 // algorithmOf reads the algorithm parameter; without one it is MD5 (RFC 7616 §3.3).
 func algorithmOf(name []byte) algorithm {
