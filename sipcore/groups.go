@@ -8,6 +8,7 @@ import (
 
 	"holdline/fsm"
 	"holdline/sipcore/proxy"
+	"holdline/sipcore/transport"
 )
 
 // SetGroups opens sockets on the VIPs of groups that are new and closes those of groups that are gone. A VIP that
@@ -86,15 +87,25 @@ func (c *Core) GroupAcquired(group uint32, epoch uint64) {
 	c.log.Info("serving a VIP group", "group", group, "epoch", epoch)
 }
 
+// acquisition is how this node came to own a group, or came to lose it; false: it never had it. The lease counts from the moment that it is in shared memory: the guard's
+// word of it comes through queues, and datagrams, and frames that waited for an owner, do not wait for that.
+func (c *Core) acquisition(group uint32) (acquisition, bool) {
+	a, ok := (*c.acquired.Load())[group]
+	if epoch, since, held := c.opt.Owners.Lease(group); held && (!ok || a.epoch != epoch) {
+		return acquisition{epoch: epoch, at: c.now() - (transport.Monotonic() - since)}, true
+	}
+	return a, ok
+}
+
 // takenUp reports whether the calls of a group are known here.
 func (c *Core) takenUp(group uint32) bool {
-	a, ok := (*c.acquired.Load())[group]
+	a, ok := c.acquisition(group)
 	return !ok || a.settled
 }
 
 // settled reports whether the calls of a group need not be waited for.
 func (c *Core) settled(group uint32) bool {
-	a, ok := (*c.acquired.Load())[group]
+	a, ok := c.acquisition(group)
 	return !ok || a.settled || c.now()-a.at > settleTime
 }
 

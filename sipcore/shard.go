@@ -148,7 +148,10 @@ func (s *shard) KeptAlive(flow transport.Flow, alive time.Duration) {
 }
 
 // AcquiredAt implements proxy.Env.
-func (s *shard) AcquiredAt(group uint32) int64 { return (*s.core.acquired.Load())[group].at }
+func (s *shard) AcquiredAt(group uint32) int64 {
+	a, _ := s.core.acquisition(group)
+	return a.at
+}
 
 // TakenUp implements proxy.Env.
 func (s *shard) TakenUp(group uint32) bool { return s.core.takenUp(group) }

@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"holdline/fsm"
+	"holdline/sipcore/transport"
 )
 
 // rearmBatch is how many calls are taken up before what they send is flushed.
@@ -21,6 +22,16 @@ func (c *Core) watch(ev fsm.Event) {
 		c.absent.rebound(ev.AoR)
 	case fsm.Restored:
 		c.absent.reboundAll()
+		c.takenOverInSnapshot()
+	}
+}
+
+// takenOverInSnapshot takes up groups of this node whose takeover came within a snapshot: no entry tells of it then.
+func (c *Core) takenOverInSnapshot() {
+	for _, g := range c.opt.Machine.Config().Groups() {
+		if epoch, _, held := c.opt.Owners.Lease(g.Number); held && epoch == g.Epoch && !c.takenUp(g.Number) {
+			c.takenOver(fsm.TakenOver{Group: g.Number, Epoch: g.Epoch, Node: g.Owner})
+		}
 	}
 }
 
@@ -65,12 +76,23 @@ func (c *Core) rearmOne(group uint32, number uint64) {
 		return
 	}
 	out := c.udp.NewSender()
+	c.rearmCall(out, row, epoch)
+	out.Flush()
+}
+
+// rearmCall takes up a call as its record says now: its caller may have come first. It reports whether epoch still holds.
+func (c *Core) rearmCall(out *transport.Sender, row *fsm.Call, epoch uint64) bool {
 	v, now := c.currentView(), c.now()
 	s := c.shardOf([]byte(row.CallID))
 	s.lock(out)
-	s.proxy.Rearm(v, now, row, epoch)
-	s.unlock(v, now)
-	out.Flush()
+	defer s.unlock(v, now)
+	if held, _, ok := c.opt.Owners.Lease(row.Home); !ok || held != epoch {
+		return false
+	}
+	if row = c.opt.Machine.Call(row.Number); row != nil {
+		s.proxy.Rearm(v, now, row, epoch)
+	}
+	return true
 }
 
 // rearm takes up the ringing and failing calls of a group that this node has taken over.
@@ -79,24 +101,28 @@ func (c *Core) rearm(group uint32, epoch uint64) {
 		return // another node's takeover, or lost again
 	}
 	out := c.udp.NewSender()
-	n := 0
+	n, held := 0, true
 	c.opt.Machine.CallsOf(group, func(row *fsm.Call) bool {
 		if len(row.Invite) == 0 && len(row.Final) == 0 {
 			return true
 		}
-		v, now := c.currentView(), c.now()
-		s := c.shardOf([]byte(row.CallID))
-		s.lock(out)
-		s.proxy.Rearm(v, now, row, epoch)
-		s.unlock(v, now)
+		if held = c.rearmCall(out, row, epoch); !held {
+			return false
+		}
 		if n++; n%rearmBatch == 0 {
 			out.Flush()
 		}
 		return c.ctx.Err() == nil
 	})
 	out.Flush()
+	if !held { // lost meanwhile: what was sent is the next owner's, who does the same
+		return
+	}
 	c.setAcquired(group, func(a acquisition) acquisition {
-		return acquisition{epoch: epoch, at: a.at, settled: true}
+		if now, _, ok := c.opt.Owners.Lease(group); !ok || now != epoch {
+			return a
+		}
+		return acquisition{epoch: epoch, at: a.at, settled: true, leaves: a.leaves}
 	})
 	c.wg.Go(func() { c.tickle(group, epoch) }) // within rearm, which Close waits for
 	c.log.Info("took up calls", "group", group, "epoch", epoch, "calls", n)
