@@ -25,11 +25,7 @@ func (r *Registrar) bindings(m *wire.Msg, aor string, now int64) *wire.Response 
 	}()
 	fields := make([]wire.Field, 0, len(all)+2)
 	b := make([]byte, 0, 128*len(all))
-	var path []string
 	for i := range all {
-		if all[i].CSeq == m.CSeq && path == nil && knowsPath(m) {
-			path = all[i].Path
-		}
 		left := (all[i].ExpiresMs - now + 999) / 1000
 		if left <= 0 {
 			continue // expired, only not removed yet
@@ -38,8 +34,16 @@ func (r *Registrar) bindings(m *wire.Msg, aor string, now int64) *wire.Response 
 		b = appendContact(b, &all[i], left)
 		fields = append(fields, wire.Field{ID: wire.HdrContact, Value: b[at:len(b):len(b)]})
 	}
-	for _, p := range path {
-		fields = append(fields, wire.Field{ID: wire.HdrPath, Value: []byte(p)})
+	if m.Has(wire.HdrPath) && knowsPath(m) {
+		for it := m.Values(wire.HdrPath); ; {
+			_, v, ok := it.Next()
+			if !ok {
+				break
+			}
+			if p, err := text(m.Bytes(v), maxPathValue, "Path"); err == nil { // what could not be stored has been refused
+				fields = append(fields, wire.Field{ID: wire.HdrPath, Value: []byte(p)})
+			}
+		}
 	}
 	date := time.Now().UTC().AppendFormat(nil, http.TimeFormat) // step 8: some phones set their clocks by it
 	fields = append(fields, wire.Field{ID: wire.HdrSupported, Value: []byte("path, outbound")}, wire.Field{ID: wire.HdrDate, Value: date})

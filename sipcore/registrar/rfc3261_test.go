@@ -146,6 +146,26 @@ func TestMinimumOfMoreThanAnHour(t *testing.T) {
 	}
 }
 
+// TestPathIsItsOwn: the 200 repeats the Path of the REGISTER that it answers, not that of another phone of the user's whose CSeq happens to be the same.
+func TestPathIsItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.sendAs(2, "z9hG4bK1", "Call-ID: desk", "Supported: path", "Path: <sip:edge;lr>", "Contact: <sip:desk@h>")
+	for _, c := range []struct {
+		branch string
+		lines  []string
+		want   string
+	}{
+		{"z9hG4bK2", []string{"Call-ID: soft", "Supported: path", "Contact: <sip:soft@h>"}, ""},
+		{"z9hG4bK3", []string{"Call-ID: mobile", "Supported: path", "Path: <sip:other;lr>", "Contact: <sip:mobile@h>"}, "Path: <sip:other;lr>"},
+		{"z9hG4bK4", []string{"Call-ID: query", "Supported: path"}, ""},
+	} {
+		got := show(w.sendAs(2, c.branch, c.lines...))
+		if _, path, _ := strings.Cut(got, "\nPath"); c.want == "" && path != "" || c.want != "" && !strings.HasSuffix(got, "\n"+c.want) {
+			t.Errorf("%q: %s", c.lines, got)
+		}
+	}
+}
+
 // TestPath: whose Path is taken, and who gets to see it (RFC 3327 §5.3).
 func TestPath(t *testing.T) {
 	const path, contact = "Path: <sip:edge;lr>", "Contact: <sip:a@h>"
