@@ -12,6 +12,8 @@ type Auth interface {
 	// Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
 	// Authorization. aor is whose they are. Else challenges are the header lines of the 401 or 407 to answer.
 	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool)
+	// Ours reports whether credentials, the value of an Authorization or Proxy-Authorization, answer a challenge of this cluster's, however old.
+	Ours(credentials []byte) bool
 }
 
 // Registrar answers REGISTERs.
@@ -30,7 +32,7 @@ type sender struct {
 	aor     string       // authenticated user
 	domain  *pb.Domain   // of the user, or of none
 	members []*pb.Member // pool members with this source; not empty: trusted
-	digest  bool         // credentials were checked: they are taken off the request
+	hidden  bool         // From is anonymous: it does not say whose credentials are to be asked for
 }
 
 // origin is who calls, as records of calls name it: the user, or pool/member.
@@ -56,7 +58,11 @@ func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	if err != nil {
 		return w, nil
 	}
-	w.domain = s.domain(from.Host)
+	w.domain = s.view.domain(from.Host)
+	w.hidden = s.anonymous(&from, w.domain)
+	if w.domain == nil && w.hidden {
+		w.domain = s.credentialsFor(m)
+	}
 	if w.domain == nil || s.opt.Auth == nil {
 		return w, nil
 	}
@@ -64,27 +70,47 @@ func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	if !ok {
 		return w, &wire.Response{Status: 407, Fields: challenges}
 	}
-	w.aor, w.digest = aor, true
-	if want := s.aor(&from, w.domain); want != aor {
+	w.aor = aor
+	if !w.hidden && s.aor(&from, w.domain) != aor {
 		return w, &wire.Response{Status: 403, Reason: "From Names Another User"}
 	}
 	return w, nil
 }
 
-// domain returns the domain with this name or alias, as a URI names it.
-func (s *Shard) domain(host []byte) *pb.Domain {
-	var buf [128]byte
-	b := buf[:0]
-	for _, c := range host {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
+// anonymous reports whether a From withholds who calls (RFC 3323 §4.1.1.3), in a domain of ours, d, or in none.
+func (s *Shard) anonymous(from *wire.URI, d *pb.Domain) bool {
+	switch {
+	case d == nil:
+		return wire.EqualFold(from.Host, "anonymous.invalid")
+	case !wire.EqualFold(from.User, "anonymous"):
+		return false
+	}
+	return s.view.Config.User(s.aor(from, d)) == nil
+}
+
+// credentialsFor is the first domain of ours that m has credentials for, nil when there is none.
+func (s *Shard) credentialsFor(m *wire.Msg) *pb.Domain {
+	var c wire.Digest
+	for i := m.First(wire.HdrProxyAuthorization); i >= 0; i = m.Next(i) {
+		if c.Parse(m.Bytes(m.Header(i).Value)) != nil {
+			continue
 		}
-		b = append(b, c)
+		if d := s.view.Config.Domain(string(c.Realm)); d != nil && d.Name == string(c.Realm) {
+			return d
+		}
 	}
-	if n := len(b); n > 2 && b[0] == '[' {
-		b = b[1 : n-1]
+	return nil
+}
+
+// mayNot answers a stranger who asked for what users and trusted sources may: with a challenge if he may be a user who withholds his
+// name, else with 403. d is the domain that the request is about, or nil.
+func (s *Shard) mayNot(in *Inbound, w *sender, d *pb.Domain, reason string) *wire.Response {
+	if w.hidden && d != nil && s.opt.Auth != nil {
+		if _, challenges, ok := s.opt.Auth.Check(in.Msg, d, true); !ok {
+			return &wire.Response{Status: 407, Fields: challenges}
+		}
 	}
-	return s.view.Config.Domain(string(b))
+	return &wire.Response{Status: 403, Reason: reason}
 }
 
 // aor is the address-of-record that a URI names in a domain, under the domain's own name.

@@ -56,6 +56,7 @@ type call struct {
 	creating bool
 	renewed  int64 // when the record's deadline was last set by what is heard of the legs, at first when its command was submitted
 	cancel   phase
+	reason   string // why legs are cancelled, "" when nobody says so
 
 	trying    *txn.Buf // 100, until the record is committed
 	cancelOK  *message // 200 to the CANCEL, until it is committed
@@ -118,6 +119,9 @@ func (s *Shard) newCell(in *Inbound, key txn.Key, k kind) (*txn.Cell, *call) {
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
 	u.gen = in.gen
 	u.kind, u.source, u.respTag = k, in.Flow, uint32(key.Hi)
+	if k == kindOther || k == kindBye {
+		s.tab.Watch(c, s.now)
+	}
 	if in.HasToken {
 		u.hasToken, u.tokenCall, u.tokenHash = true, in.Token.Call, in.Token.TagHash
 	}

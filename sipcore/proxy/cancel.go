@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"holdline/fsm/pb"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
@@ -39,6 +41,7 @@ func (s *Shard) cancel(in *Inbound, key txn.Key) {
 	}
 	buf.B = out
 	u.cancelOK = &message{buf, ReplyFlow(in.Msg, in.Flow)}
+	u.reason = reasonOf(in.Msg)
 	u.cancel, u.noMore = phaseCommitting, true
 	if !u.creating {
 		s.submitCancel(c, u)
@@ -93,12 +96,40 @@ func (s *Shard) cancelLeg(c *txn.Cell, l *txn.Leg) {
 	}
 }
 
+// elsewhere is why the other legs of a call that was answered are cancelled: their phones then do not call it missed (RFC 3326 §3.1).
+const elsewhere = `SIP;cause=200;text="Call completed elsewhere"`
+
+// maxReason bounds what is kept of a CANCEL's Reason, in bytes.
+const maxReason = 256
+
+// reasonOf is the Reason of a request, which goes on in the CANCELs that follow from it (RFC 3326 §2); "" when there is none, or none that could be
+// written in one line.
+func reasonOf(m *wire.Msg) string {
+	var b []byte
+	for i := m.First(wire.HdrReason); i >= 0; i = m.Next(i) {
+		if len(b) > 0 {
+			b = append(b, ", "...)
+		}
+		if b = append(b, m.Bytes(m.Header(i).Value)...); len(b) > maxReason {
+			return ""
+		}
+	}
+	if bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return ""
+	}
+	return string(b)
+}
+
 func (s *Shard) sendCancel(c *txn.Cell, l *txn.Leg) {
 	if l.Request == nil || s.tmp.Scan(l.Request.B) != nil {
 		return
 	}
+	var fields []wire.Field
+	if why := callOf(c).reason; why != "" {
+		fields = []wire.Field{{ID: wire.HdrReason, Value: []byte(why)}}
+	}
 	buf := s.opt.Pool.Get(512)
-	out, err := wire.AppendCANCEL(buf.B, &s.tmp)
+	out, err := wire.AppendCANCEL(buf.B, &s.tmp, fields...)
 	if err != nil {
 		buf.Release()
 		return

@@ -44,7 +44,7 @@ func (v *View) ownRoutes(in *Inbound) {
 			return
 		}
 		u, err := wire.ParseURI(na.URI)
-		if err != nil || !v.isOwn(u.Host, u.Port) {
+		if err != nil || !v.isOwn(u.Host, u.Port) && (in.HasToken || !v.isUs(&u)) { // below a token of ours a name is another's, who may go by the same
 			return
 		}
 		in.Routes++
@@ -73,5 +73,7 @@ func (v *View) strictRoute(in *Inbound) {
 		return
 	}
 	v.readToken(in, &u)
-	in.Strict = in.HasToken
+	if in.HasToken {
+		in.Strict, in.Routes = true, 0 // a Route that names us has nothing of ours in it: it is the next hop, as any other
+	}
 }

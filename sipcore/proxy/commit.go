@@ -137,5 +137,9 @@ func (s *Shard) timer(ev txn.Event, u *call) {
 		s.cancelLeg(ev.Cell, ev.Leg)
 	case txn.LegCancelled:
 		s.legFailed(ev.Cell, u, ev.Leg, 487)
+	case txn.Slow: // RFC 4320 §4.1: whoever waits knows by this that it is not us who are gone
+		if buf := s.provisionalOf(ev.Cell, 100); buf != nil && s.tab.Respond(ev.Cell, s.now, 100, buf) {
+			s.send(ev.Cell.Caller, buf.B)
+		}
 	}
 }

@@ -73,7 +73,9 @@ func (s *Shard) legDone(c *txn.Cell, u *call, l *txn.Leg, toTag []byte) {
 			}
 		}
 	}
-	final := !u.answered && !u.decided && !anyOpen(c) && !s.hasNext(u, l)
+	taken := !c.Invite() && l.Status/100 == 2 // goes on at once, and nobody else is asked (§16.7 step 5)
+	u.noMore = u.noMore || taken
+	final := !u.answered && !u.decided && (taken || !anyOpen(c) && !s.hasNext(u, l))
 	if final {
 		s.decide(c, u)
 	}

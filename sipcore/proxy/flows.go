@@ -68,9 +68,14 @@ func (s *Shard) anotherFlow(u *call, index uint8) *phoneFlow {
 		return nil
 	}
 	t := u.targets[index]
+	flow, err := transport.FlowFromPB(t.Flow)
+	if err != nil {
+		return nil
+	}
 	s.bindings = s.opt.State.Bindings(t.Aor, s.bindings[:0])
-	first := slices.IndexFunc(s.bindings, func(b fsm.Binding) bool {
-		return b.RegID != 0 && b.Contact == t.Uri && slices.Equal(b.Path, t.Routes)
+	first := slices.IndexFunc(s.bindings, func(b fsm.Binding) bool { // phones behind different NATs may write the same Contact
+		f, err := transport.FlowFromPB(b.Flow.PB())
+		return err == nil && f == flow && b.RegID != 0 && fsm.InstanceHash(b.Instance) == t.Instance && b.Contact == t.Uri && slices.Equal(b.Path, t.Routes)
 	})
 	same := func(b *fsm.Binding) bool { // the first flow has been registered anew, under another Contact: any is another one
 		return b.RegID != 0 && t.Instance != 0 && fsm.InstanceHash(b.Instance) == t.Instance

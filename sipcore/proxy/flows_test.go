@@ -250,3 +250,35 @@ func TestFlowReplacedMeanwhile(t *testing.T) {
 	w.in(2, flow2.addr, flow2.answer(second, 430))
 	w.want(flow2.addr+" ACK sip:bob@"+flow2.addr, alice.addr+" 480 Temporarily Unavailable")
 }
+
+// TestFlowsOfTwins: two phones behind two NATs write the same Contact: the one's failed flow is followed by its own second one, and the other's is left alone.
+func TestFlowsOfTwins(t *testing.T) {
+	cl := newCluster(t)
+	bind := func(instance, remote string, regID, q uint32) {
+		r := cl.apply(&pb.Command{Op: &pb.Command_Register{Register: &pb.Register{
+			Aor: "bob@example.com", CallId: "reg-" + remote, Cseq: 1, Txn: []byte(remote), Group: 1,
+			Changes: []*pb.BindingChange{{ExpiresS: 3600, Binding: &pb.Binding{
+				Contact: "sip:bob@192.168.1.10:5060;ob", Q: q, Instance: instance, RegId: regID,
+				Flow: transport.Flow{Group: 1, Port: 5060, Remote: netip.MustParseAddrPort(remote)}.PB(),
+			}}},
+		}}})
+		if r.Code != pb.Code_OK {
+			t.Fatal(r)
+		}
+	}
+	bind("urn:uuid:a", "198.51.100.1:1001", 1, 1000)
+	bind("urn:uuid:a", "198.51.100.1:1002", 2, 1000)
+	bind("urn:uuid:b", "198.51.100.2:1001", 1, 500) // its better flow is the second
+	bind("urn:uuid:b", "198.51.100.2:1002", 2, 1000)
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	m := w.byReceiver()
+	if starts(m["198.51.100.1:1001"]) != "INVITE" || starts(m["198.51.100.2:1002"]) != "INVITE" {
+		t.Fatalf("sent %v", m)
+	}
+	w.in(1, "198.51.100.2:1002", bob.answer(m["198.51.100.2:1002"][0], 430))
+	m = w.byReceiver()
+	if starts(m["198.51.100.2:1001"]) != "INVITE" || starts(m["198.51.100.2:1002"]) != "ACK" || len(m) != 2 {
+		t.Fatalf("after the flow failed: %v", m)
+	}
+}

@@ -346,3 +346,58 @@ func TestBestResponse(t *testing.T) {
 		}
 	}
 }
+
+// TestForkNonInvite: a 2xx to a request other than INVITE goes on at once, and nobody else is asked (RFC 3261 §16.7 step 5).
+func TestForkNonInvite(t *testing.T) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@"+carol.addr, carol.addr, 1, 300)
+	cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+	cl.register("bob@example.com", "sip:bob@"+bob2.addr, bob2.addr, 1, 1000)
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("MESSAGE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	m := w.byReceiver()
+	w.in(1, bob.addr, bob.answer(m[bob.addr][0], 200))
+	w.want(alice.addr + " 200 X")
+	w.in(1, bob2.addr, bob2.answer(m[bob2.addr][0], 480)) // late, and of no interest
+	w.want()
+	w.pass(40 * time.Second)
+	w.want()
+	if w.s.Len() != 0 {
+		t.Errorf("%d transactions left", w.s.Len())
+	}
+	// One after the other: the next is asked after a refusal only.
+	w.in(1, alice.addr, alice.request("MESSAGE", "sip:bob@example.com", "c2", 1, "c2", ""))
+	m = w.byReceiver()
+	w.in(1, bob.addr, bob.answer(m[bob.addr][0], 486))
+	w.in(1, bob2.addr, bob2.answer(m[bob2.addr][0], 480))
+	next := w.want(carol.addr + " MESSAGE sip:bob@" + carol.addr)[0]
+	w.in(1, carol.addr, carol.answer(next, 202))
+	w.want(alice.addr + " 202 X")
+}
+
+// TestCancelReason: phones that lose are told that the call was taken elsewhere; what the caller's CANCEL says goes on (RFC 3326).
+func TestCancelReason(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob.addr, bob.answer(inv1, 200))
+	w.want(alice.addr + " 200 X")
+	w.in(1, bob2.addr, bob2.answer(inv2, 180)) // cancelled as soon as it may be
+	cancel := w.want(bob2.addr + " CANCEL sip:bob@" + bob2.addr)[0]
+	if r := header(cancel, "Reason"); !slices.Equal(r, []string{`SIP;cause=200;text="Call completed elsewhere"`}) {
+		t.Errorf("Reason %q", r)
+	}
+	for _, c := range []struct{ say, want []string }{
+		{nil, nil},
+		{[]string{"Reason: Q.850;cause=16"}, []string{"Q.850;cause=16"}},
+		{[]string{`Reason: SIP;cause=200;text="elsewhere"`, "Reason: Q.850;cause=26"}, []string{`SIP;cause=200;text="elsewhere", Q.850;cause=26`}},
+		{[]string{"Reason: Q.850\r\n ;cause=16"}, nil},
+		{[]string{"Reason: SIP;text=" + strings.Repeat("x", maxReason)}, nil},
+	} {
+		w, inv1, _ := forked(t)
+		w.in(1, bob.addr, bob.answer(inv1, 180))
+		w.take()
+		w.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", "", c.say...))
+		if r := header(w.byReceiver()[bob.addr][0], "Reason"); !slices.Equal(r, c.want) {
+			t.Errorf("%q: %q", c.say, r)
+		}
+	}
+}

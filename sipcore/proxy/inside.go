@@ -32,7 +32,7 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 		u.dialogTag(in)
 	}
 	hop, ok := s.nextHop(in)
-	if !ok || !s.template(in, c, u, false) {
+	if !ok || !s.template(in, c, u) {
 		s.freeCell(c)
 		s.reply(in, key, unwritable(in.Msg))
 		return
@@ -262,7 +262,7 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
 	u.hasToken, u.loop, u.gen = true, s.loopHash(in), in.gen
 	l.Flow = h.flow
-	if !s.template(in, c, u, false) {
+	if !s.template(in, c, u) {
 		return
 	}
 	out, ok := s.appendLeg(s.out[:0], c, u, l, requestURI(c.Request.B, u.lineEnd), nil)

@@ -45,7 +45,7 @@ func (s *Shard) Resolved(v *View, now int64, r Lookup, targets []resolve.Target)
 	if l.State != txn.LegIdle || !l.Open {
 		return
 	}
-	if u.cancel != phaseNone {
+	if c.Request == nil || u.cancel != phaseNone && l.Cancel == txn.CancelNone { // one that the last owner has sent must be heard of to be cancelled
 		s.legFailed(c, u, l, 487)
 		return
 	}

@@ -18,7 +18,11 @@ func (s *Shard) onward(in *Inbound, w *sender) (d destination, refusal *wire.Res
 		return d, nil, false
 	}
 	if !w.mayDialOut() {
-		return d, &wire.Response{Status: 403, Reason: "Following Routes Needs A User Or A Trusted Source"}, true
+		var about *pb.Domain
+		if u, err := wire.ParseURI(in.Msg.Bytes(in.Msg.URI)); err == nil {
+			about = s.view.domain(u.Host)
+		}
+		return d, s.mayNot(in, w, about, "Following Routes Needs A User Or A Trusted Source"), true
 	}
 	na, err := wire.ParseNameAddr(next)
 	if err != nil {

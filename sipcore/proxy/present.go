@@ -112,7 +112,7 @@ func (s *Shard) dialogPeer(p *peer, m *wire.Msg, number uint64, toCaller bool) b
 	if err != nil {
 		return false
 	}
-	d := s.domain(u.Host)
+	d := s.view.domain(u.Host)
 	if d == nil {
 		return false
 	}

@@ -13,7 +13,7 @@ func (s *Shard) register(in *Inbound, key txn.Key) {
 	uri, err := wire.ParseURI(in.Msg.Bytes(in.Msg.URI))
 	var domain *pb.Domain
 	if err == nil {
-		domain = s.domain(uri.Host)
+		domain = s.view.domain(uri.Host)
 	}
 	if domain == nil || s.opt.Registrar == nil {
 		s.refuse(in, key, &wire.Response{Status: 404, Reason: "Domain Not Served Here"})

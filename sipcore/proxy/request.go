@@ -114,13 +114,13 @@ func appendTag(dst []byte, v uint32) []byte {
 	return dst
 }
 
-// Ping reports whether m is an OPTIONS to a VIP itself: no user, nothing to route. It is answered without state.
+// Ping reports whether m is an OPTIONS to this proxy itself: no user, nothing to route. It is answered without state.
 func (v *View) Ping(m *wire.Msg) bool {
 	if m.Method != wire.Options || !m.Request || m.Has(wire.HdrRoute) {
 		return false
 	}
 	u, err := wire.ParseURI(m.Bytes(m.URI))
-	return err == nil && !u.HasUser && v.isOwn(u.Host, u.Port)
+	return err == nil && !u.HasUser && v.isUs(&u)
 }
 
 // AppendReply appends a response that needs no shard; what it returns is empty when m cannot be answered.

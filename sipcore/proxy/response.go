@@ -127,7 +127,7 @@ func (s *Shard) renew(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 
 // provisional relays a 1xx. Our own 100 was sent when the call's record was committed; a 100 from a leg of a re-INVITE
 // goes on, for then the callee has the request and will not let go of it (DESIGN §4, commit before silence). A
-// request other than INVITE gets none (RFC 4320 §4.1).
+// request other than INVITE gets none of a leg's (RFC 4320 §4.1), only our own 100 when it takes long.
 func (s *Shard) provisional(in *Inbound, c *txn.Cell, u *call) {
 	m := in.Msg
 	if !c.Invite() || u.answered || u.decided || m.Status == 100 && (u.kind == kindCall || c.State != txn.ServerTrying) {
@@ -184,6 +184,7 @@ func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	clear(u.flows)
 	u.flows = u.flows[:0]
 	if first {
+		u.reason = elsewhere
 		for _, x := range c.Legs {
 			if x.Open {
 				s.cancelLeg(c, x)

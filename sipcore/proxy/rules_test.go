@@ -1,13 +1,17 @@
 package proxy
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"holdline/sipcore/resolve"
-
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/wire"
 )
 
 func TestRefusals(t *testing.T) {
@@ -126,7 +130,7 @@ func TestNonInviteTimeout(t *testing.T) {
 	w.want(bob.addr + " FOO sip:bob@" + bob.addr)
 	w.pass(33 * time.Second)
 	for _, s := range w.take() {
-		if s.to.Remote.String() != bob.addr {
+		if s.to.Remote.String() != bob.addr && !strings.HasPrefix(s.data, "SIP/2.0 100 ") {
 			t.Errorf("sent %s", s.data)
 		}
 	}
@@ -213,6 +217,11 @@ func TestStrictRouter(t *testing.T) {
 	got := w.want("10.0.0.50:5060 INFO sip:strict@10.0.0.50")[0]
 	if r := header(got, "Route"); len(r) != 1 || r[0] != "<sip:bob@"+bob.addr+">" {
 		t.Errorf("Route %q", r)
+	}
+	// Routes that name us but hold nothing of ours are the next hop.
+	for i, routes := range []string{"Route: <sip:10.0.0.101>, <sip:bob@" + bob.addr + ">", "Route: <sip:10.0.0.101>, <sip:10.0.0.101>"} {
+		w.in(1, alice.addr, alice.request("INFO", rr, "c1", 4+i, fmt.Sprint("i", 3+i), to, routes))
+		w.want("10.0.0.101:5060 INFO sip:10.0.0.101")
 	}
 }
 
@@ -312,5 +321,86 @@ func TestSIPS(t *testing.T) {
 	inv := w.take()[1]
 	if rr := header(inv.data, "Record-Route"); inv.to.Proto != pb.Transport_TLS || len(rr) != 2 || !strings.HasPrefix(rr[0], "<sips:10.0.0.101:5061;") {
 		t.Errorf("%+v: Record-Route %q", inv.to, rr)
+	}
+}
+
+// TestSlowNonInvite: RFC 4320 §4.1: 100 when the client's Timer E has come to T2, not before, over whatever transport.
+func TestSlowNonInvite(t *testing.T) {
+	for _, proto := range []pb.Transport{pb.Transport_UDP, pb.Transport_TCP} {
+		t.Run(proto.String(), func(t *testing.T) {
+			w := newTestCall(t)
+			toAlice := func() (lines []string) {
+				for _, s := range w.take() {
+					if s.to.Remote.String() == alice.addr {
+						lines = append(lines, s.data[8:11])
+					}
+				}
+				return lines
+			}
+			from := transport.Flow{Group: 1, Port: 5060, Proto: proto, Remote: netip.MustParseAddrPort(alice.addr)}
+			w.receiveFrom(from, alice.request("MESSAGE", "sip:bob@example.com", "c", 1, "b", ""))
+			msg := w.want(bob.addr + " MESSAGE sip:bob@" + bob.addr)[0]
+			w.pass(3400 * time.Millisecond)
+			if got := toAlice(); len(got) != 0 {
+				t.Errorf("too early: %v", got)
+			}
+			w.pass(200 * time.Millisecond)
+			if got := toAlice(); !slices.Equal(got, []string{"100"}) {
+				t.Errorf("after 3.6 s: %v", got)
+			}
+			w.in(1, bob.addr, bob.answer(msg, 200))
+			w.pass(10 * time.Second)
+			if got := toAlice(); !slices.Equal(got, []string{"200"}) {
+				t.Errorf("in the end: %v", got)
+			}
+		})
+	}
+}
+
+// TestDialledEscapes: what the dialled number escapes stays so towards the gateway: bare it would be another URI, or other headers.
+func TestDialledEscapes(t *testing.T) {
+	for dialled, want := range map[string]string{
+		"0123%40gw%20SIP/2.0%0D%0AX-Evil:%20a": "123%40gw%20SIP/2.0%0D%0AX-Evil", // a colon begins a password, which is not passed on
+		"%30123%23":                            "123%23",
+		"0%2A31%23123;phone-context=x":         "%2A31%23123;phone-context=x",
+	} {
+		w := newWorld(t, newCluster(t))
+		w.in(1, alice.addr, alice.request("INVITE", "sip:"+dialled+"@example.com", "c1", 1, "c1", ""))
+		invite := w.want(alice.addr+" 100 Trying", gw1.addr+" INVITE sip:"+want+"@"+gw1.addr)[1]
+		if len(header(invite, "X-Evil")) != 0 {
+			t.Errorf("a header of the caller's making:\n%s", invite)
+		}
+	}
+}
+
+// TestNamedAsUs: a Route, or an OPTIONS, that names a domain of ours means us, at a port that we serve (RFC 3261 §16.4, §11).
+func TestNamedAsUs(t *testing.T) {
+	for _, route := range []string{"sip:example.com;lr", "sip:Example.COM:5060;transport=tcp;lr", "sip:example.com:5061;lr"} {
+		w := newTestCall(t)
+		w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "", "Route: <"+route+">"))
+		if invite := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]; len(header(invite, "Route")) != 0 {
+			t.Errorf("%s went on", route)
+		}
+	}
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "", "Route: <sip:example.com:5999;lr>"))
+	w.want(alice.addr + " 100 Trying")
+	if len(w.lookups) != 1 {
+		t.Error("a port that we do not serve is somebody else's")
+	}
+	var m wire.Msg
+	for uri, want := range map[string]bool{"sip:example.com": true, "sip:10.0.0.101": true, "sip:bob@example.com": false, "sip:example.net": false} {
+		if err := m.Scan([]byte(alice.request("OPTIONS", uri, "c", 1, "b", ""))); err != nil {
+			t.Fatal(err)
+		}
+		if w.v.Ping(&m) != want {
+			t.Errorf("OPTIONS %s: %v", uri, !want)
+		}
+	}
+	// Below our own Route the same name is that of a proxy on the callee's side.
+	_, ok := w.call("c2")
+	w.in(1, alice.addr, alice.request("BYE", "sip:bob@"+bob.addr, "c2", 2, "bye", header(ok, "To")[0], append(routeSet(ok, true), "Route: <sip:example.com;lr>")...))
+	if n := len(w.lookups); n != 2 || w.lookups[1].q.Host != "example.com" {
+		t.Errorf("%d lookups", n)
 	}
 }

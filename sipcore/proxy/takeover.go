@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -30,8 +31,8 @@ func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 	}
 	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
 	key := s.keyOf(&in)
-	if s.tab.Find(key) != nil {
-		return // a retransmission came first
+	if s.takenUpAlready(key) { // by a retransmission
+		return
 	}
 	c, u := s.newCell(&in, key, kindCall)
 	if c == nil {
@@ -56,7 +57,7 @@ func (s *Shard) rearmFinal(row *fsm.Call, epoch uint64) {
 	}
 	in := Inbound{Msg: m, Flow: transport.Flow(row.Caller), Home: row.Home, Epoch: epoch}
 	key := s.keyOf(&in)
-	if s.tab.Find(key) != nil {
+	if s.takenUpAlready(key) {
 		return
 	}
 	c, u := s.newCell(&in, key, kindCall)
@@ -65,6 +66,16 @@ func (s *Shard) rearmFinal(row *fsm.Call, epoch uint64) {
 	}
 	u.number = row.TokenNumber()
 	s.resume(c, u, row)
+}
+
+// takenUpAlready reports whether there is a transaction with this key. One of an earlier ownership can do nothing any more, and goes.
+func (s *Shard) takenUpAlready(key txn.Key) bool {
+	c := s.tab.Find(key)
+	if c == nil || s.held(c) {
+		return c != nil
+	}
+	s.freeCell(c)
+	return false
 }
 
 func (s *Shard) adoptRow(u *call, row *fsm.Call) {
@@ -105,7 +116,10 @@ func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 			s.send(c.Caller, buf.B)
 		}
 	case pb.CallState_CALL_ANSWERED, pb.CallState_CALL_ENDED:
-		u.answered, u.noMore = true, true
+		u.answered, u.noMore, u.reason = true, true, elsewhere
+		if row.State == pb.CallState_CALL_ANSWERED && s.opt.State.Now()-row.AnsweredMs < txn.TimerB/1e6 { // who lost rings on until he hears so
+			s.resumeLegs(c, u, row)
+		}
 		s.tab.Accept(c, s.now) // the callee repeats its 200 until the ACK; it is relayed by its branch
 	case pb.CallState_CALL_CANCELLING:
 		u.cancel, u.noMore = phaseDone, true
@@ -125,7 +139,7 @@ func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 		}
 		s.resumeLegs(c, u, row)
 		if !s.startNext(c, u) && !anyOpen(c) {
-			s.finish(c, u, 480, nil)
+			s.finish(c, u, max(480, declined(row).status), nil)
 		}
 	}
 }
@@ -145,24 +159,58 @@ func (s *Shard) provisionalOf(c *txn.Cell, status int) *txn.Buf {
 	return buf
 }
 
-// resumeLegs gives the cell the legs that are under way or have failed; what has not begun stays with startNext.
+// decline is the 6xx that ended a call's search: its status, 0 for none, and the q of the phone that sent it.
+type decline struct {
+	status uint16
+	q      uint16
+}
+
+func declined(row *fsm.Call) (d decline) {
+	for i := range row.Legs {
+		if l := &row.Legs[i]; l.State == pb.LegState_FAILED && l.Status >= 600 && l.Target != nil {
+			return decline{uint16(l.Status), l.Target.Q}
+		}
+	}
+	return d
+}
+
+// resumeLegs gives the cell the legs that are under way or have failed; what has not begun stays with startNext. After a 6xx nothing more begins, and those that
+// had begun, which are of no lower q, are cancelled (RFC 3261 §16.7 step 5).
 func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
+	no := declined(row)
+	u.noMore = u.noMore || no.status != 0
 	for i := range row.Legs {
 		l := &row.Legs[i]
 		if c.Request == nil || i >= s.opt.MaxLegs {
 			return
 		}
-		switch l.State {
-		case pb.LegState_FAILED:
+		cancel := l.State == pb.LegState_CANCELLING
+		if no.status != 0 && (l.State == pb.LegState_TRYING || l.State == pb.LegState_RINGING) {
+			cancel = l.Target != nil && l.Target.Q >= no.q
+		}
+		switch {
+		case l.State == pb.LegState_FAILED:
 			s.resumeFailed(c, u, l)
-		case pb.LegState_CANCELLING:
+		case cancel && begun(row, i) && i < len(u.targets) && u.targets[i] != nil:
 			s.startTarget(c, u, i, 0)
-			if x := legOf(c, uint8(i), 0); x != nil && x.State == txn.LegCalling {
+			if x := legOf(c, uint8(i), 0); x != nil && (x.State == txn.LegCalling || x.State == txn.LegIdle && x.Open) {
 				x.Cancel = txn.CancelWanted
 			}
 			u.next = max(u.next, i+1)
 		}
 	}
+}
+
+// begun reports whether a leg that the record does not call failed was sent: phones of lower q are rung when all of higher q have failed.
+func begun(row *fsm.Call, i int) bool {
+	of := func(l *fsm.Leg) uint16 {
+		if l.Target == nil {
+			return 0
+		}
+		return l.Target.Q
+	}
+	q := of(&row.Legs[i])
+	return !slices.ContainsFunc(row.Legs, func(l fsm.Leg) bool { return l.State != pb.LegState_FAILED && of(&l) > q })
 }
 
 // resumeFailed remembers a failed leg, so that its final is acknowledged when it comes again.

@@ -300,3 +300,87 @@ func TestTakeoverAfterAFailedGateway(t *testing.T) {
 	n.in(1, asked, gw.answer(first.data, 503))
 	n.want(asked + " ACK sip:555@" + asked)
 }
+
+// TestTakeoverLosersCancelled: who has not been told yet that the call was answered elsewhere hears it from the new owner.
+func TestTakeoverLosersCancelled(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob.addr, bob.answer(inv1, 200)) // the second phone has said nothing yet: its CANCEL waits
+	w.want(alice.addr + " 200 X")
+	n := w.moved()
+	n.rearm()
+	if again := n.want(bob2.addr + " INVITE sip:bob@" + bob2.addr)[0]; header(again, "Via")[0] != header(inv2, "Via")[0] {
+		t.Error("another INVITE")
+	}
+	n.in(1, bob2.addr, bob2.answer(inv2, 180))
+	cancel := n.want(bob2.addr + " CANCEL sip:bob@" + bob2.addr)[0]
+	if len(header(cancel, "Reason")) == 0 {
+		t.Error("no Reason")
+	}
+	n.in(1, bob2.addr, bob2.answer(inv2, 487))
+	n.want(bob2.addr + " ACK sip:bob@" + bob2.addr)
+	n.pass(70 * time.Second)
+	if c := n.cl.m.Call(1); c.State != pb.CallState_CALL_ANSWERED || n.s.Len() != 0 {
+		t.Errorf("call %v, %d transactions left", c.State, n.s.Len())
+	}
+}
+
+// TestTakeoverCancellingNamed: a gateway that is known by name is cancelled, too, once its name is looked up.
+func TestTakeoverCancellingNamed(t *testing.T) {
+	w := namedGateway(t)
+	w.resolved(target("10.2.0.1:5060"))
+	w.in(1, "10.2.0.1:5060", gw1.answer(w.take()[0].data, 180))
+	w.in(1, alice.addr, alice.request("CANCEL", "sip:0123@example.com", "c1", 1, "c1", ""))
+	w.take()
+	n := w.moved()
+	n.rearm()
+	n.want()
+	n.resolved(target("10.2.0.1:5060"))
+	again := n.want("10.2.0.1:5060 INVITE sip:123@trunk.example.net")[0]
+	n.in(1, "10.2.0.1:5060", gw1.answer(again, 180))
+	if m := n.byReceiver(); starts(m["10.2.0.1:5060"]) != "CANCEL" {
+		t.Fatalf("sent %v", m)
+	}
+	n.in(1, "10.2.0.1:5060", gw1.answer(again, 487))
+	n.want("10.2.0.1:5060 ACK sip:123@trunk.example.net", alice.addr+" 487 X")
+}
+
+// TestTakeoverDeclined: a 6xx has ended the search: the new owner calls nobody else, and cancels who still rings.
+func TestTakeoverDeclined(t *testing.T) {
+	w, inv1, inv2 := forked(t)
+	w.in(1, bob2.addr, bob2.answer(inv2, 180))
+	w.in(1, bob.addr, bob.answer(inv1, 603))
+	w.take()
+	n := w.moved()
+	n.rearm()
+	m := n.byReceiver()
+	if starts(m[bob2.addr]) != "INVITE" || len(m[carol.addr]) != 0 || len(m[bob.addr]) != 0 {
+		t.Fatalf("sent %v", m)
+	}
+	n.in(1, bob2.addr, bob2.answer(inv2, 180))
+	if m := n.byReceiver(); starts(m[bob2.addr]) != "CANCEL" {
+		t.Fatalf("sent %v", m)
+	}
+	n.in(1, bob2.addr, bob2.answer(inv2, 487))
+	n.want(bob2.addr+" ACK sip:bob@"+bob2.addr, alice.addr+" 603 Decline")
+}
+
+// TestTakeoverOfStaleCell: what is left of an earlier ownership, under an epoch that is over, does not stand in the way when the group comes back.
+func TestTakeoverOfStaleCell(t *testing.T) {
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	first := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	for epoch := uint64(2); epoch <= 3; epoch++ { // another node's, then this one's again
+		w.cl.apply(&pb.Command{Op: &pb.Command_Takeover{Takeover: &pb.Takeover{Group: 1, Epoch: epoch, Node: "11111111-1111-1111-1111-111111111111"}}})
+	}
+	w.epochs[1] = 3
+	w.rearm()
+	again := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	if again != first {
+		t.Error("another INVITE")
+	}
+	w.in(1, bob.addr, bob.answer(again, 200))
+	w.want(alice.addr + " 200 X")
+	if c := w.cl.m.Call(1); c.State != pb.CallState_CALL_ANSWERED {
+		t.Errorf("the answer is not recorded: %v", c.State)
+	}
+}

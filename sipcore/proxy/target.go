@@ -25,7 +25,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	if err != nil {
 		return d, &wire.Response{Status: 400, Reason: "Bad Request-URI"}
 	}
-	if d.domain = s.domain(u.Host); d.domain == nil && u.Scheme == wire.SchemeTel {
+	if d.domain = s.view.domain(u.Host); d.domain == nil && u.Scheme == wire.SchemeTel {
 		d.domain = w.domain // a tel URI is dialled in the caller's domain
 	}
 	if d.domain == nil {
@@ -41,9 +41,9 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	number := string(wire.AppendUnescaped(user[:0], u.User))
 	if r := s.view.Config.Route(d.domain.Name, number); r != nil && s.view.Config.User(aor) == nil {
 		if !w.mayDialOut() {
-			return d, &wire.Response{Status: 403, Reason: "Calling Out Needs A User Or A Trusted Source"}
+			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
-		d.pool, d.user = r.Pool, text([]byte(number[min(int(r.Strip), len(number)):]))
+		d.pool, d.user = r.Pool, text(wire.SkipUser(u.User, int(r.Strip))) // escapes stay: what they stand for may not be written bare (§19.1.2)
 		return d, nil
 	}
 	if s.view.Config.User(aor) != nil {

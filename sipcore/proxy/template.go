@@ -10,8 +10,8 @@ import (
 
 // template makes what every leg's request is built from: the request with all edits that do not depend on
 // the leg. received and rport are in the top Via, Max-Forwards is one less, our Routes and the credentials
-// that we asked for are gone. A leg replaces the request line and puts its headers below it.
-func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool) bool {
+// that answer challenges of ours are gone. A leg replaces the request line and puts its headers below it.
+func (s *Shard) template(in *Inbound, c *txn.Cell, u *call) bool {
 	m := in.Msg
 	e := &s.edit
 	e.Begin(m)
@@ -29,9 +29,7 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool
 	case in.Routes > 0:
 		e.PopRoute(in.Routes)
 	}
-	if dropCredentials {
-		e.RemoveAll(wire.HdrProxyAuthorization)
-	}
+	s.dropCredentials(e, m)
 	s.lengthenSession(e, m)
 	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {
 		e.RemoveAll(wire.HdrMaxBreadth)
@@ -53,6 +51,25 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, dropCredentials bool
 	c.Request, u.noLength = buf, lengthOf(m)
 	u.lineEnd = bytes.IndexByte(out, '\n') + 1
 	return true
+}
+
+// dropCredentials takes off what answers a challenge of ours, from requests of a dialog too (an ACK repeats those of its INVITE, §22.1): within the
+// nonce's life whoever gets it could call as this user. It looks at Authorization as well, for whoever is called can pass our nonce on in a 401 of his.
+// Credentials for others stay (§22.3).
+func (s *Shard) dropCredentials(e *wire.Edit, m *wire.Msg) {
+	if s.opt.Auth == nil {
+		return
+	}
+	for _, id := range [...]wire.HeaderID{wire.HdrProxyAuthorization, wire.HdrAuthorization} {
+		if !m.Has(id) {
+			continue
+		}
+		for i := m.First(id); i >= 0; i = m.Next(i) {
+			if s.opt.Auth.Ours(m.Bytes(m.Header(i).Value)) {
+				e.RemoveLine(i)
+			}
+		}
+	}
 }
 
 // unstrict undoes what a strict router did: the last Route value is the Request-URI (RFC 3261 §16.4).

@@ -12,6 +12,7 @@ import (
 	"holdline/sipcore/dialog"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
 )
 
 // Group is a VIP group as the core serves it.
@@ -60,6 +61,7 @@ type View struct {
 	alive  []branchKey  // of keep-alives, current first
 	faces  map[faceKey]*face
 	own    map[string][]*face // by host as URIs name it
+	ports  map[uint16]bool    // served on any VIP
 }
 
 type faceKey struct {
@@ -84,7 +86,7 @@ var protoNames = [5]string{"UDP", "TCP", "TLS", "WS", "WSS"}
 // NewView derives a view. Without keys in the configuration fallback, which should be random, takes their place:
 // calls then work, but not beyond this process; ok is false.
 func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool) {
-	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face)}
+	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face), ports: make(map[uint16]bool)}
 	ok = true
 	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
 	for _, k := range cfg.Keys("branch") {
@@ -132,6 +134,7 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 	f := &face{group: group, vip: index, six: vip.Addr.Is6() && !vip.Addr.Is4In6()}
 	for p, name := range protoNames {
 		f.ports[p] = vip.PortOf(pb.Transport(p))
+		v.ports[f.ports[p]] = true
 		hostPort := host + ":" + strconv.Itoa(int(f.ports[p]))
 		f.via[p] = "Via: SIP/2.0/" + name + " " + hostPort + ";branch="
 		params := ";lr;" + dialog.Param + "="
@@ -185,6 +188,22 @@ func (v *View) isOwn(host []byte, port uint16) bool {
 		}
 	}
 	return false
+}
+
+// isUs reports whether a URI names this proxy (§16.4): one of its VIPs, or a domain that it serves, by whose name phones know it (their
+// outbound proxy), at a port that it serves.
+func (v *View) isUs(u *wire.URI) bool {
+	return v.isOwn(u.Host, u.Port) || v.domain(u.Host) != nil && (u.Port == 0 || v.ports[u.Port])
+}
+
+// domain returns the domain with this name or alias, as a URI names it.
+func (v *View) domain(host []byte) *pb.Domain {
+	var buf [128]byte
+	b := wire.AppendLower(buf[:0], host)
+	if n := len(b); n > 2 && b[0] == '[' {
+		b = b[1 : n-1]
+	}
+	return v.Config.Domain(string(b))
 }
 
 // face returns the VIP that a flow uses, nil when it is gone.

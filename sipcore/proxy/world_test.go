@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,18 @@ func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Fie
 	return string(u.User) + "@" + d.Name, nil, true
 }
 
+func (trustAll) Ours(credentials []byte) bool { return bytes.Contains(credentials, []byte(`nonce="ours"`)) }
+
+// digests takes the one response that is right for alice.
+type digests struct{ trustAll }
+
+func (digests) Check(m *wire.Msg, d *pb.Domain, _ bool) (string, []wire.Field, bool) {
+	if bytes.Contains(m.Value(wire.HdrProxyAuthorization), []byte(`realm="example.com", nonce="ours", uri="sip:bob@example.com", response="1"`)) {
+		return "alice@" + d.Name, nil, true
+	}
+	return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="ours"`)}}, false
+}
+
 var testGroups = []Group{
 	{1, []VIP{{Addr: netip.MustParseAddr("10.0.0.101")}}},
 	{2, []VIP{{Addr: netip.MustParseAddr("10.0.0.102")}}},
@@ -250,6 +264,11 @@ func (w *world) take() []sent {
 	s := w.sent
 	w.sent = nil
 	return s
+}
+
+// takeBut100 is take without the 100 to a request that waits for long.
+func (w *world) takeBut100() []sent {
+	return slices.DeleteFunc(w.take(), func(s sent) bool { return strings.HasPrefix(s.data, "SIP/2.0 100 ") })
 }
 
 // want checks the start lines and receivers of all that was sent since the last take and returns the messages.

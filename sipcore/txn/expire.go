@@ -12,6 +12,7 @@ const (
 	LegNoAnswer                        // Timer C or the no-answer time: the leg must be cancelled
 	LegCancelled                       // a cancelled leg never sent its final: take it for 487
 	ServerTimeout                      // Timer H: no ACK came
+	Slow                               // SlowAfter: there is no response yet
 	Ended                              // the cell's time is over: free it
 )
 
@@ -79,6 +80,12 @@ func (t *Table) resendLeg(c *Cell, l *Leg, now int64) Event {
 }
 
 func (t *Table) fireServer(tm *timer, c *Cell, now int64) Event {
+	if tm.kind == timerRetransmit && !c.Invite() {
+		if c.State != ServerTrying {
+			return Event{}
+		}
+		return Event{Kind: Slow, Cell: c}
+	}
 	if tm.kind == timerRetransmit { // G
 		if c.State != ServerCompleted || c.Response == nil {
 			return Event{}

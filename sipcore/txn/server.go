@@ -1,5 +1,8 @@
 package txn
 
+// Watch has a Slow event come for a request other than INVITE that is not answered within SlowAfter.
+func (t *Table) Watch(c *Cell, now int64) { t.timers.arm(&c.retransmit, now, SlowAfter) }
+
 // Respond takes over resp as the response to send now and repeat later, and arms the timers of the state
 // that its status leads to (RFC 3261 §17.2, RFC 6026 §7.1). It reports whether the caller should send it:
 // a provisional after the final, or a second final that is not a further 2xx of an INVITE, is dropped.
@@ -21,6 +24,7 @@ func (t *Table) Respond(c *Cell, now int64, status uint16, resp *Buf) bool {
 		t.Accept(c, now)
 	default:
 		c.State = ServerCompleted
+		t.timers.stop(&c.retransmit)
 		c.Request.Release()
 		c.Request = nil
 		t.timers.arm(&c.expires, now, TimerB) // H or J

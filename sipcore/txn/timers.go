@@ -8,6 +8,9 @@ const (
 	T2 = int64(4 * time.Second)
 	T4 = int64(5 * time.Second)
 
+	// SlowAfter is when Timer E has come to T2: a request other than INVITE that is not answered by then gets a 100 (RFC 4320 §4.1).
+	SlowAfter = T1 + 2*T1 + 4*T1
+
 	TimerB = 64 * T1 // B, F, H, J and, by RFC 6026, L and M
 	TimerD = int64(32 * time.Second)
 	TimerC = int64(181 * time.Second) // RFC 3261 §16.6 step 11: more than three minutes
@@ -26,7 +29,7 @@ type timer struct {
 type timerKind uint8
 
 const (
-	timerRetransmit timerKind = iota // A and E of a leg, G of the server side
+	timerRetransmit timerKind = iota // A and E of a leg, G of the server side, SlowAfter of a request other than INVITE
 	timerDeadline                    // B, F and C of a leg, H, I, J, L of the server side
 )
 

@@ -10,6 +10,15 @@ func AppendUnescaped(dst, b []byte) []byte {
 	return dst
 }
 
+// SkipUser returns b without its first n characters; an escape is one.
+func SkipUser(b []byte, n int) []byte {
+	for ; n > 0 && len(b) > 0; n-- {
+		_, size := uriChar(b)
+		b = b[size:]
+	}
+	return b
+}
+
 // uriChar returns the character that b begins with, an escape resolved, and how many bytes it takes.
 func uriChar(b []byte) (c byte, n int) {
 	if b[0] == '%' && len(b) > 2 && isHexDigit(b[1]) && isHexDigit(b[2]) {

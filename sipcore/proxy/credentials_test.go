@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	answersUs    = `Digest username="alice", realm="example.com", nonce="ours", uri="sip:bob@example.com", response="1"`
+	answersOther = `Digest username="alice", realm="carrier", nonce="theirs", uri="sip:bob@example.com", response="2"`
+)
+
+// TestCredentialsEndHere: what answers a challenge of ours goes no further, in no request: whoever is called could call as the caller with it. What
+// answers others' goes on (RFC 3261 §22.3).
+func TestCredentialsEndHere(t *testing.T) {
+	both := []string{"Proxy-Authorization: " + answersUs, "Proxy-Authorization: " + answersOther, "Authorization: " + answersUs, "Authorization: " + answersOther}
+	check := func(what, msg string) {
+		t.Helper()
+		if p, a := header(msg, "Proxy-Authorization"), header(msg, "Authorization"); !slices.Equal(p, []string{answersOther}) || !slices.Equal(a, []string{answersOther}) {
+			t.Errorf("%s: Proxy-Authorization %q, Authorization %q", what, p, a)
+		}
+	}
+	w := newTestCall(t)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "", both...))
+	invite := w.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	check("INVITE", invite)
+	w.in(1, bob.addr, bob.answer(invite, 200))
+	ok := w.want(alice.addr + " 200 X")[0]
+	for i, method := range []string{"ACK", "INVITE", "UPDATE", "INFO", "BYE"} {
+		w.in(1, alice.addr, alice.request(method, "sip:bob@"+bob.addr, "c1", 1+i, "b"+method, header(ok, "To")[0], append(routeSet(ok, true), both...)...))
+		check(method, w.want(bob.addr + " " + method + " sip:bob@" + bob.addr)[0])
+	}
+	w.in(1, alice.addr, alice.request("MESSAGE", "sip:bob@example.com", "c2", 1, "c2", "", both...))
+	check("MESSAGE", w.want(bob.addr + " MESSAGE sip:bob@" + bob.addr)[0])
+}
+
+// TestWithheld: a user who withholds his address (RFC 3323 §4.1.1.3) is asked who he is where it matters, and may then call out; a stranger may not.
+func TestWithheld(t *testing.T) {
+	const hidden, ours = "<sip:anonymous@anonymous.invalid>", "<sip:anonymous@example.com>"
+	call := func(from, uri string, headers ...string) string {
+		return strings.Replace(alice.request("INVITE", uri, "c1", 1, "c1", "", headers...), "<sip:alice@example.com>", from, 1)
+	}
+	const asked = " 407 Proxy Authentication Required"
+	for _, c := range []struct {
+		say, msg string
+		want     []string
+	}{
+		{"asked for a password", call(hidden, "sip:0123@example.com"), []string{alice.addr + asked}},
+		{"the right one", call(hidden, "sip:0123@example.com", "Proxy-Authorization: "+answersUs), []string{alice.addr + " 100 Trying", gw1.addr + " INVITE sip:123@" + gw1.addr}},
+		{"for another's realm", call(hidden, "sip:0123@example.com", "Proxy-Authorization: "+answersOther), []string{alice.addr + asked}},
+		{"a wrong one", call(hidden, "sip:0123@example.com", "Proxy-Authorization: "+strings.Replace(answersUs, `"1"`, `"wrong"`, 1)), []string{alice.addr + asked}},
+		{"to a phone", call(hidden, "sip:bob@example.com"), []string{alice.addr + " 100 Trying", bob.addr + " INVITE sip:bob@" + bob.addr}},
+		{"by a name of ours", call(ours, "sip:0123@example.com", "Proxy-Authorization: "+answersUs), []string{alice.addr + " 100 Trying", gw1.addr + " INVITE sip:123@" + gw1.addr}},
+		{"another's name", call("<sip:carol@example.com>", "sip:0123@example.com", "Proxy-Authorization: "+answersUs), []string{alice.addr + " 403 From Names Another User"}},
+		{"a stranger", call("<sip:x@elsewhere.org>", "sip:0123@example.com", "Proxy-Authorization: "+answersUs), []string{alice.addr + " 403 Calling Out Needs A User Or A Trusted Source"}},
+		{"by a Route", call(hidden, "sip:x@example.com", "Route: <sip:edge.example.net;lr>"), []string{alice.addr + asked}},
+	} {
+		t.Run(c.say, func(t *testing.T) {
+			w := newTestCall(t)
+			w.s.opt.Auth = digests{}
+			w.in(1, alice.addr, c.msg)
+			w.want(c.want...)
+			if strings.HasSuffix(c.want[0], "100 Trying") && strings.Contains(c.msg, answersUs) {
+				if o := w.cl.m.Call(1).Origin; o != "alice@example.com" {
+					t.Errorf("the record says %q", o)
+				}
+			}
+		})
+	}
+}
