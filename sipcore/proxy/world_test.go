@@ -151,7 +151,9 @@ func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Fie
 	return string(u.User) + "@" + d.Name, nil, true
 }
 
-func (trustAll) Ours(credentials []byte) bool { return bytes.Contains(credentials, []byte(`nonce="ours"`)) }
+func (trustAll) Ours(credentials []byte) bool {
+	return bytes.Contains(credentials, []byte(`nonce="ours"`))
+}
 
 // digests takes the one response that is right for alice.
 type digests struct{ trustAll }
