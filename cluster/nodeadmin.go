@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"holdline/cluster/api"
@@ -37,6 +38,9 @@ func (n *Node) SetDraining(ctx context.Context, node string, draining bool) erro
 		if err := e.othersCanServe(row); err != nil {
 			return err
 		}
+		if err := e.offerGroups(ctx, row); err != nil {
+			return err
+		}
 	}
 	set := &pb.SetNodeState{Uuid: row.Uuid, Draining: &draining}
 	if err := e.write(ctx, &pb.Command{Op: &pb.Command_SetNodeState{SetNodeState: set}}); err != nil {
@@ -48,18 +52,24 @@ func (n *Node) SetDraining(ctx context.Context, node string, draining bool) erro
 	return e.waitOwnsNothing(ctx, row)
 }
 
-// othersCanServe refuses to drain the last node that can hold VIPs.
+// othersCanServe refuses to drain the last node that can hold VIPs. Whether another one can hold each of them shows when they are offered.
 func (e *engine) othersCanServe(row *pb.Node) error {
 	cfg := e.machine.Config()
+	leaving := leavingNodes(cfg)
 	for _, n := range cfg.Nodes() {
-		if alive, _ := e.alive(n.Number); alive && n.Uuid != row.Uuid && !n.Draining {
+		if n.Uuid == row.Uuid || n.Draining || slices.Contains(leaving, n.Uuid) {
+			continue
+		}
+		alive, _ := e.alive(n.Number)
+		info, _ := e.infoOf(n.Number)
+		if alive && (info.Guard || e.node.opt.WithoutGuard) {
 			return nil
 		}
 	}
 	if len(cfg.Groups()) == 0 {
 		return nil
 	}
-	return api.Errorf(api.CodeRefused, "no other node could take the VIPs of %s: see `holdline status`", row.Name)
+	return api.Errorf(api.CodeRefused, "no other node could take the VIPs of %s, for none is alive, undrained, and has a guard that works: see `holdline status`", row.Name)
 }
 
 // waitOwnsNothing waits until a node that is alive has given its groups away.
@@ -105,6 +115,9 @@ func (n *Node) RemoveNode(ctx context.Context, node string, r api.RemoveNodeRequ
 		return api.Errorf(api.CodeRefused, "node %s is alive: run `holdline leave` there, or repeat this with --force", row.Name)
 	}
 	if err := e.quorumWithout(row); err != nil {
+		return err
+	}
+	if err := e.offerGroups(ctx, row); err != nil {
 		return err
 	}
 	return e.takeOut(ctx, row)
@@ -192,6 +205,9 @@ func (e *engine) haWithout(cfg *fsm.Config, row *pb.Node) string {
 // leaveOthers gives groups and leadership away and has the others take this node out. The log tells this node of its removal only
 // if it is still replicated to it, so the leader's answer is asked for: no leader that holds us any more means we are out.
 func (e *engine) leaveOthers(ctx context.Context, row *pb.Node) error {
+	if err := e.offerGroups(ctx, row); err != nil {
+		return err
+	}
 	if err := e.write(ctx, putSetting(settingLeaving+row.Uuid, "yes")); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const (
 // moveAsk is what an owner is told over the link: to give a group away to a node. It is asked again until it has, so it may get lost.
 type moveAsk struct {
 	Group uint32 `json:"group"`
-	To    uint32 `json:"to"`
+	To    uint32 `json:"to"`    // 0: to the best that can take it
 	Epoch uint64 `json:"epoch"` // of the lease that is to end
 }
 
@@ -97,8 +97,7 @@ func (e *engine) askOwner(g *pb.Group, to uint32) {
 
 // moveAsked gives a group away if this node still holds it under the lease that the question was about.
 func (e *engine) moveAsked(ask moveAsk) {
-	cfg := e.machine.Config()
-	if to := cfg.Node(ask.To); to == nil || to.Draining || e.vips.client.Load() == nil {
+	if to := e.machine.Config().Node(ask.To); ask.To != 0 && (to == nil || to.Draining) || e.vips.client.Load() == nil {
 		return
 	}
 	if epoch, _, held := e.vips.Lease(ask.Group); held && epoch == ask.Epoch && e.ctx.Err() == nil {

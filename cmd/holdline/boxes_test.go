@@ -78,14 +78,19 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		}
 	}
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"serve":  on((*boxes).serve),  // serve BOX [FLAG...]: starts the daemon there and waits until it answers
-		"down":   on((*boxes).stop),   // down BOX: SIGTERM; the daemon must end with exit code 0
-		"crash":  on((*boxes).kill),   // crash BOX: SIGKILL to all that runs there
-		"until":  on((*boxes).until),  // until PATTERN COMMAND...: repeats a command until its output matches
-		"token":  on((*boxes).token),  // token VAR [FLAG...]: makes a join token and puts it into the environment
-		"expire": on((*boxes).expire), // expire FILE: waits until the token in the JSON file has expired
-		"slack":  on((*boxes).slack),  // slack BOX: the daemon has its timer slack, the guard it started has none, or the usual one
+		"address": on((*boxes).address), // address BOX PREFIX: gives the box's card another address
+		"serve":   on((*boxes).serve),   // serve BOX [FLAG...]: starts the daemon there and waits until it answers
+		"down":    on((*boxes).stop),    // down BOX: SIGTERM; the daemon must end with exit code 0
+		"crash":   on((*boxes).kill),    // crash BOX: SIGKILL to all that runs there
+		"until":   on((*boxes).until),   // until PATTERN COMMAND...: repeats a command until its output matches
+		"token":   on((*boxes).token),   // token VAR [FLAG...]: makes a join token and puts it into the environment
+		"expire":  on((*boxes).expire),  // expire FILE: waits until the token in the JSON file has expired
+		"slack":   on((*boxes).slack),   // slack BOX: the daemon has its timer slack, the guard it started has none, or the usual one
 	}
+}
+
+func (b *boxes) address(ts *testscript.TestScript, args []string) {
+	ts.Check(b.space[args[0]].AddAddress(netlab.Card, netip.MustParsePrefix(args[1])))
 }
 
 func (b *boxes) serve(ts *testscript.TestScript, args []string) {

@@ -11,7 +11,9 @@ import (
 func (a *app) drainCmd() *cobra.Command {
 	return a.drainingCmd(true, "drain", "Move a node's VIP groups away and keep it from owning any",
 		`Hands every VIP group of the node to other nodes, calls and registrations with them, and keeps it from owning any until
-"holdline undrain". Use it before maintenance. The node stays a member and a voter.`, "%s owns nothing now: work on it, then `holdline undrain`")
+"holdline undrain". Use it before maintenance. The node stays a member and a voter.
+
+A group that no other node takes stays where it is: the command then fails, names it, and the node is not drained.`, "%s owns nothing now: work on it, then `holdline undrain`")
 }
 
 func (a *app) undrainCmd() *cobra.Command {
