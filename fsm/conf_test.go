@@ -121,6 +121,15 @@ func TestConfigLookups(t *testing.T) {
 	}
 }
 
+// A group is not taken away under its calls.
+func TestGroupWithCallsStays(t *testing.T) {
+	r := cluster(t)
+	call := r.must(poolCall("k", 0)).Id
+	remove := cmd(&pb.RemoveGroup{Number: 1})
+	r.refused(remove, pb.Code_REJECTED, "VIP group 10.77.0.101 carries 1 calls: remove it when they have ended")
+	r.must(cmd(&pb.EndCall{Call: call, Home: 1, Epoch: 5, Cause: CauseCancelled}), remove)
+}
+
 func TestNumbersAreNeverUsedAgain(t *testing.T) {
 	r := cluster(t)
 	node := cmd(&pb.PutNode{Node: &pb.Node{Uuid: "u3", Name: "n3", Listen: "10.77.0.13:7700"}})

@@ -44,7 +44,7 @@ func (s *server) domainOps() {
 	register(s, op{id: "add-domain", method: http.MethodPost, path: "/domains", summary: "Add a domain"}, tag,
 		func(r *request[Domain]) error { return r.Body.Validate() },
 		func(ctx context.Context, r *request[Domain]) (*none, error) { return done(s.b.AddDomain(ctx, r.Body)) })
-	register(s, op{id: "remove-domain", method: http.MethodDelete, path: "/domains/{domain}", summary: "Remove a domain with its users and routes"}, tag,
+	register(s, op{id: "remove-domain", method: http.MethodDelete, path: "/domains/{domain}", summary: "Remove a domain, its aliases and its certificate", details: "Refused while it has users or routes."}, tag,
 		(*domainPath).canonical,
 		func(ctx context.Context, r *domainPath) (*none, error) { return done(s.b.RemoveDomain(ctx, r.Domain)) })
 	register(s, op{id: "add-alias", method: http.MethodPut, path: "/domains/{domain}/aliases/{alias}", summary: "Add another name of a domain"}, tag,

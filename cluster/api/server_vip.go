@@ -21,7 +21,10 @@ func (s *server) vipOps() {
 		func(ctx context.Context, r *request[GroupSpec]) (*body[Group], error) {
 			return answer(s.b.AddVIP(ctx, r.Body))
 		})
-	register(s, op{id: "remove-vip", method: http.MethodDelete, path: "/vips/{group}", summary: "Remove a VIP group; its calls end", timeout: moveTime}, tag, nil,
+	register(s, op{
+		id: "remove-vip", method: http.MethodDelete, path: "/vips/{group}", summary: "Remove a VIP group that carries no calls", timeout: moveTime,
+		details: "Refused while calls hang off it, while a pool member is called through it, and for the only group.",
+	}, tag, nil,
 		func(ctx context.Context, r *groupPath) (*none, error) { return done(s.b.RemoveVIP(ctx, r.Group)) })
 	register(s, op{
 		id: "move-vip", method: http.MethodPost, path: "/vips/{group}/move", summary: "Hand a VIP group to another node", timeout: moveTime,

@@ -41,7 +41,9 @@ func (a *app) domainAddCmd() *cobra.Command {
 
 func (a *app) domainRemoveCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove DOMAIN", Short: "Remove a domain with its users and routes",
+		Use: "remove DOMAIN", Short: "Remove a domain that has no users and no routes",
+		Long: `Removes a domain, its aliases and its certificate. It is refused while the domain has users or routes: remove those first
+(holdline user remove, holdline route remove).`,
 		Args: needs("DOMAIN"), ValidArgsFunction: a.complete(domainNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c, func(ctx context.Context, cl *api.Client) error {

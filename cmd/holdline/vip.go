@@ -69,7 +69,9 @@ func (a *app) vipAddCmd() *cobra.Command {
 
 func (a *app) vipRemoveCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove GROUP", Short: "Remove a VIP group; its calls end",
+		Use: "remove GROUP", Short: "Remove a VIP group that carries no calls",
+		Long: `Removes a VIP group. It is refused while calls hang off the group (holdline vip list counts them): have phones and trunks use
+another address, and remove it when its calls have ended. The last group stays, and so does one that a gateway is called through.`,
 		Args: needs("GROUP"), ValidArgsFunction: a.complete(groupNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c, func(ctx context.Context, cl *api.Client) error {
