@@ -23,7 +23,7 @@ const (
 var errTermEnded = errors.New("this node has lost leadership meanwhile")
 
 // Restore implements api.Backend. Whole or not at all: the new state is made aside, of this cluster's own nodes, groups, keys and
-// calls and of the backup's domains, users, pools, routes and settings, and raft then puts it in the place of the present one.
+// calls and of the backup's domains, users, pools, routes, certificates and settings, and raft then puts it in the place of the present one.
 func (n *Node) Restore(ctx context.Context, from io.Reader, r api.RestoreRequest) (api.RestoreAnswer, error) {
 	e, err := n.member()
 	if err != nil {

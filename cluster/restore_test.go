@@ -2,9 +2,16 @@ package cluster
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"maps"
+	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"holdline/cluster/api"
 	"holdline/domains"
@@ -22,6 +29,7 @@ func backup(t *testing.T) (file []byte, nonceKey string) {
 	for _, err := range []error{
 		n.AddDomain(ctx, api.Domain{Name: "example.com", Aliases: []string{"10.77.0.101"}}),
 		n.AddDomain(ctx, api.Domain{Name: "other.example"}),
+		n.PutCertificate(ctx, "example.com", certificate(t, "example.com", 24*time.Hour)),
 		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland"}),
 		n.AddPool(ctx, api.Pool{Name: "carriers", Algorithm: "round-robin"}),
 		n.AddMember(ctx, "carriers", api.Member{Name: "gw1", Address: "192.0.2.1:5060", Transport: "udp"}),
@@ -92,8 +100,11 @@ func TestRestoreIntoNewCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ans.Domains != 2 || ans.Users != 1 || ans.Pools != 1 || ans.Routes != 1 || ans.Settings != 1 {
+	if ans.Domains != 2 || ans.Users != 1 || ans.Pools != 1 || ans.Routes != 1 || ans.Settings != 1 || ans.Certificates != 0 {
 		t.Errorf("answer %+v", ans)
+	}
+	if len(ans.Notes) != 1 || !strings.HasPrefix(ans.Notes[0], "no certificate for example.com: ") {
+		t.Errorf("what is said of the certificate, whose key is lost with the old cluster: %q", ans.Notes)
 	}
 	restored(t, l.nodes[0])
 	e := l.nodes[0].engine.Load()
@@ -172,6 +183,77 @@ func TestRestoreIntoRunningCluster(t *testing.T) {
 	l.restart(leader)
 	l.highlyAvailable()
 	l.until("it survives a restart", func() bool { return l.hasDomain(leader, "after2.example") && l.hasDomain(leader, "10.77.0.101") })
+}
+
+// On the cluster that the backup is of, certificates come back, but none takes the place of one that is valid for longer.
+func TestRestoreCertificates(t *testing.T) {
+	l := newLab(t, 1)
+	l.init()
+	n, ctx := l.nodes[0], t.Context()
+	put := func(domain string, valid time.Duration) api.CertificateRequest {
+		t.Helper()
+		c := certificate(t, domain, valid)
+		if err := n.PutCertificate(ctx, domain, c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	names := []string{"lost.example", "older.example", "renewed.example"}
+	want := map[string]string{}
+	for i, name := range names {
+		l.addDomain(0, name)
+		want[name] = put(name, time.Duration(i+1)*time.Hour).Chain
+	}
+	var file bytes.Buffer
+	if err := n.Backup(ctx, &file); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.RemoveCertificate(ctx, "lost.example"); err != nil {
+		t.Fatal(err)
+	}
+	put("older.example", time.Minute)
+	want["renewed.example"] = put("renewed.example", 24*time.Hour).Chain
+	ans, err := n.Restore(ctx, &file, api.RestoreRequest{Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ans.Certificates != 2 || len(ans.Notes) != 1 || !strings.HasPrefix(ans.Notes[0], "the certificate of renewed.example stays") {
+		t.Errorf("answer %+v", ans)
+	}
+	got := map[string]string{}
+	e := n.engine.Load()
+	e.machine.Config().Certificates(func(row *pb.Certificate) bool {
+		if _, err := e.openCertificate(row); err != nil {
+			t.Error(err)
+		}
+		got[row.Domain] = string(row.Chain)
+		return true
+	})
+	if !maps.Equal(got, want) {
+		t.Errorf("certificates %v, want %v", got, want)
+	}
+}
+
+// certificate makes one for a domain, signed by itself.
+func certificate(t *testing.T, domain string, valid time.Duration) api.CertificateRequest {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{domain}, NotAfter: time.Now().Add(valid)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(kind string, b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
+	}
+	return api.CertificateRequest{Chain: encode("CERTIFICATE", der), Key: encode("PRIVATE KEY", key)}
 }
 
 // A member that was called through a VIP group finds the group of the same name or address.

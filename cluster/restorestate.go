@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +29,7 @@ func (r *restoration) rewrite(w *rewrite) error {
 	w.apply(r.domains(now)...)
 	w.apply(r.users()...)
 	w.apply(r.pools(now)...)
+	w.apply(r.certificates(now)...)
 	r.backup.Routes(func(route *pb.Route) bool {
 		r.answer.Routes++
 		w.apply(&pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: route}}})
@@ -122,6 +125,37 @@ func (r *restoration) users() (out []*pb.Command) {
 		out = append(out, &pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: row}}})
 		return true
 	})
+	return out
+}
+
+// certificates come back as far as this cluster's key opens theirs: a backup of another cluster has them sealed with that one's. One that is here
+// stays if it is valid for longer: it was renewed after the backup.
+func (r *restoration) certificates(now *fsm.Config) (out []*pb.Command) {
+	here := map[string]time.Time{} // until when it is valid
+	now.Certificates(func(row *pb.Certificate) bool {
+		if pair, err := r.openCertificate(row); err == nil {
+			here[row.Domain] = pair.Leaf.NotAfter
+		}
+		return true
+	})
+	var sealed []string
+	r.backup.Certificates(func(row *pb.Certificate) bool {
+		until, has := here[row.Domain]
+		pair, err := r.openCertificate(row)
+		switch {
+		case has && (err != nil || until.After(pair.Leaf.NotAfter)):
+			r.answer.Notes = append(r.answer.Notes, fmt.Sprintf("the certificate of %s stays as it is here: the backup's ends sooner, or is sealed for another cluster", row.Domain))
+		case err != nil:
+			sealed = append(sealed, row.Domain)
+		default:
+			r.answer.Certificates++
+			out = append(out, &pb.Command{Op: &pb.Command_PutCertificate{PutCertificate: &pb.PutCertificate{Certificate: row}}})
+		}
+		return true
+	})
+	if len(sealed) > 0 {
+		r.answer.Notes = append(r.answer.Notes, fmt.Sprintf("no certificate for %s: the backup's keys are sealed for another cluster; add each with `holdline certificate add`", strings.Join(sealed, ", ")))
+	}
 	return out
 }
 

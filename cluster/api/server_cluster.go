@@ -144,8 +144,8 @@ func (s *server) backupOp(tag string) {
 func (s *server) restoreOp(tag string) {
 	huma.Register(s.api, huma.Operation{
 		OperationID: "restore", Method: http.MethodPost, Path: "/v1/restore", Tags: []string{tag},
-		Summary:     "Replace domains, users, pools, routes and settings by those of a backup",
-		Description: "Whole or not at all, on the raft leader. Nodes, VIP groups, keys, calls and the registrations of users in both stay.",
+		Summary:     "Replace domains, users, pools, routes, certificates and settings by those of a backup",
+		Description: "Whole or not at all, on the raft leader. Nodes, VIP groups, keys, calls and the registrations of users in both stay. Certificates of another cluster cannot be opened: the notes name their domains.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}},
 		}},

@@ -190,12 +190,13 @@ type RestoreRequest struct {
 
 // RestoreAnswer is what a restored cluster has got.
 type RestoreAnswer struct {
-	Domains  int      `json:"domains"`
-	Users    int      `json:"users"`
-	Pools    int      `json:"pools"`
-	Routes   int      `json:"routes"`
-	Settings int      `json:"settings" doc:"settings that were changed"`
-	Notes    []string `json:"notes,omitempty" doc:"what could not be taken over as it was"`
+	Domains      int      `json:"domains"`
+	Users        int      `json:"users"`
+	Pools        int      `json:"pools"`
+	Routes       int      `json:"routes"`
+	Certificates int      `json:"certificates" doc:"those that this cluster's key opens; the notes name the others"`
+	Settings     int      `json:"settings" doc:"settings that were changed"`
+	Notes        []string `json:"notes,omitempty" doc:"what could not be taken over as it was"`
 }
 
 // LeaveRequest says how.

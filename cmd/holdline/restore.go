@@ -17,10 +17,13 @@ func (a *app) restoreCmd() *cobra.Command {
 	var r api.RestoreRequest
 	c := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Take domains, users, pools, routes and settings from a backup",
+		Short: "Take domains, users, pools, routes, certificates and settings from a backup",
 		Long: `Puts the domains, users (their digests, so that passwords stay), pools, routes and settings of a backup in the place of the
 cluster's own, whole or not at all; "-" is standard input. Nodes, VIP groups and keys of this cluster stay as they are: the backup
-may be of another one. Registrations and calls of the backup are not taken over; phones register again.
+may be of another one. Registrations, calls and call detail records of the backup are not taken over; phones register again.
+
+Certificates come back if the backup is of this cluster, unless the one that a domain has is valid for longer. Those of another
+cluster are sealed with a key that only its nodes held: a note names the domains, for holdline certificate add.
 
 It is meant for the first node right after init. On a cluster that has domains or pools it needs --force, and replaces them:
 users who are in both keep their registrations, calls go on. It must be run on the raft leader (holdline status).`,
@@ -55,7 +58,8 @@ users who are in both keep their registrations, calls go on. It must be run on t
 						return err
 					}
 				}
-				return a.say("restored %d domains, %d users, %d pools, %d routes; %d settings changed", ans.Domains, ans.Users, ans.Pools, ans.Routes, ans.Settings)
+				return a.say("restored %d domains, %d users, %d pools, %d routes, %d certificates; %d settings changed",
+					ans.Domains, ans.Users, ans.Pools, ans.Routes, ans.Certificates, ans.Settings)
 			})
 		})
 	}
