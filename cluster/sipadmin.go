@@ -28,21 +28,8 @@ func (n *Node) ListDomains(context.Context) ([]api.Domain, error) {
 
 // AddDomain implements api.Backend.
 func (n *Node) AddDomain(ctx context.Context, d api.Domain) error {
-	e, err := n.member()
-	if err != nil {
-		return err
-	}
-	if old := e.machine.Config().Domain(fsm.CanonicalHost(d.Name)); old != nil {
-		if old.Name != fsm.CanonicalHost(d.Name) {
-			return api.Errorf(api.CodeExists, "%s is an alias of domain %s already", d.Name, old.Name)
-		}
-		return api.Errorf(api.CodeExists, "domain %s exists already: add names to it with `holdline domain alias add`", old.Name)
-	}
-	return e.write(ctx, putDomain(d.Name, d.Aliases))
-}
-
-func putDomain(name string, aliases []string) *pb.Command {
-	return &pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: name, Aliases: aliases}}}}
+	put := &pb.PutDomain{Domain: &pb.Domain{Name: d.Name, Aliases: d.Aliases}, CreateOnly: true}
+	return n.do(ctx, &pb.Command{Op: &pb.Command_PutDomain{PutDomain: put}})
 }
 
 // RemoveDomain implements api.Backend.
@@ -52,42 +39,12 @@ func (n *Node) RemoveDomain(ctx context.Context, name string) error {
 
 // AddAlias implements api.Backend.
 func (n *Node) AddAlias(ctx context.Context, domain, alias string) error {
-	return n.changeAliases(ctx, domain, func(have []string) ([]string, error) {
-		if slices.Contains(have, fsm.CanonicalHost(alias)) {
-			return nil, api.Errorf(api.CodeExists, "%s is an alias of %s already", alias, domain)
-		}
-		return append(slices.Clone(have), alias), nil
-	})
+	return n.do(ctx, &pb.Command{Op: &pb.Command_ChangeAliases{ChangeAliases: &pb.ChangeAliases{Domain: domain, Add: []string{alias}}}})
 }
 
 // RemoveAlias implements api.Backend.
 func (n *Node) RemoveAlias(ctx context.Context, domain, alias string) error {
-	return n.changeAliases(ctx, domain, func(have []string) ([]string, error) {
-		rest := slices.DeleteFunc(slices.Clone(have), func(a string) bool { return a == fsm.CanonicalHost(alias) })
-		if len(rest) == len(have) {
-			return nil, api.Errorf(api.CodeNotFound, "%s is not an alias of %s", alias, domain)
-		}
-		return rest, nil
-	})
-}
-
-func (n *Node) changeAliases(ctx context.Context, domain string, change func([]string) ([]string, error)) error {
-	e, err := n.member()
-	if err != nil {
-		return err
-	}
-	if err := e.fresh(ctx); err != nil {
-		return err
-	}
-	d := e.machine.Config().Domain(fsm.CanonicalHost(domain))
-	if d == nil || d.Name != fsm.CanonicalHost(domain) {
-		return api.Errorf(api.CodeNotFound, "domain %s does not exist: add it with `holdline domain add %s`", domain, domain)
-	}
-	aliases, err := change(d.Aliases)
-	if err != nil {
-		return err
-	}
-	return e.write(ctx, putDomain(d.Name, aliases))
+	return n.do(ctx, &pb.Command{Op: &pb.Command_ChangeAliases{ChangeAliases: &pb.ChangeAliases{Domain: domain, Remove: []string{alias}}}})
 }
 
 // ListUsers implements api.Backend.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -20,19 +21,20 @@ func CanonicalHost(host string) string {
 	return strings.TrimSuffix(lower(host), ".")
 }
 
-// putDomain adds a domain or changes its aliases.
-func (x *exec) putDomain(d *pb.Domain) *pb.Result {
+// putDomain adds a domain, or gives the one there is other aliases.
+func (x *exec) putDomain(p *pb.PutDomain) *pb.Result {
 	c := &x.st.conf
+	d := p.GetDomain()
 	name := CanonicalHost(d.GetName())
 	if e := nameError("domain", name); e != "" {
 		return rejected("%s", e)
 	}
-	if len(d.Aliases) > maxAliases {
+	if len(d.GetAliases()) > maxAliases {
 		return fail(pb.Code_LIMIT, "domain %s: at most %d aliases", name, maxAliases)
 	}
 	row := &pb.Domain{Name: name}
 	seen := map[string]bool{}
-	for _, a := range append([]string{name}, d.Aliases...) {
+	for _, a := range append([]string{name}, d.GetAliases()...) {
 		a = CanonicalHost(a)
 		if e := nameError("domain alias", a); e != "" {
 			return rejected("%s", e)
@@ -49,15 +51,42 @@ func (x *exec) putDomain(d *pb.Domain) *pb.Result {
 		seen[a] = true
 	}
 	old, existing := c.domains.get(name)
-	if existing {
-		if proto.Equal(old, row) {
-			return again(0)
-		}
+	switch {
+	case existing && p.CreateOnly:
+		return fail(pb.Code_EXISTS, "domain %s exists already: add names to it with `holdline domain alias add`", name)
+	case existing && proto.Equal(old, row):
+		return again(0)
+	case existing:
 		c.dropAliases(old)
 	}
 	c.setDomain(row)
 	c.changed()
 	return &pb.Result{Existing: existing}
+}
+
+// changeAliases works on the aliases that the domain has when it is applied: whoever asked may have seen older ones.
+func (x *exec) changeAliases(ch *pb.ChangeAliases) *pb.Result {
+	c := &x.st.conf
+	name := CanonicalHost(ch.GetDomain())
+	d, found := c.domains.get(name)
+	if !found {
+		return c.noDomain(name)
+	}
+	aliases := slices.Clone(d.Aliases)
+	for _, a := range ch.Remove {
+		i := slices.Index(aliases, CanonicalHost(a))
+		if i < 0 {
+			return notFound("%s is not an alias of %s", a, name)
+		}
+		aliases = slices.Delete(aliases, i, i+1)
+	}
+	for _, a := range ch.Add {
+		if slices.Contains(aliases, CanonicalHost(a)) {
+			return fail(pb.Code_EXISTS, "%s is an alias of %s already", a, name)
+		}
+		aliases = append(aliases, a)
+	}
+	return x.putDomain(&pb.PutDomain{Domain: &pb.Domain{Name: name, Aliases: aliases}})
 }
 
 func (c *conf) setDomain(d *pb.Domain) {

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"holdline/fsm/pb"
@@ -35,6 +36,12 @@ func TestConfigRefusals(t *testing.T) {
 		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "other.org", Aliases: []string{"10.77.0.101"}}}), pb.Code_EXISTS, "10.77.0.101 is an alias of domain example.com already"},
 		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "other.org", Aliases: []string{"Example.com"}}}), pb.Code_EXISTS, "example.com is a domain of its own"},
 		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "no spaces"}}), pb.Code_REJECTED, `"no spaces" is not a name for a domain: letters, digits and -_.:+ are`},
+		{cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "Example.com"}, CreateOnly: true}), pb.Code_EXISTS, "domain example.com exists already: add names to it with `holdline domain alias add`"},
+		{cmd(&pb.ChangeAliases{Domain: "nowhere.org", Add: []string{"a.org"}}), pb.Code_NOT_FOUND, "domain nowhere.org does not exist: add it with `holdline domain add nowhere.org`"},
+		{cmd(&pb.ChangeAliases{Domain: "10.77.0.101", Add: []string{"a.org"}}), pb.Code_NOT_FOUND, "10.77.0.101 is an alias: name the domain itself, example.com"},
+		{cmd(&pb.ChangeAliases{Domain: "example.com", Add: []string{"a.org", "A.org"}}), pb.Code_EXISTS, "A.org is an alias of example.com already"},
+		{cmd(&pb.ChangeAliases{Domain: "example.com", Add: []string{"10.77.0.101"}}), pb.Code_EXISTS, "10.77.0.101 is an alias of example.com already"},
+		{cmd(&pb.ChangeAliases{Domain: "example.com", Remove: []string{"10.77.0.101", "b.org"}}), pb.Code_NOT_FOUND, "b.org is not an alias of example.com"},
 		{cmd(&pb.RemoveDomain{Name: "example.com"}), pb.Code_REJECTED, "domain example.com has 4 users: remove them first"},
 		{vip(0), pb.Code_REJECTED, "a VIP group needs at least one address"},
 		{vip(0, "10.77.0.101/24"), pb.Code_EXISTS, "10.77.0.101 belongs to VIP group 10.77.0.101 already"},
@@ -119,6 +126,24 @@ func TestConfigLookups(t *testing.T) {
 	if c := r.Config(); c.User("user3@example.com") != nil || len(c.Sources(netip.MustParseAddr("10.77.9.9"))) != 0 || c.Version != before.Version+2 {
 		t.Error("the new view didn't")
 	}
+}
+
+// Each change of aliases is made to those that there are when it is applied, whatever its author has seen.
+func TestChangeAliases(t *testing.T) {
+	r := cluster(t)
+	for _, ch := range []*pb.ChangeAliases{{Add: []string{"a.org"}}, {Add: []string{"B.org"}}, {Remove: []string{"10.77.0.101"}}, {Add: []string{"c.org"}, Remove: []string{"A.org"}}} {
+		ch.Domain = "Example.com"
+		r.must(cmd(ch))
+	}
+	if d := r.Config().Domain("c.org"); d.GetName() != "example.com" || !slices.Equal(d.GetAliases(), []string{"b.org", "c.org"}) {
+		t.Errorf("%v", d)
+	}
+	for _, gone := range []string{"a.org", "10.77.0.101"} {
+		if d := r.Config().Domain(gone); d != nil {
+			t.Errorf("%s still means %v", gone, d)
+		}
+	}
+	checkDerived(t, r.Machine)
 }
 
 // A group is not taken away under its calls.

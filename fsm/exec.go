@@ -59,9 +59,11 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 	case *pb.Command_PutSetting:
 		return x.putSetting(op.PutSetting)
 	case *pb.Command_PutDomain:
-		return x.putDomain(op.PutDomain.GetDomain())
+		return x.putDomain(op.PutDomain)
 	case *pb.Command_RemoveDomain:
 		return x.removeDomain(op.RemoveDomain)
+	case *pb.Command_ChangeAliases:
+		return x.changeAliases(op.ChangeAliases)
 	case *pb.Command_PutUser:
 		return x.putUser(op.PutUser)
 	case *pb.Command_RemoveUser:

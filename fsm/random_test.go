@@ -90,7 +90,11 @@ func drawCommand(t *rapid.T) *pb.Command {
 			cmd(&pb.RemoveCertificate{Domain: "example.com"}),
 		}).Draw(t, "misc")
 	case 9:
-		return cmd(&pb.PutDomain{Domain: &pb.Domain{Name: pick("example.com", "example.org"), Aliases: []string{pick("10.77.0.101", "other.net")}}})
+		return rapid.SampledFrom([]*pb.Command{
+			cmd(&pb.PutDomain{Domain: &pb.Domain{Name: pick("example.com", "example.org"), Aliases: []string{pick("10.77.0.101", "other.net")}}, CreateOnly: n(3) == 0}),
+			cmd(&pb.ChangeAliases{Domain: domain(), Add: []string{pick("10.77.0.101", "other.net")}}),
+			cmd(&pb.ChangeAliases{Domain: domain(), Remove: []string{pick("10.77.0.101", "other.net")}}),
+		}).Draw(t, "domain")
 	case 10:
 		return cmd(&pb.RemoveDomain{Name: domain()})
 	case 11:

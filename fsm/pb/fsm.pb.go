@@ -424,6 +424,7 @@ type Command struct {
 	//	*Command_RemoveRoute
 	//	*Command_PutCertificate
 	//	*Command_RemoveCertificate
+	//	*Command_ChangeAliases
 	//	*Command_Takeover
 	//	*Command_Register
 	//	*Command_CreateCall
@@ -692,6 +693,15 @@ func (x *Command) GetRemoveCertificate() *RemoveCertificate {
 	return nil
 }
 
+func (x *Command) GetChangeAliases() *ChangeAliases {
+	if x != nil {
+		if x, ok := x.Op.(*Command_ChangeAliases); ok {
+			return x.ChangeAliases
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetTakeover() *Takeover {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Takeover); ok {
@@ -882,6 +892,10 @@ type Command_RemoveCertificate struct {
 	RemoveCertificate *RemoveCertificate `protobuf:"bytes,31,opt,name=remove_certificate,json=removeCertificate,proto3,oneof"`
 }
 
+type Command_ChangeAliases struct {
+	ChangeAliases *ChangeAliases `protobuf:"bytes,32,opt,name=change_aliases,json=changeAliases,proto3,oneof"`
+}
+
 type Command_Takeover struct {
 	Takeover *Takeover `protobuf:"bytes,40,opt,name=takeover,proto3,oneof"`
 }
@@ -969,6 +983,8 @@ func (*Command_RemoveRoute) isCommand_Op() {}
 func (*Command_PutCertificate) isCommand_Op() {}
 
 func (*Command_RemoveCertificate) isCommand_Op() {}
+
+func (*Command_ChangeAliases) isCommand_Op() {}
 
 func (*Command_Takeover) isCommand_Op() {}
 
@@ -2040,6 +2056,7 @@ func (x *Domain) GetAliases() []string {
 type PutDomain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Domain        *Domain                `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	CreateOnly    bool                   `protobuf:"varint,2,opt,name=create_only,json=createOnly,proto3" json:"create_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2079,6 +2096,13 @@ func (x *PutDomain) GetDomain() *Domain {
 		return x.Domain
 	}
 	return nil
+}
+
+func (x *PutDomain) GetCreateOnly() bool {
+	if x != nil {
+		return x.CreateOnly
+	}
+	return false
 }
 
 type RemoveDomain struct {
@@ -2125,6 +2149,67 @@ func (x *RemoveDomain) GetName() string {
 	return ""
 }
 
+// ChangeAliases adds names to those that the domain has then, and takes names from them: two such changes at once both hold.
+type ChangeAliases struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	Add           []string               `protobuf:"bytes,2,rep,name=add,proto3" json:"add,omitempty"`
+	Remove        []string               `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeAliases) Reset() {
+	*x = ChangeAliases{}
+	mi := &file_fsm_fsm_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeAliases) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeAliases) ProtoMessage() {}
+
+func (x *ChangeAliases) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeAliases.ProtoReflect.Descriptor instead.
+func (*ChangeAliases) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ChangeAliases) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *ChangeAliases) GetAdd() []string {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *ChangeAliases) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
 type User struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`                     // user@domain
@@ -2136,7 +2221,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_fsm_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2233,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2246,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *User) GetAor() string {
@@ -2195,7 +2280,7 @@ type PutUser struct {
 
 func (x *PutUser) Reset() {
 	*x = PutUser{}
-	mi := &file_fsm_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2292,7 @@ func (x *PutUser) String() string {
 func (*PutUser) ProtoMessage() {}
 
 func (x *PutUser) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2305,7 @@ func (x *PutUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutUser.ProtoReflect.Descriptor instead.
 func (*PutUser) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PutUser) GetUser() *User {
@@ -2246,7 +2331,7 @@ type RemoveUser struct {
 
 func (x *RemoveUser) Reset() {
 	*x = RemoveUser{}
-	mi := &file_fsm_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2343,7 @@ func (x *RemoveUser) String() string {
 func (*RemoveUser) ProtoMessage() {}
 
 func (x *RemoveUser) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2356,7 @@ func (x *RemoveUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveUser.ProtoReflect.Descriptor instead.
 func (*RemoveUser) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoveUser) GetAor() string {
@@ -2291,7 +2376,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_fsm_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2388,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2401,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Pool) GetName() string {
@@ -2342,7 +2427,7 @@ type PutPool struct {
 
 func (x *PutPool) Reset() {
 	*x = PutPool{}
-	mi := &file_fsm_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2439,7 @@ func (x *PutPool) String() string {
 func (*PutPool) ProtoMessage() {}
 
 func (x *PutPool) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2452,7 @@ func (x *PutPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPool.ProtoReflect.Descriptor instead.
 func (*PutPool) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutPool) GetPool() *Pool {
@@ -2386,7 +2471,7 @@ type RemovePool struct {
 
 func (x *RemovePool) Reset() {
 	*x = RemovePool{}
-	mi := &file_fsm_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2483,7 @@ func (x *RemovePool) String() string {
 func (*RemovePool) ProtoMessage() {}
 
 func (x *RemovePool) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2496,7 @@ func (x *RemovePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePool.ProtoReflect.Descriptor instead.
 func (*RemovePool) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemovePool) GetName() string {
@@ -2438,7 +2523,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_fsm_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2535,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2548,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Member) GetPool() string {
@@ -2538,7 +2623,7 @@ type PutMember struct {
 
 func (x *PutMember) Reset() {
 	*x = PutMember{}
-	mi := &file_fsm_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2635,7 @@ func (x *PutMember) String() string {
 func (*PutMember) ProtoMessage() {}
 
 func (x *PutMember) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2648,7 @@ func (x *PutMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutMember.ProtoReflect.Descriptor instead.
 func (*PutMember) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PutMember) GetMember() *Member {
@@ -2583,7 +2668,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_fsm_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2680,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2693,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveMember) GetPool() string {
@@ -2637,7 +2722,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_fsm_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2734,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2747,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Route) GetDomain() string {
@@ -2702,7 +2787,7 @@ type PutRoute struct {
 
 func (x *PutRoute) Reset() {
 	*x = PutRoute{}
-	mi := &file_fsm_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2799,7 @@ func (x *PutRoute) String() string {
 func (*PutRoute) ProtoMessage() {}
 
 func (x *PutRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2812,7 @@ func (x *PutRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRoute.ProtoReflect.Descriptor instead.
 func (*PutRoute) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PutRoute) GetRoute() *Route {
@@ -2747,7 +2832,7 @@ type RemoveRoute struct {
 
 func (x *RemoveRoute) Reset() {
 	*x = RemoveRoute{}
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2844,7 @@ func (x *RemoveRoute) String() string {
 func (*RemoveRoute) ProtoMessage() {}
 
 func (x *RemoveRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2857,7 @@ func (x *RemoveRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRoute.ProtoReflect.Descriptor instead.
 func (*RemoveRoute) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RemoveRoute) GetDomain() string {
@@ -2801,7 +2886,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +2898,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +2911,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Certificate) GetDomain() string {
@@ -2859,7 +2944,7 @@ type PutCertificate struct {
 
 func (x *PutCertificate) Reset() {
 	*x = PutCertificate{}
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2956,7 @@ func (x *PutCertificate) String() string {
 func (*PutCertificate) ProtoMessage() {}
 
 func (x *PutCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2969,7 @@ func (x *PutCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCertificate.ProtoReflect.Descriptor instead.
 func (*PutCertificate) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PutCertificate) GetCertificate() *Certificate {
@@ -2903,7 +2988,7 @@ type RemoveCertificate struct {
 
 func (x *RemoveCertificate) Reset() {
 	*x = RemoveCertificate{}
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3000,7 @@ func (x *RemoveCertificate) String() string {
 func (*RemoveCertificate) ProtoMessage() {}
 
 func (x *RemoveCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3013,7 @@ func (x *RemoveCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCertificate.ProtoReflect.Descriptor instead.
 func (*RemoveCertificate) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RemoveCertificate) GetDomain() string {
@@ -2953,7 +3038,7 @@ type Flow struct {
 
 func (x *Flow) Reset() {
 	*x = Flow{}
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2965,7 +3050,7 @@ func (x *Flow) String() string {
 func (*Flow) ProtoMessage() {}
 
 func (x *Flow) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2978,7 +3063,7 @@ func (x *Flow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flow.ProtoReflect.Descriptor instead.
 func (*Flow) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Flow) GetGroup() uint32 {
@@ -3034,7 +3119,7 @@ type Takeover struct {
 
 func (x *Takeover) Reset() {
 	*x = Takeover{}
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +3131,7 @@ func (x *Takeover) String() string {
 func (*Takeover) ProtoMessage() {}
 
 func (x *Takeover) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +3144,7 @@ func (x *Takeover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Takeover.ProtoReflect.Descriptor instead.
 func (*Takeover) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Takeover) GetGroup() uint32 {
@@ -3103,7 +3188,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3200,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3213,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Binding) GetContact() string {
@@ -3225,7 +3310,7 @@ type BindingChange struct {
 
 func (x *BindingChange) Reset() {
 	*x = BindingChange{}
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3322,7 @@ func (x *BindingChange) String() string {
 func (*BindingChange) ProtoMessage() {}
 
 func (x *BindingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3335,7 @@ func (x *BindingChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindingChange.ProtoReflect.Descriptor instead.
 func (*BindingChange) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BindingChange) GetBinding() *Binding {
@@ -3284,7 +3369,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3296,7 +3381,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3309,7 +3394,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Register) GetAor() string {
@@ -3391,7 +3476,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3488,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3501,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Target) GetUri() string {
@@ -3491,7 +3576,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3588,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3601,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Leg) GetIndex() uint32 {
@@ -3602,7 +3687,7 @@ type CreateCall struct {
 
 func (x *CreateCall) Reset() {
 	*x = CreateCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3614,7 +3699,7 @@ func (x *CreateCall) String() string {
 func (*CreateCall) ProtoMessage() {}
 
 func (x *CreateCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3627,7 +3712,7 @@ func (x *CreateCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCall.ProtoReflect.Descriptor instead.
 func (*CreateCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CreateCall) GetKey() []byte {
@@ -3775,7 +3860,7 @@ type AddLegs struct {
 
 func (x *AddLegs) Reset() {
 	*x = AddLegs{}
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3872,7 @@ func (x *AddLegs) String() string {
 func (*AddLegs) ProtoMessage() {}
 
 func (x *AddLegs) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +3885,7 @@ func (x *AddLegs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLegs.ProtoReflect.Descriptor instead.
 func (*AddLegs) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AddLegs) GetCall() uint64 {
@@ -3847,7 +3932,7 @@ type LegResult struct {
 
 func (x *LegResult) Reset() {
 	*x = LegResult{}
-	mi := &file_fsm_fsm_proto_msgTypes[46]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +3944,7 @@ func (x *LegResult) String() string {
 func (*LegResult) ProtoMessage() {}
 
 func (x *LegResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[46]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +3957,7 @@ func (x *LegResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LegResult.ProtoReflect.Descriptor instead.
 func (*LegResult) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *LegResult) GetCall() uint64 {
@@ -3950,7 +4035,7 @@ type AnswerCall struct {
 
 func (x *AnswerCall) Reset() {
 	*x = AnswerCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[47]
+	mi := &file_fsm_fsm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4047,7 @@ func (x *AnswerCall) String() string {
 func (*AnswerCall) ProtoMessage() {}
 
 func (x *AnswerCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[47]
+	mi := &file_fsm_fsm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4060,7 @@ func (x *AnswerCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerCall.ProtoReflect.Descriptor instead.
 func (*AnswerCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AnswerCall) GetCall() uint64 {
@@ -4067,7 +4152,7 @@ type CancelCall struct {
 
 func (x *CancelCall) Reset() {
 	*x = CancelCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[48]
+	mi := &file_fsm_fsm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4079,7 +4164,7 @@ func (x *CancelCall) String() string {
 func (*CancelCall) ProtoMessage() {}
 
 func (x *CancelCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[48]
+	mi := &file_fsm_fsm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4092,7 +4177,7 @@ func (x *CancelCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCall.ProtoReflect.Descriptor instead.
 func (*CancelCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{48}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CancelCall) GetCall() uint64 {
@@ -4137,7 +4222,7 @@ type EndCall struct {
 
 func (x *EndCall) Reset() {
 	*x = EndCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[49]
+	mi := &file_fsm_fsm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4149,7 +4234,7 @@ func (x *EndCall) String() string {
 func (*EndCall) ProtoMessage() {}
 
 func (x *EndCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[49]
+	mi := &file_fsm_fsm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4162,7 +4247,7 @@ func (x *EndCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndCall.ProtoReflect.Descriptor instead.
 func (*EndCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{49}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EndCall) GetCall() uint64 {
@@ -4223,7 +4308,7 @@ type CatchUpCall struct {
 
 func (x *CatchUpCall) Reset() {
 	*x = CatchUpCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4235,7 +4320,7 @@ func (x *CatchUpCall) String() string {
 func (*CatchUpCall) ProtoMessage() {}
 
 func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4248,7 +4333,7 @@ func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUpCall.ProtoReflect.Descriptor instead.
 func (*CatchUpCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CatchUpCall) GetCall() uint64 {
@@ -4311,7 +4396,7 @@ type CallStep struct {
 
 func (x *CallStep) Reset() {
 	*x = CallStep{}
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4408,7 @@ func (x *CallStep) String() string {
 func (*CallStep) ProtoMessage() {}
 
 func (x *CallStep) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4421,7 @@ func (x *CallStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallStep.ProtoReflect.Descriptor instead.
 func (*CallStep) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CallStep) GetAgoMs() int64 {
@@ -4464,7 +4549,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4476,7 +4561,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4489,7 +4574,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Call) GetNumber() uint64 {
@@ -4723,7 +4808,7 @@ type Registration struct {
 
 func (x *Registration) Reset() {
 	*x = Registration{}
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4735,7 +4820,7 @@ func (x *Registration) String() string {
 func (*Registration) ProtoMessage() {}
 
 func (x *Registration) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4748,7 +4833,7 @@ func (x *Registration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registration.ProtoReflect.Descriptor instead.
 func (*Registration) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Registration) GetAor() string {
@@ -4808,7 +4893,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4820,7 +4905,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4833,7 +4918,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Session) GetId() uint64 {
@@ -4903,7 +4988,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4915,7 +5000,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4928,7 +5013,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Meta) GetApplied() uint64 {
@@ -5006,7 +5091,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5018,7 +5103,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5031,7 +5116,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Token) GetHash() []byte {
@@ -5073,7 +5158,7 @@ type PoolState struct {
 
 func (x *PoolState) Reset() {
 	*x = PoolState{}
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5085,7 +5170,7 @@ func (x *PoolState) String() string {
 func (*PoolState) ProtoMessage() {}
 
 func (x *PoolState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5098,7 +5183,7 @@ func (x *PoolState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
 func (*PoolState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PoolState) GetPool() string {
@@ -5132,7 +5217,7 @@ type MemberState struct {
 
 func (x *MemberState) Reset() {
 	*x = MemberState{}
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5144,7 +5229,7 @@ func (x *MemberState) String() string {
 func (*MemberState) ProtoMessage() {}
 
 func (x *MemberState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5157,7 +5242,7 @@ func (x *MemberState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberState.ProtoReflect.Descriptor instead.
 func (*MemberState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *MemberState) GetName() string {
@@ -5206,7 +5291,7 @@ type Cdr struct {
 
 func (x *Cdr) Reset() {
 	*x = Cdr{}
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5218,7 +5303,7 @@ func (x *Cdr) String() string {
 func (*Cdr) ProtoMessage() {}
 
 func (x *Cdr) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5231,7 +5316,7 @@ func (x *Cdr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cdr.ProtoReflect.Descriptor instead.
 func (*Cdr) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Cdr) GetNumber() uint64 {
@@ -5400,7 +5485,7 @@ type PutCursor struct {
 
 func (x *PutCursor) Reset() {
 	*x = PutCursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[60]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5412,7 +5497,7 @@ func (x *PutCursor) String() string {
 func (*PutCursor) ProtoMessage() {}
 
 func (x *PutCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[60]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5425,7 +5510,7 @@ func (x *PutCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCursor.ProtoReflect.Descriptor instead.
 func (*PutCursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PutCursor) GetName() string {
@@ -5460,7 +5545,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[61]
+	mi := &file_fsm_fsm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5472,7 +5557,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[61]
+	mi := &file_fsm_fsm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5485,7 +5570,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Cursor) GetName() string {
@@ -5522,7 +5607,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xf4\x10\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xbd\x11\n" +
 	"\aCommand\x12A\n" +
 	"\fopen_session\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.OpenSessionH\x00R\vopenSession\x121\n" +
 	"\x06expire\x18\x02 \x01(\v2\x17.holdline.fsm.v1.ExpireH\x00R\x06expire\x12N\n" +
@@ -5554,7 +5639,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\tput_route\x18\x1c \x01(\v2\x19.holdline.fsm.v1.PutRouteH\x00R\bputRoute\x12A\n" +
 	"\fremove_route\x18\x1d \x01(\v2\x1c.holdline.fsm.v1.RemoveRouteH\x00R\vremoveRoute\x12J\n" +
 	"\x0fput_certificate\x18\x1e \x01(\v2\x1f.holdline.fsm.v1.PutCertificateH\x00R\x0eputCertificate\x12S\n" +
-	"\x12remove_certificate\x18\x1f \x01(\v2\".holdline.fsm.v1.RemoveCertificateH\x00R\x11removeCertificate\x127\n" +
+	"\x12remove_certificate\x18\x1f \x01(\v2\".holdline.fsm.v1.RemoveCertificateH\x00R\x11removeCertificate\x12G\n" +
+	"\x0echange_aliases\x18  \x01(\v2\x1e.holdline.fsm.v1.ChangeAliasesH\x00R\rchangeAliases\x127\n" +
 	"\btakeover\x18( \x01(\v2\x19.holdline.fsm.v1.TakeoverH\x00R\btakeover\x127\n" +
 	"\bregister\x18) \x01(\v2\x19.holdline.fsm.v1.RegisterH\x00R\bregister\x12>\n" +
 	"\vcreate_call\x18* \x01(\v2\x1b.holdline.fsm.v1.CreateCallH\x00R\n" +
@@ -5650,11 +5736,17 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"6\n" +
 	"\x06Domain\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaliases\x18\x02 \x03(\tR\aaliases\"<\n" +
+	"\aaliases\x18\x02 \x03(\tR\aaliases\"]\n" +
 	"\tPutDomain\x12/\n" +
-	"\x06domain\x18\x01 \x01(\v2\x17.holdline.fsm.v1.DomainR\x06domain\"\"\n" +
+	"\x06domain\x18\x01 \x01(\v2\x17.holdline.fsm.v1.DomainR\x06domain\x12\x1f\n" +
+	"\vcreate_only\x18\x02 \x01(\bR\n" +
+	"createOnly\"\"\n" +
 	"\fRemoveDomain\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"Q\n" +
+	"\rChangeAliases\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
+	"\x03add\x18\x02 \x03(\tR\x03add\x12\x16\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\"P\n" +
 	"\x04User\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x17\n" +
 	"\aha1_md5\x18\x02 \x01(\fR\x06ha1Md5\x12\x1d\n" +
@@ -6016,7 +6108,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Code)(0),                 // 0: holdline.fsm.v1.Code
 	(Transport)(0),            // 1: holdline.fsm.v1.Transport
@@ -6044,46 +6136,47 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*Domain)(nil),            // 23: holdline.fsm.v1.Domain
 	(*PutDomain)(nil),         // 24: holdline.fsm.v1.PutDomain
 	(*RemoveDomain)(nil),      // 25: holdline.fsm.v1.RemoveDomain
-	(*User)(nil),              // 26: holdline.fsm.v1.User
-	(*PutUser)(nil),           // 27: holdline.fsm.v1.PutUser
-	(*RemoveUser)(nil),        // 28: holdline.fsm.v1.RemoveUser
-	(*Pool)(nil),              // 29: holdline.fsm.v1.Pool
-	(*PutPool)(nil),           // 30: holdline.fsm.v1.PutPool
-	(*RemovePool)(nil),        // 31: holdline.fsm.v1.RemovePool
-	(*Member)(nil),            // 32: holdline.fsm.v1.Member
-	(*PutMember)(nil),         // 33: holdline.fsm.v1.PutMember
-	(*RemoveMember)(nil),      // 34: holdline.fsm.v1.RemoveMember
-	(*Route)(nil),             // 35: holdline.fsm.v1.Route
-	(*PutRoute)(nil),          // 36: holdline.fsm.v1.PutRoute
-	(*RemoveRoute)(nil),       // 37: holdline.fsm.v1.RemoveRoute
-	(*Certificate)(nil),       // 38: holdline.fsm.v1.Certificate
-	(*PutCertificate)(nil),    // 39: holdline.fsm.v1.PutCertificate
-	(*RemoveCertificate)(nil), // 40: holdline.fsm.v1.RemoveCertificate
-	(*Flow)(nil),              // 41: holdline.fsm.v1.Flow
-	(*Takeover)(nil),          // 42: holdline.fsm.v1.Takeover
-	(*Binding)(nil),           // 43: holdline.fsm.v1.Binding
-	(*BindingChange)(nil),     // 44: holdline.fsm.v1.BindingChange
-	(*Register)(nil),          // 45: holdline.fsm.v1.Register
-	(*Target)(nil),            // 46: holdline.fsm.v1.Target
-	(*Leg)(nil),               // 47: holdline.fsm.v1.Leg
-	(*CreateCall)(nil),        // 48: holdline.fsm.v1.CreateCall
-	(*AddLegs)(nil),           // 49: holdline.fsm.v1.AddLegs
-	(*LegResult)(nil),         // 50: holdline.fsm.v1.LegResult
-	(*AnswerCall)(nil),        // 51: holdline.fsm.v1.AnswerCall
-	(*CancelCall)(nil),        // 52: holdline.fsm.v1.CancelCall
-	(*EndCall)(nil),           // 53: holdline.fsm.v1.EndCall
-	(*CatchUpCall)(nil),       // 54: holdline.fsm.v1.CatchUpCall
-	(*CallStep)(nil),          // 55: holdline.fsm.v1.CallStep
-	(*Call)(nil),              // 56: holdline.fsm.v1.Call
-	(*Registration)(nil),      // 57: holdline.fsm.v1.Registration
-	(*Session)(nil),           // 58: holdline.fsm.v1.Session
-	(*Meta)(nil),              // 59: holdline.fsm.v1.Meta
-	(*Token)(nil),             // 60: holdline.fsm.v1.Token
-	(*PoolState)(nil),         // 61: holdline.fsm.v1.PoolState
-	(*MemberState)(nil),       // 62: holdline.fsm.v1.MemberState
-	(*Cdr)(nil),               // 63: holdline.fsm.v1.Cdr
-	(*PutCursor)(nil),         // 64: holdline.fsm.v1.PutCursor
-	(*Cursor)(nil),            // 65: holdline.fsm.v1.Cursor
+	(*ChangeAliases)(nil),     // 26: holdline.fsm.v1.ChangeAliases
+	(*User)(nil),              // 27: holdline.fsm.v1.User
+	(*PutUser)(nil),           // 28: holdline.fsm.v1.PutUser
+	(*RemoveUser)(nil),        // 29: holdline.fsm.v1.RemoveUser
+	(*Pool)(nil),              // 30: holdline.fsm.v1.Pool
+	(*PutPool)(nil),           // 31: holdline.fsm.v1.PutPool
+	(*RemovePool)(nil),        // 32: holdline.fsm.v1.RemovePool
+	(*Member)(nil),            // 33: holdline.fsm.v1.Member
+	(*PutMember)(nil),         // 34: holdline.fsm.v1.PutMember
+	(*RemoveMember)(nil),      // 35: holdline.fsm.v1.RemoveMember
+	(*Route)(nil),             // 36: holdline.fsm.v1.Route
+	(*PutRoute)(nil),          // 37: holdline.fsm.v1.PutRoute
+	(*RemoveRoute)(nil),       // 38: holdline.fsm.v1.RemoveRoute
+	(*Certificate)(nil),       // 39: holdline.fsm.v1.Certificate
+	(*PutCertificate)(nil),    // 40: holdline.fsm.v1.PutCertificate
+	(*RemoveCertificate)(nil), // 41: holdline.fsm.v1.RemoveCertificate
+	(*Flow)(nil),              // 42: holdline.fsm.v1.Flow
+	(*Takeover)(nil),          // 43: holdline.fsm.v1.Takeover
+	(*Binding)(nil),           // 44: holdline.fsm.v1.Binding
+	(*BindingChange)(nil),     // 45: holdline.fsm.v1.BindingChange
+	(*Register)(nil),          // 46: holdline.fsm.v1.Register
+	(*Target)(nil),            // 47: holdline.fsm.v1.Target
+	(*Leg)(nil),               // 48: holdline.fsm.v1.Leg
+	(*CreateCall)(nil),        // 49: holdline.fsm.v1.CreateCall
+	(*AddLegs)(nil),           // 50: holdline.fsm.v1.AddLegs
+	(*LegResult)(nil),         // 51: holdline.fsm.v1.LegResult
+	(*AnswerCall)(nil),        // 52: holdline.fsm.v1.AnswerCall
+	(*CancelCall)(nil),        // 53: holdline.fsm.v1.CancelCall
+	(*EndCall)(nil),           // 54: holdline.fsm.v1.EndCall
+	(*CatchUpCall)(nil),       // 55: holdline.fsm.v1.CatchUpCall
+	(*CallStep)(nil),          // 56: holdline.fsm.v1.CallStep
+	(*Call)(nil),              // 57: holdline.fsm.v1.Call
+	(*Registration)(nil),      // 58: holdline.fsm.v1.Registration
+	(*Session)(nil),           // 59: holdline.fsm.v1.Session
+	(*Meta)(nil),              // 60: holdline.fsm.v1.Meta
+	(*Token)(nil),             // 61: holdline.fsm.v1.Token
+	(*PoolState)(nil),         // 62: holdline.fsm.v1.PoolState
+	(*MemberState)(nil),       // 63: holdline.fsm.v1.MemberState
+	(*Cdr)(nil),               // 64: holdline.fsm.v1.Cdr
+	(*PutCursor)(nil),         // 65: holdline.fsm.v1.PutCursor
+	(*Cursor)(nil),            // 66: holdline.fsm.v1.Cursor
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -6102,65 +6195,66 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	14, // 13: holdline.fsm.v1.Command.set_node_state:type_name -> holdline.fsm.v1.SetNodeState
 	24, // 14: holdline.fsm.v1.Command.put_domain:type_name -> holdline.fsm.v1.PutDomain
 	25, // 15: holdline.fsm.v1.Command.remove_domain:type_name -> holdline.fsm.v1.RemoveDomain
-	27, // 16: holdline.fsm.v1.Command.put_user:type_name -> holdline.fsm.v1.PutUser
-	28, // 17: holdline.fsm.v1.Command.remove_user:type_name -> holdline.fsm.v1.RemoveUser
-	30, // 18: holdline.fsm.v1.Command.put_pool:type_name -> holdline.fsm.v1.PutPool
-	31, // 19: holdline.fsm.v1.Command.remove_pool:type_name -> holdline.fsm.v1.RemovePool
-	33, // 20: holdline.fsm.v1.Command.put_member:type_name -> holdline.fsm.v1.PutMember
-	34, // 21: holdline.fsm.v1.Command.remove_member:type_name -> holdline.fsm.v1.RemoveMember
-	36, // 22: holdline.fsm.v1.Command.put_route:type_name -> holdline.fsm.v1.PutRoute
-	37, // 23: holdline.fsm.v1.Command.remove_route:type_name -> holdline.fsm.v1.RemoveRoute
-	39, // 24: holdline.fsm.v1.Command.put_certificate:type_name -> holdline.fsm.v1.PutCertificate
-	40, // 25: holdline.fsm.v1.Command.remove_certificate:type_name -> holdline.fsm.v1.RemoveCertificate
-	42, // 26: holdline.fsm.v1.Command.takeover:type_name -> holdline.fsm.v1.Takeover
-	45, // 27: holdline.fsm.v1.Command.register:type_name -> holdline.fsm.v1.Register
-	48, // 28: holdline.fsm.v1.Command.create_call:type_name -> holdline.fsm.v1.CreateCall
-	50, // 29: holdline.fsm.v1.Command.leg_result:type_name -> holdline.fsm.v1.LegResult
-	51, // 30: holdline.fsm.v1.Command.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	52, // 31: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	53, // 32: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
-	49, // 33: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
-	54, // 34: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
-	64, // 35: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
-	0,  // 36: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
-	47, // 37: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
-	43, // 38: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
-	11, // 39: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
-	15, // 40: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
-	16, // 41: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
-	23, // 42: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
-	26, // 43: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
-	29, // 44: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
-	32, // 45: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
-	35, // 46: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
-	38, // 47: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
-	1,  // 48: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
-	41, // 49: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
-	43, // 50: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
-	44, // 51: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
-	41, // 52: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
-	46, // 53: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
-	2,  // 54: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
-	41, // 55: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
-	46, // 56: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
-	46, // 57: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	48, // 58: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
-	55, // 59: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
-	50, // 60: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
-	51, // 61: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	52, // 62: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	53, // 63: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
-	3,  // 64: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	41, // 65: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	47, // 66: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	43, // 67: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 68: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	62, // 69: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	70, // [70:70] is the sub-list for method output_type
-	70, // [70:70] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	28, // 16: holdline.fsm.v1.Command.put_user:type_name -> holdline.fsm.v1.PutUser
+	29, // 17: holdline.fsm.v1.Command.remove_user:type_name -> holdline.fsm.v1.RemoveUser
+	31, // 18: holdline.fsm.v1.Command.put_pool:type_name -> holdline.fsm.v1.PutPool
+	32, // 19: holdline.fsm.v1.Command.remove_pool:type_name -> holdline.fsm.v1.RemovePool
+	34, // 20: holdline.fsm.v1.Command.put_member:type_name -> holdline.fsm.v1.PutMember
+	35, // 21: holdline.fsm.v1.Command.remove_member:type_name -> holdline.fsm.v1.RemoveMember
+	37, // 22: holdline.fsm.v1.Command.put_route:type_name -> holdline.fsm.v1.PutRoute
+	38, // 23: holdline.fsm.v1.Command.remove_route:type_name -> holdline.fsm.v1.RemoveRoute
+	40, // 24: holdline.fsm.v1.Command.put_certificate:type_name -> holdline.fsm.v1.PutCertificate
+	41, // 25: holdline.fsm.v1.Command.remove_certificate:type_name -> holdline.fsm.v1.RemoveCertificate
+	26, // 26: holdline.fsm.v1.Command.change_aliases:type_name -> holdline.fsm.v1.ChangeAliases
+	43, // 27: holdline.fsm.v1.Command.takeover:type_name -> holdline.fsm.v1.Takeover
+	46, // 28: holdline.fsm.v1.Command.register:type_name -> holdline.fsm.v1.Register
+	49, // 29: holdline.fsm.v1.Command.create_call:type_name -> holdline.fsm.v1.CreateCall
+	51, // 30: holdline.fsm.v1.Command.leg_result:type_name -> holdline.fsm.v1.LegResult
+	52, // 31: holdline.fsm.v1.Command.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	53, // 32: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	54, // 33: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
+	50, // 34: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
+	55, // 35: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
+	65, // 36: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
+	0,  // 37: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
+	48, // 38: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
+	44, // 39: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
+	11, // 40: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
+	15, // 41: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
+	16, // 42: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
+	23, // 43: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
+	27, // 44: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
+	30, // 45: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
+	33, // 46: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
+	36, // 47: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
+	39, // 48: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
+	1,  // 49: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
+	42, // 50: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
+	44, // 51: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
+	45, // 52: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
+	42, // 53: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
+	47, // 54: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
+	2,  // 55: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
+	42, // 56: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
+	47, // 57: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
+	47, // 58: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
+	49, // 59: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
+	56, // 60: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
+	51, // 61: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
+	52, // 62: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	53, // 63: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	54, // 64: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
+	3,  // 65: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	42, // 66: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	48, // 67: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	44, // 68: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 69: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	63, // 70: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -6193,6 +6287,7 @@ func file_fsm_fsm_proto_init() {
 		(*Command_RemoveRoute)(nil),
 		(*Command_PutCertificate)(nil),
 		(*Command_RemoveCertificate)(nil),
+		(*Command_ChangeAliases)(nil),
 		(*Command_Takeover)(nil),
 		(*Command_Register)(nil),
 		(*Command_CreateCall)(nil),
@@ -6205,7 +6300,7 @@ func file_fsm_fsm_proto_init() {
 		(*Command_PutCursor)(nil),
 	}
 	file_fsm_fsm_proto_msgTypes[10].OneofWrappers = []any{}
-	file_fsm_fsm_proto_msgTypes[51].OneofWrappers = []any{
+	file_fsm_fsm_proto_msgTypes[52].OneofWrappers = []any{
 		(*CallStep_LegResult)(nil),
 		(*CallStep_AnswerCall)(nil),
 		(*CallStep_CancelCall)(nil),
@@ -6217,7 +6312,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   62,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
