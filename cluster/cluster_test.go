@@ -226,17 +226,17 @@ func TestRemoveDeadAndReplace(t *testing.T) {
 
 func TestLeave(t *testing.T) {
 	l := newLab(t, 4).formed()
-	if err := l.nodes[3].Leave(t.Context(), api.LeaveRequest{}); err != nil {
+	if _, err := l.nodes[3].Leave(t.Context(), api.LeaveRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if l.nodes[3].Configured() {
 		t.Error("still configured")
 	}
 	leader := l.leader()
-	if err := l.nodes[leader].Leave(t.Context(), api.LeaveRequest{}); api.CodeOf(err) != api.CodeRefused {
+	if _, err := l.nodes[leader].Leave(t.Context(), api.LeaveRequest{}); api.CodeOf(err) != api.CodeRefused {
 		t.Errorf("leaving for two voters without --force: %v", err)
 	}
-	if err := l.nodes[leader].Leave(t.Context(), api.LeaveRequest{Force: true}); err != nil {
+	if _, err := l.nodes[leader].Leave(t.Context(), api.LeaveRequest{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	if a := l.join(3, func() string {
@@ -258,7 +258,10 @@ func TestLeaveUnheard(t *testing.T) {
 	leaving := slices.IndexFunc(leader.machine.Config().Nodes(), func(n *pb.Node) bool { return n.Voter && n.Uuid != leader.UUID })
 	e := l.nodes[leaving].engine.Load()
 	left := make(chan error, 1)
-	go func() { left <- l.nodes[leaving].Leave(t.Context(), api.LeaveRequest{Force: true}) }() // it has a vote in leases to give up first
+	go func() {
+		_, err := l.nodes[leaving].Leave(t.Context(), api.LeaveRequest{Force: true}) // it has a vote in leases to give up first
+		left <- err
+	}()
 	l.until("it knows that it is to leave", func() bool { return len(leavingNodes(e.machine.Config())) > 0 })
 	e.stream.Gate(true) // the log reaches it no more
 	if err := <-left; err != nil {

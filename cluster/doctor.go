@@ -33,6 +33,10 @@ func (e *engine) doctorPeers() []api.Check {
 // unconnected is what doctor says of a peer without a link. A port that is closed and a node that is gone look alike on the link; memberlist uses another port.
 func (e *engine) unconnected(peer uint32) (detail, advice string) {
 	name, port := e.name(peer), e.Listen.Port()
+	if e.refusedBy(peer) {
+		return fmt.Sprintf("%s answers, but does not let this node in: it does not take it for a member", name),
+			"if this node was removed from the cluster: holdline leave --force, then join again"
+	}
 	if e.gossips(peer) {
 		return fmt.Sprintf("not connected, though %s is heard on port %d", name, port+gossipPortOffset),
 			fmt.Sprintf("open port %d/tcp both ways; if it is open, see the log of %s for refused connections", port, name)

@@ -152,6 +152,7 @@ func (e *engine) startServices(ctx context.Context) error {
 			}
 			return port.Dial(ctx, e.Listen.Addr(), m.Listen, e.credentials().ClientConfig(pki.ProtoLink, m.UUID, e.members.authorize))
 		},
+		Refusal: port.Refused,
 	})
 	e.link.Store(l)
 	e.undo = append(e.undo, func() error { l.Close(); return nil })

@@ -17,7 +17,7 @@ import (
 // haOf answers the one question from what this node sees now: its own log, who is heard over the link, who holds which VIP.
 func (e *engine) haOf(cfg *fsm.Config) api.HA {
 	v := e.view(cfg)
-	if v.leader == 0 && len(v.aliveVoters) < quorum(len(v.voters)) {
+	if v.cutOff() {
 		v.ownerless = nil // the others may well serve them: this node cannot know
 	}
 	ha := api.HA{Survives: v.survives()}
@@ -29,9 +29,9 @@ func (e *engine) haOf(cfg *fsm.Config) api.HA {
 		ha.Level, ha.Summary = api.HANo, fmt.Sprintf("no, %d nodes protect no better than one: join a third (holdline token create)", len(e.nodes(cfg)))
 	case e.raft.State() == raft.Shutdown:
 		ha.Level, ha.Summary = api.HANo, "no, as far as this node can tell: "+v.faulty.summary()
-	case v.leader == 0 && len(v.aliveVoters) < quorum(len(v.voters)):
+	case v.cutOff():
 		ha.Level = api.HANo
-		ha.Summary = fmt.Sprintf("no, this node reaches only %d of %d voters and can commit nothing: %s", len(v.aliveVoters), len(v.voters), v.lostAdvice())
+		ha.Summary = fmt.Sprintf("no, this node reaches only %d of %d voters and can commit nothing: %s", len(v.aliveVoters), len(v.voters), v.cutOffAdvice())
 	case v.writers < quorum(len(v.voters)):
 		ha.Level = api.HANo
 		ha.Summary = fmt.Sprintf("no, only %d of %d voters can write their log and nothing is committed: %s", v.writers, len(v.voters), v.lostAdvice())
@@ -67,6 +67,7 @@ type haView struct {
 	guards                  int // nodes that are alive and have a working guard
 	needGuards              bool
 	dead, slow, full, mutes []string // names
+	refusing                []string // of the dead: they answer, but do not let this node in
 	filling                 []string // they are being sent the whole state
 	faulty                  faultyLogs
 	draining                []string
@@ -101,6 +102,9 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		}
 		if !alive {
 			v.dead = append(v.dead, n.Name)
+			if e.refusedBy(n.Number) {
+				v.refusing = append(v.refusing, n.Name)
+			}
 			continue
 		}
 		if n.Voter {
@@ -159,6 +163,19 @@ func (v *haView) survives() int {
 	return max(n, 0)
 }
 
+// cutOff says that this node has no leader and reaches no majority of the voters.
+func (v *haView) cutOff() bool { return v.leader == 0 && len(v.aliveVoters) < quorum(len(v.voters)) }
+
+// removed says that this node is no member any more, as it seems: others answer, and do not let it in.
+func (v *haView) removed() bool { return v.cutOff() && len(v.refusing) > 0 }
+
+func (v *haView) cutOffAdvice() string {
+	if v.removed() {
+		return fmt.Sprintf("it was removed from the cluster, it seems, for %s answered and did not let it in: leave for good (holdline leave --force), then join again", strings.Join(v.refusing, ", "))
+	}
+	return v.lostAdvice()
+}
+
 func (v *haView) lostAdvice() string {
 	switch {
 	case len(v.dead) > 0:
@@ -186,7 +203,12 @@ func (v *haView) problems() []api.Problem {
 		}
 	}
 	add(v.ownerless, "nobody serves VIP group %s", "see that the guard runs on every node: holdline doctor")
-	add(v.dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
+	dead := v.dead
+	if v.removed() {
+		add(v.refusing, "node %s does not take this one for a member", "if it was removed, leave for good: holdline leave --force, then join again")
+		dead = slices.DeleteFunc(slices.Clone(dead), func(name string) bool { return slices.Contains(v.refusing, name) })
+	}
+	add(dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
 	out = append(out, v.faulty.problems()...)
 	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")

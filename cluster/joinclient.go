@@ -34,6 +34,9 @@ func (n *Node) Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, err
 		if e.ca.Hash() != token.CA {
 			return api.JoinAnswer{}, api.Errorf(api.CodeExists, "this node (%s) is a member of another cluster: run `holdline leave` here first", e.Name)
 		}
+		if err := e.stillMember(ctx); err != nil {
+			return api.JoinAnswer{}, err
+		}
 		return e.joined(ctx, nil, "already a member; ")
 	}
 	listen, err := parseListen(r.Listen, token.Addresses[0].Port())

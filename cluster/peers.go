@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"sync"
 	"time"
+
+	"holdline/cluster/link"
 )
 
 const (
@@ -70,16 +72,20 @@ func (e *engine) alive(node uint32) (bool, time.Time) {
 	if node == e.number.Load() {
 		return true, time.Now()
 	}
-	l := e.link.Load()
-	if l == nil {
-		return false, time.Time{}
-	}
-	for _, p := range l.Peers() {
-		if p.Node == node {
-			return !p.Heard.IsZero() && time.Since(p.Heard) < silentPeer, p.Heard
+	heard := e.linkTo(node).Heard
+	return !heard.IsZero() && time.Since(heard) < silentPeer, heard
+}
+
+// linkTo is what the link knows of a peer, nothing of one that is none.
+func (e *engine) linkTo(node uint32) link.PeerState {
+	if l := e.link.Load(); l != nil {
+		for _, p := range l.Peers() {
+			if p.Node == node {
+				return p
+			}
 		}
 	}
-	return false, time.Time{}
+	return link.PeerState{}
 }
 
 // info is what this node tells.

@@ -57,7 +57,7 @@ func TestOperationsArriveWhole(t *testing.T) {
 		{"SetDraining", []any{"", true}, func() error { return c.SetDraining(ctx, "", true) }},
 		{"SetDraining", []any{"n1", false}, func() error { return c.SetDraining(ctx, "n1", false) }},
 		{"FinishUpgrade", nil, func() error { _, err := c.FinishUpgrade(ctx); return err }},
-		{"Leave", []any{LeaveRequest{Force: true}}, func() error { return c.Leave(ctx, LeaveRequest{Force: true}) }},
+		{"Leave", []any{LeaveRequest{Force: true}}, func() error { _, err := c.Leave(ctx, LeaveRequest{Force: true}); return err }},
 		{"AddVIP", []any{group}, func() error { _, err := c.AddVIP(ctx, group); return err }},
 		{"RemoveVIP", []any{"10.77.0.101/24"}, func() error { return c.RemoveVIP(ctx, "10.77.0.101/24") }},
 		{"MoveVIP", []any{"2001:db8::5", MoveRequest{To: "n2"}}, func() error { _, err := c.MoveVIP(ctx, "2001:db8::5", MoveRequest{To: "n2"}); return err }},

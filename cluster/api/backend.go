@@ -35,7 +35,7 @@ type Backend interface {
 	// FinishUpgrade raises the cluster's feature level to the highest that any node's release knows; refused unless all know it.
 	FinishUpgrade(ctx context.Context) (Upgrade, error)
 	// Leave drains this node, removes it from the cluster and forgets its identity.
-	Leave(ctx context.Context, r LeaveRequest) error
+	Leave(ctx context.Context, r LeaveRequest) (LeaveAnswer, error)
 
 	ListVIPs(ctx context.Context) ([]Group, error)
 	AddVIP(ctx context.Context, r GroupSpec) (Group, error)

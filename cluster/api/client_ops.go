@@ -74,8 +74,8 @@ func (c *Client) SetDraining(ctx context.Context, node string, draining bool) er
 }
 
 // Leave implements Backend.
-func (c *Client) Leave(ctx context.Context, r LeaveRequest) error {
-	return c.do(ctx, call{method: http.MethodPost, path: "/v1/leave", in: r, timeout: joinTime})
+func (c *Client) Leave(ctx context.Context, r LeaveRequest) (LeaveAnswer, error) {
+	return post[LeaveAnswer](ctx, c, "/v1/leave", r, joinTime)
 }
 
 // ListVIPs implements Backend.

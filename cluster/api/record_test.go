@@ -72,7 +72,10 @@ func (r *recorder) FinishUpgrade(context.Context) (Upgrade, error) {
 func (r *recorder) SetDraining(_ context.Context, n string, d bool) error {
 	return r.got("SetDraining", n, d)
 }
-func (r *recorder) Leave(_ context.Context, q LeaveRequest) error { return r.got("Leave", q) }
+
+func (r *recorder) Leave(_ context.Context, q LeaveRequest) (LeaveAnswer, error) {
+	return LeaveAnswer{Notes: []string{"n"}}, r.got("Leave", q)
+}
 
 func (r *recorder) ListVIPs(context.Context) ([]Group, error) {
 	return []Group{r.group()}, r.got("ListVIPs")

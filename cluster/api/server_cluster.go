@@ -60,9 +60,10 @@ func (s *server) clusterOps() {
 		})
 	register(s, op{
 		id: "leave", method: http.MethodPost, path: "/leave", summary: "Take this node out of the cluster", timeout: joinTime,
-		details: "Its groups move to other nodes first; then its membership and its identity are removed.",
-	}, tag, nil, func(ctx context.Context, r *request[LeaveRequest]) (*none, error) {
-		return done(s.b.Leave(ctx, r.Body))
+		details: "Its groups move to other nodes first; then its membership and its identity are removed. A node that reaches no majority is not let go by the others: " +
+			"by force it forgets its identity and data alone, unless one of them counts on it.",
+	}, tag, nil, func(ctx context.Context, r *request[LeaveRequest]) (*body[LeaveAnswer], error) {
+		return answer(s.b.Leave(ctx, r.Body))
 	})
 	register(s, op{
 		id: "recover", method: http.MethodPost, path: "/recover", summary: "Make this node the only one: the majority is lost for good", timeout: initTime,

@@ -201,7 +201,12 @@ type RestoreAnswer struct {
 
 // LeaveRequest says how.
 type LeaveRequest struct {
-	Force bool `json:"force,omitempty" doc:"also when the cluster is then no longer highly available"`
+	Force bool `json:"force,omitempty" doc:"also when the cluster is then no longer highly available, or this node reaches no majority of it"`
+}
+
+// LeaveAnswer is sent when the node is out of the cluster, or has turned its back on it.
+type LeaveAnswer struct {
+	Notes []string `json:"notes,omitempty" doc:"what is left to do elsewhere"`
 }
 
 // MoveRequest names the next owner.

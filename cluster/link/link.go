@@ -60,8 +60,10 @@ type Options struct {
 	Owners  Owners
 	Handler Handler
 	// Dial connects to a node and proves both sides.
-	Dial   func(ctx context.Context, node uint32) (net.Conn, error)
-	Logger *slog.Logger
+	Dial func(ctx context.Context, node uint32) (net.Conn, error)
+	// Refusal says of an error of such a connection that the node does not let this one in; nil: no error does.
+	Refusal func(error) bool
+	Logger  *slog.Logger
 }
 
 // Link carries frames between this node and the others. It is safe for concurrent use.
@@ -258,6 +260,7 @@ type PeerState struct {
 	Node      uint32
 	Connected bool
 	Heard     time.Time     // last byte from it
+	Refused   time.Time     // when it last did not let this node in; zero: never, or it has been heard since
 	RTT       time.Duration // of the last ping
 	Waiting   int           // SIP frames queued or unacknowledged
 }

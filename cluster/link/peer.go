@@ -20,6 +20,7 @@ type peer struct {
 	wake   chan struct{}
 	there  chan struct{} // it has dialled us
 	heard  atomic.Int64  // Link.now
+	denied atomic.Int64  // Link.now of the last refusal
 	rtt    atomic.Int64
 
 	mu        sync.Mutex
@@ -81,6 +82,9 @@ func (p *peer) state() PeerState {
 	if at := p.heard.Load(); at != 0 {
 		s.Heard = p.link.made.Add(time.Duration(at))
 	}
+	if at := p.denied.Load(); at > p.heard.Load() {
+		s.Refused = p.link.made.Add(time.Duration(at))
+	}
 	return s
 }
 
@@ -104,6 +108,9 @@ func (p *peer) run() {
 		}
 		if p.ctx.Err() != nil {
 			return
+		}
+		if refusal := p.link.opt.Refusal; refusal != nil && refusal(err) {
+			p.denied.Store(p.link.now())
 		}
 		p.link.opt.Logger.Debug("node link down", "node", p.node, "err", err)
 		p.dropExpired()

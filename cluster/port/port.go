@@ -241,6 +241,16 @@ func Dial(ctx context.Context, local netip.Addr, to netip.AddrPort, config *tls.
 	return secured, nil
 }
 
+// badCertificate is the alert (RFC 8446 §6.2) that crypto/tls sends when VerifyConnection fails.
+const badCertificate tls.AlertError = 42
+
+// Refused says of an error of a dialled connection that the other side does not let this node in. In TLS 1.3 the first read tells, not the
+// handshake.
+func Refused(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error" && alert.Err.Error() == badCertificate.Error()
+}
+
 // tune makes a connection what those between nodes are.
 func tune(c *net.TCPConn) (*conn, error) {
 	plain, err := newConn(c)

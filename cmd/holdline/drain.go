@@ -45,14 +45,24 @@ func (a *app) leaveCmd() *cobra.Command {
 		Use:   "leave",
 		Short: "Take this node out of the cluster",
 		Long: `Hands this node's VIP groups to the others, removes it from the cluster, and forgets its identity. The daemon goes on
-running, unconfigured, and may join again.`,
+running, unconfigured, and may join again.
+
+A node that reaches no majority cannot be taken out by the others. If they have removed it already ("holdline status" then says
+so), --force has it forget its identity and what it holds, and it may join anew. It does the same if no other node answers:
+take care, for what this node holds may then be all that is left of the cluster, and "holdline recover" what is wanted.`,
 		Args: needs(),
 	}
-	c.Flags().BoolVar(&r.Force, "force", false, "also when the cluster is no longer highly available without it")
+	c.Flags().BoolVar(&r.Force, "force", false, "also when the cluster is no longer highly available without it, or this node reaches no majority")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return a.with(c, func(ctx context.Context, cl *api.Client) error {
-			if err := cl.Leave(ctx, r); err != nil {
+			ans, err := cl.Leave(ctx, r)
+			if err != nil {
 				return err
+			}
+			for _, note := range ans.Notes {
+				if err := a.say("note: %s", note); err != nil {
+					return err
+				}
 			}
 			return a.say("this node has left the cluster")
 		})

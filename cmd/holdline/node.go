@@ -34,7 +34,8 @@ func (a *app) nodeRemoveCmd() *cobra.Command {
 		Use:   "remove NODE",
 		Short: "Remove a dead member for good",
 		Long: `Removes a member that will not come back: it no longer counts for majorities, and its certificate is refused from then on.
-To replace the box, join the new one with a token of its own.
+To replace the box, join the new one with a token of its own. A removed box that is switched on again after all serves nothing,
+and its "holdline status" says why: run "holdline leave --force" on it, and it may join anew.
 
 A node that is alive should leave by itself: run "holdline leave" on it.`,
 		Args:              needs("NODE"),

@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"holdline/cluster/api"
+	"holdline/fsm"
+	"holdline/fsm/pb"
+)
+
+// Leave implements api.Backend.
+func (n *Node) Leave(ctx context.Context, r api.LeaveRequest) (api.LeaveAnswer, error) {
+	n.change.Lock()
+	defer n.change.Unlock()
+	e, err := n.member()
+	if err != nil {
+		return api.LeaveAnswer{}, err
+	}
+	var a api.LeaveAnswer
+	nodes := e.nodes(e.machine.Config())
+	switch {
+	case !slices.ContainsFunc(nodes, func(n *pb.Node) bool { return n.Uuid == e.UUID }): // the others have taken it out
+	case len(nodes) == 1 && !r.Force:
+		err = api.Errorf(api.CodeRefused, "%s is the only node: everything is lost when it leaves: repeat with --force if that is wanted", e.Name)
+	case len(nodes) == 1:
+	case e.cutOff():
+		a.Notes, err = e.leaveUnheard(ctx, r.Force)
+	default:
+		err = e.leaveInOrder(ctx, r.Force)
+	}
+	if err != nil {
+		return api.LeaveAnswer{}, err
+	}
+	n.engine.Store(nil)
+	return a, errors.Join(e.stop(), n.dir.wipe())
+}
+
+// leaveInOrder has the others take this node out, if they can go on without it.
+func (e *engine) leaveInOrder(ctx context.Context, force bool) error {
+	if err := e.fresh(ctx); err != nil { // a node that has just started has yet to apply its log
+		return err
+	}
+	cfg := e.machine.Config()
+	row := cfg.NodeByUUID(e.UUID)
+	if row == nil {
+		return nil
+	}
+	if ha := e.haWithout(cfg, row); ha != "" && !force {
+		return api.Errorf(api.CodeRefused, "%s: repeat with --force if that is wanted", ha)
+	}
+	if err := e.othersCanServe(row); err != nil {
+		return err
+	}
+	if err := e.quorumWithout(row); err != nil {
+		return err
+	}
+	return e.leaveOthers(ctx, row)
+}
+
+// haWithout says what leaving costs, "" when the cluster survives as many losses as before.
+func (e *engine) haWithout(cfg *fsm.Config, row *pb.Node) string {
+	voters := 0
+	for _, n := range cfg.Nodes() {
+		if n.Voter && n.Uuid != row.Uuid {
+			voters++
+		}
+	}
+	if row.Voter && voters < 3 {
+		return fmt.Sprintf("without %s the cluster has %d voters and survives no loss", row.Name, voters)
+	}
+	return ""
+}
+
+// leaveOthers gives groups and leadership away and has the others take this node out. The log tells this node of its removal only
+// if it is still replicated to it, so the leader's answer is asked for: no leader that holds us any more means we are out.
+func (e *engine) leaveOthers(ctx context.Context, row *pb.Node) error {
+	if err := e.offerGroups(ctx, row); err != nil {
+		return err
+	}
+	if err := e.write(ctx, putSetting(settingLeaving+row.Uuid, "yes")); err != nil {
+		return err
+	}
+	if err := e.waitOwnsNothing(ctx, row); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(moveLimit)
+	for time.Now().Before(deadline) {
+		if e.machine.Config().NodeByUUID(row.Uuid) == nil {
+			return nil
+		}
+		f := e.raft.GetConfiguration()
+		if f.Error() == nil && serverOf(f.Configuration().Servers, row.Uuid) == nil {
+			return nil
+		}
+		if time.Since(e.raft.LastContact()) > time.Second && e.lead.Load() == nil && e.expelled() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return api.Errorf(api.CodeUnavailable, "the others have not taken %s out within %v: see `holdline status`, then run the same command again", row.Name, moveLimit)
+}
+
+// expelled says whether the peers refuse this node: they do once it is out of their tables.
+func (e *engine) expelled() bool {
+	for _, m := range e.members.numbers() {
+		if alive, _ := e.alive(m); alive && m != e.number.Load() {
+			return false
+		}
+	}
+	return true
+}
