@@ -3,12 +3,11 @@ package resolve
 import (
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 const (
-	maxCached   = 10_000
+	maxCached   = 10_000  // answers
+	maxBytes    = 8 << 20 // that they take; an answer of the usual kind takes some 400
 	minTTL      = time.Second
 	maxTTL      = time.Hour
 	minNegative = 5 * time.Second
@@ -22,19 +21,12 @@ type question struct {
 	kind uint16
 }
 
-// answer is what a name has of one kind; without records it is a negative one.
-type answer struct {
-	rrs []dns.RR
-	ttl time.Duration
-
-	till time.Time // in the cache: fresh until then
-}
-
 // cache holds answers, negative ones too.
 type cache struct {
-	now func() time.Time
-	mu  sync.Mutex
-	m   map[question]*answer
+	now   func() time.Time
+	mu    sync.Mutex
+	m     map[question]*answer
+	bytes int // the sizes of m's answers
 }
 
 // get returns a fresh answer, nil when there is none.
@@ -62,7 +54,20 @@ func (c *cache) put(q question, a *answer) {
 	now := c.now()
 	c.makeRoom(now)
 	a.till = now.Add(a.ttl)
+	c.set(q, a)
+}
+
+func (c *cache) set(q question, a *answer) {
+	c.drop(q)
 	c.m[q] = a
+	c.bytes += a.size(q)
+}
+
+func (c *cache) drop(q question) {
+	if a := c.m[q]; a != nil {
+		c.bytes -= a.size(q)
+		delete(c.m, q)
+	}
 }
 
 // failed answers for servers that did not: with what is out of date, if there is any; it then serves for a moment.
@@ -76,26 +81,28 @@ func (c *cache) failed(q question, err error) (*answer, error) {
 	}
 	stale := *a
 	stale.till = now.Add(failureTTL)
-	c.m[q] = &stale
+	c.set(q, &stale)
 	return &stale, nil
 }
 
 // makeRoom drops what is over, else anything.
 func (c *cache) makeRoom(now time.Time) {
-	if len(c.m) < maxCached {
+	if c.fits(maxCached, maxBytes) {
 		return
 	}
 	for q, a := range c.m {
 		if now.After(a.till) {
-			delete(c.m, q)
+			c.drop(q)
 		}
 	}
 	for q := range c.m {
-		if len(c.m) < maxCached*9/10 {
+		if c.fits(maxCached*9/10, maxBytes*9/10) {
 			return
 		}
-		delete(c.m, q)
+		c.drop(q)
 	}
 }
+
+func (c *cache) fits(entries, bytes int) bool { return len(c.m) < entries && c.bytes < bytes }
 
 func clamp(d, low, high time.Duration) time.Duration { return min(max(d, low), high) }

@@ -1,9 +1,9 @@
 package resolve
 
 import (
-	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,11 +67,8 @@ func (h *hostsFile) find(name string, kind uint16) *answer {
 	}
 	a := &answer{}
 	for _, addr := range addrs {
-		switch {
-		case kind == dns.TypeA && addr.Is4():
-			a.rrs = append(a.rrs, &dns.A{A: net.IP(addr.AsSlice())})
-		case kind == dns.TypeAAAA && addr.Is6():
-			a.rrs = append(a.rrs, &dns.AAAA{AAAA: net.IP(addr.AsSlice())})
+		if kind == dns.TypeA && addr.Is4() || kind == dns.TypeAAAA && addr.Is6() {
+			a.addrs = append(a.addrs, addr)
 		}
 	}
 	return a
@@ -93,6 +90,9 @@ func parseHosts(b []byte) any {
 			name = dns.Fqdn(strings.ToLower(name))
 			m[name] = append(m[name], addr.Unmap())
 		}
+	}
+	for _, addrs := range m {
+		slices.SortFunc(addrs, netip.Addr.Compare)
 	}
 	return m
 }

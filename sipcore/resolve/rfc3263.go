@@ -1,11 +1,9 @@
 package resolve
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/miekg/dns"
 
@@ -32,7 +30,7 @@ func services() [3]service {
 
 // find goes the way of RFC 3263 §4: the transport from NAPTR, the port from SRV, unless the URI has them.
 func (r *Resolver) find(q Query, ask asker) ([]Target, error) {
-	name := dns.Fqdn(strings.ToLower(q.Host))
+	name := canonical(q.Host)
 	if q.SIPS {
 		q.Proto, q.Fixed = pb.Transport_TLS, true
 	}
@@ -73,27 +71,13 @@ func byNAPTR(q Query, name string, ask asker) ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rules []*dns.NAPTR
-	for _, rr := range a.rrs {
-		if n, ok := rr.(*dns.NAPTR); ok && strings.EqualFold(n.Flags, "s") {
-			rules = append(rules, n)
-		}
-	}
-	slices.SortStableFunc(rules, func(a, b *dns.NAPTR) int {
-		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Preference, b.Preference))
-	})
 	var out []Target
-	for _, n := range rules {
-		for _, s := range services() {
-			if !strings.EqualFold(n.Service, s.naptr) {
-				continue
-			}
-			t, _, err := bySRV(q, dns.Fqdn(strings.ToLower(n.Replacement)), s.proto, ask)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, t...)
+	for _, rule := range a.naptr {
+		t, _, err := bySRV(q, rule.name, rule.proto, ask)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, t...)
 	}
 	return out[:min(len(out), maxTargets)], nil
 }
@@ -104,20 +88,14 @@ func bySRV(q Query, name string, proto pb.Transport, ask asker) (out []Target, f
 	if err != nil {
 		return nil, false, err
 	}
-	var list []*dns.SRV
-	for _, rr := range a.rrs {
-		if s, ok := rr.(*dns.SRV); ok {
-			list = append(list, s)
-		}
-	}
-	if len(list) == 0 {
+	if len(a.srv) == 0 {
 		return nil, false, nil
 	}
-	if len(list) == 1 && list[0].Target == "." {
+	if len(a.srv) == 1 && a.srv[0].target == "." {
 		return nil, true, ErrNone // RFC 2782: the service is decidedly not available
 	}
-	for _, s := range weighted(list, q.Seed) {
-		t, err := addresses(q, dns.Fqdn(strings.ToLower(s.Target)), s.Port, proto, ask)
+	for _, s := range weighted(a.srv, q.Seed) {
+		t, err := addresses(q, s.target, s.port, proto, ask)
 		if err != nil && err != ErrNone {
 			return nil, true, err
 		}
@@ -133,21 +111,18 @@ func bySRV(q Query, name string, proto pb.Transport, ask asker) (out []Target, f
 }
 
 // weighted orders SRV records as RFC 2782 says: by priority, within one by chance in proportion to the weights. The chance
-// follows from seed.
-func weighted(list []*dns.SRV, seed uint64) []*dns.SRV {
+// follows from seed. It runs under a shard's lock and its time grows with the square of the list, which maxRecords bounds.
+func weighted(list []srv, seed uint64) []srv {
 	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b *dns.SRV) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port))
-	})
 	chance := rand.New(rand.NewPCG(seed, 0))
 	for i := range list {
 		sum, end := 0, i
-		for end < len(list) && list[end].Priority == list[i].Priority {
-			sum += int(list[end].Weight)
+		for end < len(list) && list[end].priority == list[i].priority {
+			sum += int(list[end].weight)
 			end++
 		}
 		pick, n := i, chance.IntN(sum+1)
-		for n -= int(list[pick].Weight); n > 0 && pick+1 < end; n -= int(list[pick].Weight) {
+		for n -= int(list[pick].weight); n > 0 && pick+1 < end; n -= int(list[pick].weight) {
 			pick++
 		}
 		chosen := list[pick]
@@ -167,22 +142,12 @@ func addresses(q Query, name string, port uint16, proto pb.Transport, ask asker)
 	if err != nil {
 		return nil, err
 	}
-	var out []Target
-	for _, rr := range a.rrs {
-		var addr netip.Addr
-		switch rr := rr.(type) {
-		case *dns.A:
-			addr, _ = netip.AddrFromSlice(rr.A)
-		case *dns.AAAA:
-			addr, _ = netip.AddrFromSlice(rr.AAAA)
-		}
-		if addr.IsValid() && len(out) < maxTargets {
-			out = append(out, Target{netip.AddrPortFrom(addr.Unmap(), port), proto})
-		}
-	}
-	if len(out) == 0 {
+	if len(a.addrs) == 0 {
 		return nil, ErrNone
 	}
-	slices.SortFunc(out, func(a, b Target) int { return a.Addr.Compare(b.Addr) }) // servers rotate them; every node must begin with the same
+	var out []Target
+	for _, addr := range a.addrs[:min(len(a.addrs), maxTargets)] {
+		out = append(out, Target{netip.AddrPortFrom(addr, port), proto})
+	}
 	return out, nil
 }
