@@ -25,7 +25,8 @@ type answer struct {
 	naptr []naptr
 	ttl   time.Duration
 
-	till time.Time // in the cache: fresh until then
+	till time.Time // in the cache: it serves until then
+	over time.Time // when its TTL was over; till is later when servers were silent
 }
 
 // srv is an SRV record; its target is in lower case and "." if the service is decidedly not available (RFC 2782).

@@ -13,7 +13,7 @@ const (
 	minNegative = 5 * time.Second
 	maxNegative = 5 * time.Minute
 	failureTTL  = 2 * time.Second // servers that are silent are not asked for every message
-	maxStale    = time.Hour       // how long an answer serves when the servers are silent
+	maxStale    = time.Hour       // how long an answer serves after its TTL when the servers are silent
 )
 
 type question struct {
@@ -54,6 +54,7 @@ func (c *cache) put(q question, a *answer) {
 	now := c.now()
 	c.makeRoom(now)
 	a.till = now.Add(a.ttl)
+	a.over = a.till
 	c.set(q, a)
 }
 
@@ -76,7 +77,7 @@ func (c *cache) failed(q question, err error) (*answer, error) {
 	defer c.mu.Unlock()
 	now := c.now()
 	a := c.m[q]
-	if a == nil || now.Sub(a.till) > maxStale {
+	if a == nil || !now.Before(a.over.Add(maxStale)) {
 		return nil, err
 	}
 	stale := *a
