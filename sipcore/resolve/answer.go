@@ -17,16 +17,17 @@ const (
 	maxRules   = 8  // of NAPTR, for transports that we speak
 )
 
-// answer is what a name has of one kind, as much as is used of it; without records it is a negative one. It is not changed
-// once it is in the cache.
+// answer is what a name has of one kind, as much as is used of it; without records it is a negative one, with err none at all: the
+// servers failed. It is not changed once it is in the cache.
 type answer struct {
 	addrs []netip.Addr // of A and AAAA, in order: servers rotate them, and every node must begin with the same
 	srv   []srv        // in order of compare, as weighted wants them
 	naptr []naptr
 	ttl   time.Duration
+	err   error
 
 	till time.Time // in the cache: it serves until then
-	over time.Time // when its TTL was over; till is later when servers were silent
+	over time.Time // when its TTL was over; till is later when servers were silent. Zero with err
 }
 
 // srv is an SRV record; its target is in lower case and "." if the service is decidedly not available (RFC 2782).

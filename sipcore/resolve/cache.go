@@ -12,8 +12,8 @@ const (
 	maxTTL      = time.Hour
 	minNegative = 5 * time.Second
 	maxNegative = 5 * time.Minute
-	failureTTL  = 2 * time.Second // servers that are silent are not asked for every message
-	maxStale    = time.Hour       // how long an answer serves after its TTL when the servers are silent
+	failureTTL  = lookupTime + time.Second // servers that failed are not asked for every message, nor twice in a lookup
+	maxStale    = time.Hour                // how long an answer serves after its TTL when the servers are silent
 )
 
 type question struct {
@@ -29,23 +29,19 @@ type cache struct {
 	bytes int // the sizes of m's answers
 }
 
-// get returns a fresh answer, nil when there is none.
-func (c *cache) get(q question) *answer {
+// get returns a fresh answer, with old one that is out of date too; nil when there is none.
+func (c *cache) get(q question, old bool) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a := c.m[q]
-	if a == nil || !c.now().Before(a.till) {
-		return nil
+	a, now := c.m[q], c.now()
+	if a != nil && (now.Before(a.till) || old && a.serves(now)) {
+		return a
 	}
-	return a
+	return nil
 }
 
-// any returns an answer however old it is, nil when there is none.
-func (c *cache) any(q question) *answer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.m[q]
-}
+// serves reports whether an answer is better than none when the servers are silent.
+func (a *answer) serves(now time.Time) bool { return now.Before(a.over.Add(maxStale)) }
 
 // put keeps an answer for its TTL.
 func (c *cache) put(q question, a *answer) {
@@ -71,19 +67,21 @@ func (c *cache) drop(q question) {
 	}
 }
 
-// failed answers for servers that did not: with what is out of date, if there is any; it then serves for a moment.
-func (c *cache) failed(q question, err error) (*answer, error) {
+// failed answers for servers that did not: with what is out of date, if there is any, else with their error; either serves
+// for a moment.
+func (c *cache) failed(q question, err error) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	a := c.m[q]
-	if a == nil || !now.Before(a.over.Add(maxStale)) {
-		return nil, err
+	a := &answer{err: err}
+	if known := c.m[q]; known != nil && known.serves(now) {
+		*a = *known
+	} else {
+		c.makeRoom(now)
 	}
-	stale := *a
-	stale.till = now.Add(failureTTL)
-	c.set(q, &stale)
-	return &stale, nil
+	a.till = now.Add(failureTTL)
+	c.set(q, a)
+	return a
 }
 
 // makeRoom drops what is over, else anything.

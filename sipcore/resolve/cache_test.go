@@ -8,6 +8,26 @@ import (
 	"time"
 )
 
+// TestFailureIsKept: a name whose servers fail is not asked for anew for each message, and again a little later.
+func TestFailureIsKept(t *testing.T) {
+	w := newWorld(t, zone)
+	q := Query{Host: "a.test", Port: 5060}
+	w.change(func() { w.fail = map[string]bool{"a.test. A": true} })
+	for range 3 {
+		if got := w.find(q); got != "error" {
+			t.Error(got)
+		}
+	}
+	if n := w.count("a.test. A"); n != rounds {
+		t.Errorf("asked %d times", n)
+	}
+	w.change(func() { w.fail = nil })
+	w.now = w.now.Add(failureTTL)
+	if got := w.find(q); got != "UDP/10.1.0.1:5060" {
+		t.Error(got)
+	}
+}
+
 // TestStaleIsBounded: silent servers leave what was known for an hour, also when it is asked for all the time.
 func TestStaleIsBounded(t *testing.T) {
 	now := time.Unix(1e9, 0)
@@ -16,14 +36,15 @@ func TestStaleIsBounded(t *testing.T) {
 	c.put(q, &answer{ttl: time.Minute})
 	silent := errors.New("silent")
 	for end := now.Add(time.Minute + maxStale); now.Before(end); now = now.Add(10 * time.Second) {
-		if a := c.get(q); a != nil {
+		if a := c.get(q, false); a != nil {
 			continue
 		}
-		if _, err := c.failed(q, silent); err != nil {
-			t.Fatalf("%v before its end: %v", end.Sub(now), err)
+		if a := c.failed(q, silent); a.err != nil {
+			t.Fatalf("%v before its end: %v", end.Sub(now), a.err)
 		}
 	}
-	if _, err := c.failed(q, silent); err != silent {
+	now = now.Add(failureTTL)
+	if c.get(q, true) != nil || c.failed(q, silent).err != silent {
 		t.Error("it serves for ever")
 	}
 }

@@ -18,6 +18,9 @@ const (
 	maxAliases = 8
 )
 
+// errNoTime says that no server had the time to answer, so that nothing is known of the name.
+var errNoTime = errors.New("no time to ask the name servers")
+
 // client asks the servers of resolv.conf.
 type client struct {
 	conf watched
@@ -37,12 +40,12 @@ func (c *client) servers() []string {
 }
 
 // exchange asks one question: of one server after the other, over UDP, then over TCP if the answer is cut off. That
-// a name has nothing of this kind is an answer.
+// a name has nothing of this kind is an answer. A server that ctx gave less time than it may take does not count as silent.
 func (c *client) exchange(ctx context.Context, name string, kind uint16) (*answer, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(name, kind)
 	m.SetEdns0(udpSize, false)
-	last := errors.New("no name server")
+	last := errNoTime
 	for range rounds {
 		for _, server := range c.servers() {
 			if ctx.Err() != nil {
@@ -50,7 +53,9 @@ func (c *client) exchange(ctx context.Context, name string, kind uint16) (*answe
 			}
 			in, err := ask(ctx, m, net.JoinHostPort(server, c.port))
 			if err != nil {
-				last = fmt.Errorf("name server %s: %w", server, err)
+				if ctx.Err() == nil {
+					last = fmt.Errorf("name server %s: %w", server, err)
+				}
 				continue
 			}
 			switch in.Rcode {

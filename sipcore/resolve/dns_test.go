@@ -22,6 +22,7 @@ type server struct {
 	mu    sync.Mutex
 	zone  map[string][]dns.RR
 	asked map[string]int
+	fail  map[string]bool // SERVFAIL to these
 	mute  bool
 	cut   bool // UDP answers are truncated
 }
@@ -37,7 +38,9 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	m := new(dns.Msg)
 	m.SetReply(q)
-	if s.cut && w.RemoteAddr().Network() == "udp" {
+	if s.fail[key] {
+		m.Rcode = dns.RcodeServerFailure
+	} else if s.cut && w.RemoteAddr().Network() == "udp" {
 		m.Truncated = true
 	} else if m.Answer = s.zone[key]; len(m.Answer) == 0 {
 		m.Rcode = dns.RcodeNameError

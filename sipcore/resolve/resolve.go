@@ -141,15 +141,9 @@ func (r *Resolver) run(ctx context.Context, key Query) {
 	}
 }
 
-// outdated answers from the cache however old it is.
+// outdated answers from the cache, also with what is out of date.
 func (r *Resolver) outdated(name string, kind uint16) (*answer, error) {
-	if a := r.hosts.find(name, kind); a != nil {
-		return a, nil
-	}
-	if a := r.cache.any(question{name, kind}); a != nil {
-		return a, nil
-	}
-	return nil, errMiss
+	return r.known(name, kind, true)
 }
 
 func explain(q Query, err error) error {
@@ -161,11 +155,15 @@ func explain(q Query, err error) error {
 
 // cached answers from what is known.
 func (r *Resolver) cached(name string, kind uint16) (*answer, error) {
+	return r.known(name, kind, false)
+}
+
+func (r *Resolver) known(name string, kind uint16, old bool) (*answer, error) {
 	if a := r.hosts.find(name, kind); a != nil {
 		return a, nil
 	}
-	if a := r.cache.get(question{name, kind}); a != nil {
-		return a, nil
+	if a := r.cache.get(question{name, kind}, old); a != nil {
+		return a, a.err
 	}
 	return nil, errMiss
 }
@@ -173,13 +171,17 @@ func (r *Resolver) cached(name string, kind uint16) (*answer, error) {
 // ask answers from what is known, else from the servers. When they are all silent an answer that is out of date
 // is better than none.
 func (r *Resolver) ask(ctx context.Context, name string, kind uint16) (*answer, error) {
-	if a, err := r.cached(name, kind); err == nil {
-		return a, nil
+	if a, err := r.cached(name, kind); err != errMiss {
+		return a, err
 	}
 	key := question{name, kind}
 	a, err := r.client.exchange(ctx, name, kind)
+	if err == errNoTime {
+		return nil, err
+	}
 	if err != nil {
-		return r.cache.failed(key, err)
+		a = r.cache.failed(key, err)
+		return a, a.err
 	}
 	r.cache.put(key, a)
 	return a, nil
