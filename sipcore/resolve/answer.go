@@ -97,7 +97,7 @@ func (a *answer) add(rr dns.RR) {
 	case *dns.SRV:
 		a.srv = append(a.srv, srv{rr.Priority, rr.Weight, rr.Port, canonical(rr.Target)})
 	case *dns.NAPTR:
-		for _, s := range services() {
+		for _, s := range transports() {
 			if strings.EqualFold(rr.Flags, "s") && strings.EqualFold(rr.Service, s.naptr) {
 				a.naptr = append(a.naptr, naptr{rr.Order, rr.Preference, s.proto, canonical(rr.Replacement)})
 			}

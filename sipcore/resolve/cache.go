@@ -69,7 +69,7 @@ func (c *cache) drop(q question) {
 
 // failed answers for servers that did not: with what is out of date, if there is any, else with their error; either serves
 // for a moment.
-func (c *cache) failed(q question, err error) *answer {
+func (c *cache) failed(q question, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -81,7 +81,6 @@ func (c *cache) failed(q question, err error) *answer {
 	}
 	a.till = now.Add(failureTTL)
 	c.set(q, a)
-	return a
 }
 
 // makeRoom drops what is over, else anything.

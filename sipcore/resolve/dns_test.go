@@ -23,8 +23,9 @@ type server struct {
 	zone  map[string][]dns.RR
 	asked map[string]int
 	fail  map[string]bool // SERVFAIL to these
-	mute  bool
-	cut   bool // UDP answers are truncated
+	hold  map[string]bool // no answer to these
+	mute  bool            // nor to any
+	cut   bool            // UDP answers are truncated
 }
 
 func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
@@ -33,7 +34,7 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	k := q.Question[0]
 	key := k.Name + " " + dns.TypeToString[k.Qtype]
 	s.asked[key]++
-	if s.mute {
+	if s.mute || s.hold[key] {
 		return
 	}
 	m := new(dns.Msg)

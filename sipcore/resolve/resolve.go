@@ -34,11 +34,8 @@ type Target struct {
 	Proto pb.Transport
 }
 
-var (
-	// ErrNone says that a name has no address that we could use.
-	ErrNone = errors.New("it has no address that this VIP can reach")
-	errMiss = errors.New("not in the cache")
-)
+// ErrNone says that a name has no address that we could use.
+var ErrNone = errors.New("it has no address that this VIP can reach")
 
 // Options of a resolver. The zero Options are right for a node.
 type Options struct {
@@ -58,6 +55,7 @@ type Resolver struct {
 
 	mu      sync.Mutex
 	waiting map[Query][]waiter // by query without its seed: one lookup serves all
+	running int                // lookups with questions under way
 }
 
 type waiter struct {
@@ -92,15 +90,15 @@ func orElse(s *string, def string) {
 
 // Known returns the targets of q as far as they are in the cache; ok is false when a server would have to be asked.
 func (r *Resolver) Known(q Query) (targets []Target, ok bool) {
-	targets, err := r.find(q, r.cached)
-	return targets, err == nil
+	targets, missed, err := r.look(q, false)
+	return targets, err == nil && len(missed) == 0
 }
 
 // Resolve finds the targets of q, best first, and calls done with them: from another goroutine when a server has to be
 // asked, else at once. Too many lookups under way are an error.
 func (r *Resolver) Resolve(ctx context.Context, q Query, done func([]Target, error)) {
-	targets, err := r.find(q, r.cached)
-	if !errors.Is(err, errMiss) {
+	targets, missed, err := r.look(q, false)
+	if len(missed) == 0 {
 		done(targets, explain(q, err))
 		return
 	}
@@ -108,42 +106,39 @@ func (r *Resolver) Resolve(ctx context.Context, q Query, done func([]Target, err
 	key.Seed = 0
 	r.mu.Lock()
 	waiting, under := r.waiting[key]
-	if !under && len(r.waiting) >= r.limit || len(waiting) >= maxWaiting {
+	if !under && r.running >= r.limit || len(waiting) >= maxWaiting {
 		r.mu.Unlock()
 		done(nil, fmt.Errorf("look up %s: too many lookups are under way already; check this node's name servers", q.Host))
 		return
 	}
 	r.waiting[key] = append(waiting, waiter{q, done})
-	r.mu.Unlock()
 	if !under {
+		r.running++
 		go r.run(ctx, key)
 	}
+	r.mu.Unlock()
 }
 
 // run looks a query up for all who wait for it.
 func (r *Resolver) run(ctx context.Context, key Query) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
-	_, failure := r.find(key, func(name string, kind uint16) (*answer, error) { return r.ask(ctx, name, kind) })
+	l := &lookup{r: r, asked: make(map[question]bool), answered: make(chan struct{}, atOnce)}
+	l.targets(ctx, key)
 	r.mu.Lock()
 	waiting := r.waiting[key]
 	delete(r.waiting, key)
 	r.mu.Unlock()
 	for _, w := range waiting {
-		targets, err := r.find(w.q, r.cached)
-		if errors.Is(err, errMiss) {
-			err = failure
-			if err == nil { // its TTL is over already
-				targets, err = r.find(w.q, r.outdated)
-			}
-		}
+		targets, err := l.targets(ctx, w.q) // by its seed it may need a name that key does not
 		w.done(targets, explain(w.q, err))
 	}
-}
-
-// outdated answers from the cache, also with what is out of date.
-func (r *Resolver) outdated(name string, kind uint16) (*answer, error) {
-	return r.known(name, kind, true)
+	for l.under > 0 { // what proved needless
+		l.wait()
+	}
+	r.mu.Lock()
+	r.running--
+	r.mu.Unlock()
 }
 
 func explain(q Query, err error) error {
@@ -151,38 +146,4 @@ func explain(q Query, err error) error {
 		return fmt.Errorf("look up %s: %w", q.Host, err)
 	}
 	return nil
-}
-
-// cached answers from what is known.
-func (r *Resolver) cached(name string, kind uint16) (*answer, error) {
-	return r.known(name, kind, false)
-}
-
-func (r *Resolver) known(name string, kind uint16, old bool) (*answer, error) {
-	if a := r.hosts.find(name, kind); a != nil {
-		return a, nil
-	}
-	if a := r.cache.get(question{name, kind}, old); a != nil {
-		return a, a.err
-	}
-	return nil, errMiss
-}
-
-// ask answers from what is known, else from the servers. When they are all silent an answer that is out of date
-// is better than none.
-func (r *Resolver) ask(ctx context.Context, name string, kind uint16) (*answer, error) {
-	if a, err := r.cached(name, kind); err != errMiss {
-		return a, err
-	}
-	key := question{name, kind}
-	a, err := r.client.exchange(ctx, name, kind)
-	if err == errNoTime {
-		return nil, err
-	}
-	if err != nil {
-		a = r.cache.failed(key, err)
-		return a, a.err
-	}
-	r.cache.put(key, a)
-	return a, nil
 }

@@ -10,9 +10,6 @@ import (
 	"holdline/fsm/pb"
 )
 
-// asker answers one question.
-type asker func(name string, kind uint16) (*answer, error)
-
 // service is a transport as NAPTR and SRV name it (RFC 3263 §4.1, RFC 7118 §7).
 type service struct {
 	proto  pb.Transport
@@ -20,7 +17,7 @@ type service struct {
 	prefix string
 }
 
-func services() [3]service {
+func transports() [3]service {
 	return [...]service{
 		{pb.Transport_UDP, "SIP+D2U", "_sip._udp."},
 		{pb.Transport_TCP, "SIP+D2T", "_sip._tcp."},
@@ -28,29 +25,51 @@ func services() [3]service {
 	}
 }
 
-// find goes the way of RFC 3263 §4: the transport from NAPTR, the port from SRV, unless the URI has them.
-func (r *Resolver) find(q Query, ask asker) ([]Target, error) {
+// find goes the way of RFC 3263 §4: the transport from NAPTR, the port from SRV, unless the URI has them. What cannot be had, or is not
+// known yet, is passed over; there is an error only when nothing was found.
+func find(q Query, p *pass) ([]Target, error) {
 	name := canonical(q.Host)
 	if q.SIPS {
 		q.Proto, q.Fixed = pb.Transport_TLS, true
 	}
 	if q.Port != 0 {
-		return addresses(q, name, q.Port, q.Proto, ask)
+		return addresses(q, name, q.Port, q.Proto, p)
 	}
+	var failure error
 	if !q.Fixed {
-		if t, err := byNAPTR(q, name, ask); err != nil || len(t) > 0 {
+		t, found, err := byNAPTR(q, name, p)
+		if found {
 			return t, err
 		}
+		failure = err
 	}
-	for _, s := range services() {
+	services := false // some are there, or may be there
+	for _, s := range transports() {
 		if q.Fixed && s.proto != q.Proto {
 			continue
 		}
-		if t, found, err := bySRV(q, s.prefix+name, s.proto, ask); err != nil || found {
-			return t, err
+		t, found, err := bySRV(q, s.prefix+name, s.proto, p)
+		if len(t) > 0 {
+			return t, nil
 		}
+		services, failure = services || found, graver(failure, err)
 	}
-	return addresses(q, name, defaultPort(q.Proto), q.Proto, ask)
+	if services { // whatever is at the name itself need not be SIP
+		return nil, failure
+	}
+	t, err := addresses(q, name, defaultPort(q.Proto), q.Proto, p)
+	if len(t) > 0 {
+		return t, nil
+	}
+	return nil, graver(failure, err)
+}
+
+// graver is the first of two errors that says more than that there is nothing.
+func graver(a, b error) error {
+	if a == nil || a == ErrNone && b != nil {
+		return b
+	}
+	return a
 }
 
 func defaultPort(p pb.Transport) uint16 {
@@ -65,28 +84,30 @@ func defaultPort(p pb.Transport) uint16 {
 	return 5060
 }
 
-// byNAPTR follows the domain's own order of transports.
-func byNAPTR(q Query, name string, ask asker) ([]Target, error) {
-	a, err := ask(name, dns.TypeNAPTR)
-	if err != nil {
-		return nil, err
-	}
-	var out []Target
-	for _, rule := range a.naptr {
-		t, _, err := bySRV(q, rule.name, rule.proto, ask)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, t...)
-	}
-	return out[:min(len(out), maxTargets)], nil
-}
-
-// bySRV finds the addresses of a service, by priority and weight. found is false without SRV records.
-func bySRV(q Query, name string, proto pb.Transport, ask asker) (out []Target, found bool, err error) {
-	a, err := ask(name, dns.TypeSRV)
+// byNAPTR follows the domain's own order of transports. found is false if no rule leads to SRV records, or the rules cannot be had.
+func byNAPTR(q Query, name string, p *pass) (out []Target, found bool, failure error) {
+	a, err := p.ask(name, dns.TypeNAPTR)
 	if err != nil {
 		return nil, false, err
+	}
+	for _, rule := range a.naptr {
+		t, has, err := bySRV(q, rule.name, rule.proto, p)
+		found, failure = found || has, graver(failure, err)
+		if out = append(out, t...); len(out) >= maxTargets {
+			return out[:maxTargets], true, nil
+		}
+	}
+	if len(out) > 0 {
+		return out, true, nil
+	}
+	return nil, found, failure
+}
+
+// bySRV finds the addresses of a service, by priority and weight. found is false if there are no SRV records for certain.
+func bySRV(q Query, name string, proto pb.Transport, p *pass) (out []Target, found bool, failure error) {
+	a, err := p.ask(name, dns.TypeSRV)
+	if err != nil {
+		return nil, true, err
 	}
 	if len(a.srv) == 0 {
 		return nil, false, nil
@@ -95,19 +116,16 @@ func bySRV(q Query, name string, proto pb.Transport, ask asker) (out []Target, f
 		return nil, true, ErrNone // RFC 2782: the service is decidedly not available
 	}
 	for _, s := range weighted(a.srv, q.Seed) {
-		t, err := addresses(q, s.target, s.port, proto, ask)
-		if err != nil && err != ErrNone {
-			return nil, true, err
-		}
-		out = append(out, t...)
-		if len(out) >= maxTargets {
+		t, err := addresses(q, s.target, s.port, proto, p)
+		failure = graver(failure, err)
+		if out = append(out, t...); len(out) >= maxTargets {
 			return out[:maxTargets], true, nil
 		}
 	}
-	if len(out) == 0 {
-		return nil, true, ErrNone
+	if len(out) > 0 {
+		return out, true, nil
 	}
-	return out, true, nil
+	return nil, true, failure
 }
 
 // weighted orders SRV records as RFC 2782 says: by priority, within one by chance in proportion to the weights. The chance
@@ -133,12 +151,12 @@ func weighted(list []srv, seed uint64) []srv {
 }
 
 // addresses finds a host's addresses of the VIP's family.
-func addresses(q Query, name string, port uint16, proto pb.Transport, ask asker) ([]Target, error) {
+func addresses(q Query, name string, port uint16, proto pb.Transport, p *pass) ([]Target, error) {
 	kind := dns.TypeA
 	if q.Six {
 		kind = dns.TypeAAAA
 	}
-	a, err := ask(name, kind)
+	a, err := p.ask(name, kind)
 	if err != nil {
 		return nil, err
 	}
