@@ -83,21 +83,24 @@ func (c *cache) failed(q question, err error) {
 	c.set(q, a)
 }
 
-// makeRoom drops what is over, else anything.
+// makeRoom drops what is of no use any more, then what is over, then anything.
 func (c *cache) makeRoom(now time.Time) {
 	if c.fits(maxCached, maxBytes) {
 		return
 	}
-	for q, a := range c.m {
-		if now.After(a.till) {
-			c.drop(q)
+	for _, expendable := range []func(*answer) bool{
+		func(a *answer) bool { return !now.Before(a.till) && !a.serves(now) },
+		func(a *answer) bool { return !now.Before(a.till) },
+		func(*answer) bool { return true },
+	} {
+		for q, a := range c.m {
+			if c.fits(maxCached*9/10, maxBytes*9/10) {
+				return
+			}
+			if expendable(a) {
+				c.drop(q)
+			}
 		}
-	}
-	for q := range c.m {
-		if c.fits(maxCached*9/10, maxBytes*9/10) {
-			return
-		}
-		c.drop(q)
 	}
 }
 

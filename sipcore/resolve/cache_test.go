@@ -54,6 +54,22 @@ func TestStaleIsBounded(t *testing.T) {
 	}
 }
 
+// TestRoom: a flood of names that fail drops no answer that serves when the servers are silent.
+func TestRoom(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	c := cache{now: func() time.Time { return now }, m: map[question]*answer{}}
+	q := question{name: "a.test."}
+	c.put(q, &answer{ttl: time.Minute})
+	now = now.Add(2 * time.Minute)
+	for i := range 3 * maxCached {
+		c.failed(question{name: fmt.Sprint(i)}, errNoTime)
+		now = now.Add(time.Millisecond)
+	}
+	if c.get(q, true) == nil {
+		t.Error("it is gone")
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	c := cache{now: time.Now, m: map[question]*answer{}}
 	for i := range 3 * maxCached {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -132,5 +133,50 @@ func TestQuestionsAreBounded(t *testing.T) {
 	defer w.mu.Unlock()
 	if len(w.asked) > maxAsked {
 		t.Errorf("%d questions", len(w.asked))
+	}
+}
+
+// TestFull: names whose servers are silent do not keep those from being served that have had an answer before.
+func TestFull(t *testing.T) {
+	w := newWorld(t, zone)
+	w.r.limit = 4
+	query := func(host string) Query { return Query{Host: host, Port: 5060} }
+	w.find(query("a.test"))
+	w.find(query("b.test"))
+	w.now = w.now.Add(2 * time.Minute)
+	w.change(func() { w.mute = true })
+	done := make(chan string, 8)
+	ask := func(host string) {
+		w.r.Resolve(t.Context(), query(host), func(targets []Target, err error) { done <- fmt.Sprint(host, " ", len(targets), " ", err != nil) })
+	}
+	for i := range 4 {
+		ask(fmt.Sprintf("silent%d.test", i))
+	}
+	if got := <-done; got != "silent3.test 0 true" {
+		t.Error(got)
+	}
+	ask("a.test") // has the last place
+	select {
+	case got := <-done:
+		t.Error(got)
+	default:
+	}
+	ask("b.test") // at once
+	if got := <-done; got != "b.test 2 false" {
+		t.Error(got)
+	}
+	if _, ok := w.r.Known(query("b.test")); !ok {
+		t.Error("an ACK would not be sent")
+	}
+	if _, ok := w.r.Known(query("silent3.test")); ok {
+		t.Error("it is known though it never had an answer")
+	}
+	var rest []string
+	for range 4 {
+		rest = append(rest, <-done)
+	}
+	slices.Sort(rest)
+	if got := strings.Join(rest, ", "); got != "a.test 1 false, silent0.test 0 true, silent1.test 0 true, silent2.test 0 true" {
+		t.Error(got)
 	}
 }

@@ -88,26 +88,45 @@ func orElse(s *string, def string) {
 	}
 }
 
-// Known returns the targets of q as far as they are in the cache; ok is false when a server would have to be asked.
+// Known returns the targets of q as far as they are in the cache; ok is false when a server would have to be asked. When too many
+// lookups are under way for that, what is out of date is known too.
 func (r *Resolver) Known(q Query) (targets []Target, ok bool) {
 	targets, missed, err := r.look(q, false)
-	return targets, err == nil && len(missed) == 0
+	if len(missed) > 0 {
+		r.mu.Lock()
+		full := r.running >= r.limit
+		r.mu.Unlock()
+		if !full {
+			return nil, false
+		}
+		targets, _, err = r.look(q, true)
+	}
+	return targets, err == nil
 }
 
 // Resolve finds the targets of q, best first, and calls done with them: from another goroutine when a server has to be
-// asked, else at once. Too many lookups under way are an error.
+// asked, else at once. When too many lookups are under way an answer that is out of date serves; without one that is an error.
 func (r *Resolver) Resolve(ctx context.Context, q Query, done func([]Target, error)) {
 	targets, missed, err := r.look(q, false)
 	if len(missed) == 0 {
 		done(targets, explain(q, err))
 		return
 	}
+	old, _, _ := r.look(q, true)
+	limit := r.limit
+	if len(old) == 0 {
+		limit -= limit / 4 // the rest is for names that have had an answer: any stranger can send us names whose servers are silent
+	}
 	key := q
 	key.Seed = 0
 	r.mu.Lock()
 	waiting, under := r.waiting[key]
-	if !under && r.running >= r.limit || len(waiting) >= maxWaiting {
+	if !under && r.running >= limit || len(waiting) >= maxWaiting {
 		r.mu.Unlock()
+		if len(old) > 0 {
+			done(old, nil)
+			return
+		}
 		done(nil, fmt.Errorf("look up %s: too many lookups are under way already; check this node's name servers", q.Host))
 		return
 	}
