@@ -47,6 +47,7 @@ func (l *webListener) Addr() net.Addr { return &net.TCPAddr{} }
 type webConn struct {
 	net.Conn
 	c    *conn
+	ws   chan *websocket.Conn // gets what a handshake has made of it
 	done chan struct{}
 	once sync.Once
 }
@@ -81,20 +82,30 @@ func (s *Streams) startWeb() {
 
 func (s *Streams) stopWeb() error { return errors.Join(s.webConns.Close(), s.web.Close()) }
 
-// serveWeb has the handshake of a WebSocket done and waits for the connection's end.
+// serveWeb has the handshake of a WebSocket done and reads its messages to the end. The HTTP server's own goroutine must not: the server
+// catches panics, and the node would go on with a shard locked for good, where a process that ends has its VIPs taken over.
 func (s *Streams) serveWeb(c *conn) {
-	w := &webConn{Conn: c.rw, c: c, done: make(chan struct{})}
+	w := &webConn{Conn: c.rw, c: c, ws: make(chan *websocket.Conn, 1), done: make(chan struct{})}
 	c.mu.Lock()
 	c.open = false // until the handshake is done
 	c.mu.Unlock()
 	select {
 	case s.webConns.conns <- w:
-		<-w.done
 	case <-s.webConns.closed:
+		return
 	}
+	select {
+	case c.ws = <-w.ws:
+	case <-w.done: // no handshake
+		return
+	}
+	c.opened()
+	c.readWeb(time.Now().Add(s.o.Limits.First))
+	c.reset(endPeer)
+	_ = c.ws.CloseNow() // the connection is closed already: it fails
 }
 
-// upgrade turns an HTTP request into a WebSocket and reads its messages to the end.
+// upgrade turns an HTTP request into a WebSocket, for serveWeb.
 func (s *Streams) upgrade(rw http.ResponseWriter, r *http.Request) {
 	w, ok := r.Context().Value(webConnKey{}).(*webConn)
 	if !ok {
@@ -117,12 +128,8 @@ func (s *Streams) upgrade(rw http.ResponseWriter, r *http.Request) {
 		s.log.Debug("WebSocket handshake failed", "remote", c.flow.Remote.String(), "err", err)
 		return
 	}
-	defer ws.CloseNow()
 	ws.SetReadLimit(wire.MaxMessage)
-	c.ws = ws
-	c.opened()
-	c.readWeb(time.Now().Add(s.o.Limits.First))
-	c.reset(endPeer)
+	w.ws <- ws
 }
 
 func offers(r *http.Request, want string) bool {
