@@ -86,6 +86,10 @@ func (c *conn) write() {
 			c.reset(endPeer)
 			continue // to leave in order
 		}
+		if c.ws != nil {
+			// The reader answers Ping and Close over the same socket (RFC 6455 §5.5), however late, and has 5 s for that.
+			_ = c.raw.SetWriteDeadline(time.Time{}) // it fails if the connection is closed
+		}
 		c.s.counters.sent.Add(uint64(len(ends)))
 		c.recycle(batch)
 	}

@@ -68,3 +68,38 @@ func TestStreamsPanic(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamsPing: a phone's Ping and Close are answered (RFC 6455 §5.5), however long ago something was last written to it.
+func TestStreamsPing(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	l := newStreamLab(t, StreamOptions{Limits: StreamLimits{Write: limit}})
+	l.o.Certificates.Set(nil, certificate(t, "self"))
+	l.echo.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, p := range []pb.Transport{pb.Transport_WS, pb.Transport_WSS} {
+		ws := l.webDial(ctx, p)
+		if err := ws.Write(ctx, websocket.MessageText, []byte(invite)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := ws.Read(ctx); err != nil || string(got) != invite {
+			t.Fatalf("%s: %q %v", p, got, err)
+		}
+		closed := make(chan error, 1)
+		go func() { // Pongs are read by a reader
+			_, _, err := ws.Read(ctx)
+			closed <- err
+		}()
+		for end := time.Now().Add(2 * limit); time.Now().Before(end); time.Sleep(limit / 8) {
+			if err := ws.Ping(ctx); err != nil {
+				t.Fatalf("%s: a Ping is not answered: %v", p, err)
+			}
+		}
+		if err := ws.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+		if err := <-closed; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+			t.Errorf("%s: a Close is not answered: %v", p, err)
+		}
+	}
+}
