@@ -20,10 +20,10 @@ import (
 // waits for a slow peer.
 type conn struct {
 	s      *Streams
-	flow   Flow   // Conn is its number; never changed once it is in the table
-	epoch  uint64 // of the lease under which it began
-	dialed bool   // by us
-	source netip.Addr
+	flow   Flow       // Conn is its number; never changed once it is in the table
+	epoch  uint64     // of the lease under which it began
+	dialed bool       // by us
+	source netip.Addr // that it counts for, unless we have dialed it: see sourceOf
 
 	// Guarded by Streams.mu:
 	alias      peerKey // see Streams.Reuse

@@ -35,7 +35,7 @@ func (s *Streams) dial(to Flow, data []byte) bool {
 		return false
 	}
 	to.Conn = 0
-	c := &conn{s: s, flow: to, epoch: epoch, dialed: true, source: to.Remote.Addr()}
+	c := &conn{s: s, flow: to, epoch: epoch, dialed: true}
 	s.enter(c)
 	s.peers[k] = c
 	s.dialing++

@@ -20,7 +20,7 @@ import (
 // StreamLimits bound what peers can take. Zero values stand for the defaults.
 type StreamLimits struct {
 	Conns          int           // connections at once; default 50 000
-	ConnsPerSource int           // from one address; default 1 000: many phones may be behind one NAT
+	ConnsPerSource int           // from one IPv4 address or one /64 of IPv6; default 1 000: many phones may be behind one NAT
 	Unproven       int           // connections that have not yet sent a whole message; the oldest makes room; default 2 048
 	Dialing        int           // connections being opened by us; default 256
 	Queue          int           // bytes waiting to be written to one peer; default 256 KiB
@@ -91,9 +91,9 @@ type Streams struct {
 	listeners map[streamKey]*streamListener
 	number    uint64 // of the last connection
 	conns     map[uint64]*conn
-	peers     map[peerKey]*conn // opened by us, or to be used as if (Reuse)
-	remotes   map[peerKey]*conn // opened by the peer
-	sources   map[netip.Addr]int
+	peers     map[peerKey]*conn  // opened by us, or to be used as if (Reuse)
+	remotes   map[peerKey]*conn  // opened by the peer
+	sources   map[netip.Addr]int // see sourceOf
 	unproven  connList
 	dialing   int
 

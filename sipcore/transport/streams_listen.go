@@ -171,7 +171,7 @@ func (s *Streams) accepted(ep StreamEndpoint, raw *net.TCPConn) {
 	remote := raw.RemoteAddr().(*net.TCPAddr).AddrPort()
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	c := &conn{
-		s: s, raw: raw, rw: raw, open: true, source: remote.Addr(),
+		s: s, raw: raw, rw: raw, open: true, source: sourceOf(remote.Addr()),
 		flow: Flow{Group: ep.Group, VIP: ep.VIP, Proto: ep.Proto, Port: ep.Local.Port(), Remote: remote},
 	}
 	var ok bool
@@ -188,6 +188,15 @@ func (s *Streams) accepted(ep StreamEndpoint, raw *net.TCPConn) {
 	s.counters.accepted.Add(1)
 	tune(raw)
 	s.wg.Go(c.serve)
+}
+
+// sourceOf is what the connections from an address are counted by: of IPv6 its /64, all of which a single host has for itself (RFC 4291 §2.5.4).
+func sourceOf(a netip.Addr) netip.Addr {
+	const network = 64
+	if a.Is4() {
+		return a
+	}
+	return netip.PrefixFrom(a.WithZone(""), network).Masked().Addr()
 }
 
 // abort closes a connection without lingering: the peer gets a reset, and no state is left here.
