@@ -27,7 +27,6 @@ type conn struct {
 
 	// Guarded by Streams.mu:
 	alias      peerKey // see Streams.Reuse
-	settled    bool    // dialed: no longer being opened
 	listed     bool    // in Streams.unproven
 	prev, next *conn
 

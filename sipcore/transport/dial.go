@@ -67,8 +67,7 @@ func (c *conn) connect(local netip.Addr, name string) {
 		err = c.secure(ctx, name)
 	}
 	c.s.mu.Lock()
-	c.settled = true
-	c.s.dialing--
+	c.s.dialing-- // here alone: if it was given up meanwhile, it was being opened until now
 	c.s.mu.Unlock()
 	if err != nil {
 		c.s.counters.dialsFailed.Add(1)

@@ -69,6 +69,34 @@ func TestStreamsDial(t *testing.T) {
 	}
 }
 
+// TestStreamsGivenUp: a connection that is given up while it is being opened was one of those being opened, and once.
+func TestStreamsGivenUp(t *testing.T) {
+	l := newStreamLab(t, StreamOptions{})
+	gw, err := net.Listen("tcp4", "127.0.0.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gw.Close()
+	to := Flow{Group: 1, Proto: pb.Transport_TLS, Port: l.ports[pb.Transport_TLS], Remote: gw.Addr().(*net.TCPAddr).AddrPort()}
+	l.u.NewSender().Send(to, []byte(invite))
+	c, err := gw.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	read(t, c, 1) // TLS has begun, and waits for us
+	l.DropGroup(1)
+	if lost := <-l.lost; lost != invite {
+		t.Errorf("%q", lost)
+	}
+	l.until("given up", &l.counters.dialsFailed, 1)
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.dialing != 0 {
+		t.Errorf("%d connections are being opened, want none", l.dialing)
+	}
+}
+
 // TestStreamsDialTLS: a gateway must hold a certificate for the name that it was called by.
 func TestStreamsDialTLS(t *testing.T) {
 	verify := atomic.Bool{}

@@ -99,10 +99,9 @@ func (s *Streams) leave(c *conn) {
 		}
 	}
 	if c.dialed {
-		if !c.settled {
-			s.dialing--
-		}
-	} else if s.sources[c.source]--; s.sources[c.source] <= 0 {
+		return
+	}
+	if s.sources[c.source]--; s.sources[c.source] <= 0 {
 		delete(s.sources, c.source)
 	}
 }
