@@ -37,17 +37,20 @@ func (c *Core) startStreams() (err error) {
 			}
 			return proxy.FallbackAddr(&m)
 		},
-		ServerName: func(request []byte) string {
-			var m wire.Msg
-			if m.Scan(request) != nil {
-				return ""
-			}
-			return proxy.NextHopHost(&m)
-		},
+		ServerName:  serverName,
 		VerifyPeers: func() bool { return c.opt.Machine.Config().Setting(SettingVerifyTLS, "yes") != "no" },
 		Origins:     func() []string { return strings.Fields(c.opt.Machine.Config().Setting(SettingOrigins, "")) },
 	})
 	return err
+}
+
+// serverName is the host that a request is sent to, and whether it is one of a dialog.
+func serverName(request []byte) (name string, dialog bool) {
+	var m wire.Msg
+	if m.Scan(request) != nil {
+		return "", false
+	}
+	return proxy.NextHopHost(&m), !m.To.Tag.Empty()
 }
 
 // endpoints are what is listened on for groups.

@@ -23,6 +23,7 @@ type conn struct {
 	flow   Flow       // Conn is its number; never changed once it is in the table
 	epoch  uint64     // of the lease under which it began
 	dialed bool       // by us
+	proof  string     // dialed over TLS: the name that the peer has proven, or is asked to; "": none
 	source netip.Addr // that it counts for, unless we have dialed it: see sourceOf
 
 	// Guarded by Streams.mu:

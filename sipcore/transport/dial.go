@@ -7,14 +7,45 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"holdline/fsm/pb"
 )
 
+// callee says which of the connections with a peer a message may go over: those whose peer has proven this name. The zero value is any.
+type callee struct {
+	name string
+	// A request of a dialog goes to the address that the peer has given for itself, which its certificate seldom names; its name was proven
+	// when the dialog began. So any name that the peer has proven will do, where there is no connection for this one.
+	dialog bool
+}
+
+// calleeOf is whom a message that names no connection is for.
+func (s *Streams) calleeOf(to Flow, data []byte, response bool) callee {
+	if response || to.Conn != 0 || to.Proto != pb.Transport_TLS || !s.verifies() {
+		return callee{}
+	}
+	return s.named(to, data)
+}
+
+func (s *Streams) verifies() bool { return s.o.VerifyPeers == nil || s.o.VerifyPeers() }
+
+// named is whom a request names, or the address that it goes to.
+func (s *Streams) named(to Flow, data []byte) (who callee) {
+	if s.o.ServerName != nil {
+		who.name, who.dialog = s.o.ServerName(data)
+	}
+	if who.name == "" {
+		who.name = to.Remote.Addr().String()
+	}
+	who.name = strings.ToLower(strings.TrimSuffix(who.name, "."))
+	return who
+}
+
 // dial begins to open a connection to a flow's peer, over which data is sent then; what is sent to the peer meanwhile waits
 // for it. false: there is no room for another connection, or the VIP is not served here.
-func (s *Streams) dial(to Flow, data []byte) bool {
+func (s *Streams) dial(to Flow, who callee, data []byte) bool {
 	if !to.Remote.IsValid() || to.Remote.Port() == 0 {
 		return false
 	}
@@ -22,10 +53,17 @@ func (s *Streams) dial(to Flow, data []byte) bool {
 	if !ok {
 		return false
 	}
+	name, proof := "", ""
+	if to.Proto == pb.Transport_TLS {
+		name = s.named(to, data).name
+		if s.verifies() {
+			proof = name
+		}
+	}
 	s.mu.Lock()
 	l := s.listeners[streamKey{to.key(), to.Proto}]
 	k := to.peer()
-	if c := s.peers[k]; c != nil { // another was faster
+	if c := s.among(k, who); c != nil { // another was faster
 		s.mu.Unlock()
 		return c.send(data)
 	}
@@ -35,15 +73,11 @@ func (s *Streams) dial(to Flow, data []byte) bool {
 		return false
 	}
 	to.Conn = 0
-	c := &conn{s: s, flow: to, epoch: epoch, dialed: true}
+	c := &conn{s: s, flow: to, epoch: epoch, dialed: true, proof: proof}
 	s.enter(c)
-	s.peers[k] = c
+	s.peers[k] = append(s.peers[k], c)
 	s.dialing++
 	local := l.ep.Local.Addr()
-	name := ""
-	if to.Proto == pb.Transport_TLS && s.o.ServerName != nil {
-		name = s.o.ServerName(data)
-	}
 	s.wg.Go(func() { c.connect(local, name) })
 	s.mu.Unlock()
 	s.counters.dialed.Add(1)
@@ -94,13 +128,11 @@ func (c *conn) connected(raw *net.TCPConn) error {
 	return nil
 }
 
-// secure agrees on TLS with a peer that must hold a certificate for name, or for its address.
+// secure agrees on TLS with a peer that is asked for by name, and must hold a certificate for that if it is to prove it.
 func (c *conn) secure(ctx context.Context, name string) error {
-	if name == "" {
-		name = c.flow.Remote.Addr().String()
-	}
-	verify := c.s.o.VerifyPeers == nil || c.s.o.VerifyPeers()
-	t := tls.Client(c.raw, &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, InsecureSkipVerify: !verify}) //nolint:gosec // the operator's choice
+	t := tls.Client(c.raw, &tls.Config{
+		ServerName: name, MinVersion: tls.VersionTLS12, RootCAs: c.s.o.Authorities, InsecureSkipVerify: c.proof == "", //nolint:gosec // the operator's choice
+	})
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS with %s: %w; if its certificate is private, set sip.tls-verify to no", name, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,10 +64,12 @@ type StreamOptions struct {
 	Undelivered func(conn uint64, data []byte)
 	// Fallback says where else a response goes whose connection is gone: the sent-by of its top Via (RFC 3261 §18.2.2).
 	Fallback func(response []byte) (netip.AddrPort, bool)
-	// ServerName is the name that the certificate of a peer must hold to which a request is sent over TLS.
-	ServerName func(request []byte) string
-	// VerifyPeers says whether certificates of peers that we open a connection to are verified.
+	// ServerName is the name that the certificate of a peer must hold to which a request is sent over TLS; dialog: it is one of a dialog's.
+	ServerName func(request []byte) (name string, dialog bool)
+	// VerifyPeers says whether certificates of peers that we open a connection to are verified; nil: they are.
 	VerifyPeers func() bool
+	// Authorities sign the certificates of those peers; nil: whom the machine trusts.
+	Authorities *x509.CertPool
 	// Origins says from which web pages a WebSocket may come, as host patterns of path.Match; nil: any.
 	Origins func() []string
 
@@ -91,9 +94,9 @@ type Streams struct {
 	listeners map[streamKey]*streamListener
 	number    uint64 // of the last connection
 	conns     map[uint64]*conn
-	peers     map[peerKey]*conn  // opened by us, or to be used as if (Reuse)
-	remotes   map[peerKey]*conn  // opened by the peer
-	sources   map[netip.Addr]int // see sourceOf
+	peers     map[peerKey][]*conn // opened by us, or to be used as if (Reuse), which come first; over TLS one for each name: see callee
+	remotes   map[peerKey]*conn   // opened by the peer
+	sources   map[netip.Addr]int  // see sourceOf
 	unproven  connList
 	dialing   int
 
@@ -145,7 +148,7 @@ func NewStreams(o StreamOptions) (*Streams, error) {
 	s := &Streams{
 		o: o, log: o.Logger,
 		listeners: map[streamKey]*streamListener{}, conns: map[uint64]*conn{},
-		peers: map[peerKey]*conn{}, remotes: map[peerKey]*conn{}, sources: map[netip.Addr]int{},
+		peers: map[peerKey][]*conn{}, remotes: map[peerKey]*conn{}, sources: map[netip.Addr]int{},
 	}
 	// Numbers start at random: one from before a restart, or of another node, names no connection of this process.
 	var seed [8]byte

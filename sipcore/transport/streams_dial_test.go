@@ -102,7 +102,7 @@ func TestStreamsDialTLS(t *testing.T) {
 	verify := atomic.Bool{}
 	l := newStreamLab(t, StreamOptions{
 		VerifyPeers: verify.Load,
-		ServerName:  func([]byte) string { return "gw.example.net" },
+		ServerName:  func([]byte) (string, bool) { return "gw.example.net", false },
 	})
 	names := make(chan string, 4)
 	gw, err := tls.Listen("tcp4", "127.0.0.9:0", &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {

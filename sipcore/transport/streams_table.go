@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"holdline/fsm/pb"
 )
@@ -90,13 +91,10 @@ func (s *Streams) leave(c *conn) {
 	}
 	delete(s.conns, c.flow.Conn)
 	s.unproven.remove(c)
-	for _, k := range [...]peerKey{c.flow.peer(), c.alias} {
-		if s.peers[k] == c {
-			delete(s.peers, k)
-		}
-		if s.remotes[k] == c {
-			delete(s.remotes, k)
-		}
+	s.forget(c.flow.peer(), c)
+	s.forget(c.alias, c)
+	if k := c.flow.peer(); s.remotes[k] == c {
+		delete(s.remotes, k)
 	}
 	if c.dialed {
 		return
@@ -106,8 +104,21 @@ func (s *Streams) leave(c *conn) {
 	}
 }
 
+// forget takes a connection out of peers. It needs s.mu.
+func (s *Streams) forget(k peerKey, c *conn) {
+	i := slices.Index(s.peers[k], c)
+	switch {
+	case i < 0:
+	case len(s.peers[k]) == 1:
+		delete(s.peers, k)
+	default:
+		s.peers[k] = slices.Delete(s.peers[k], i, i+1)
+	}
+}
+
 // Reuse lets requests to port at the peer's address go over a connection that the peer has opened (RFC 5923 §5). The caller
-// vouches for the peer: whoever opened the connection gets what is meant for that address.
+// vouches for the peer: whoever opened the connection gets what is meant for that address. Over TLS that is no proof of a name, and where
+// one is wanted (VerifyPeers) requests go over connections of ours.
 func (s *Streams) Reuse(number uint64, port uint16) {
 	s.mu.RLock()
 	c := s.conns[number]
@@ -118,7 +129,7 @@ func (s *Streams) Reuse(number uint64, port uint16) {
 	k := c.flow.peer()
 	k.remote = netip.AddrPortFrom(k.remote.Addr(), port)
 	s.mu.RLock()
-	same := s.peers[k] == c
+	same := len(s.peers[k]) > 0 && s.peers[k][0] == c
 	s.mu.RUnlock()
 	if same {
 		return
@@ -128,24 +139,33 @@ func (s *Streams) Reuse(number uint64, port uint16) {
 	if s.conns[number] != c {
 		return
 	}
-	if c.alias != k {
-		if s.peers[c.alias] == c {
-			delete(s.peers, c.alias)
-		}
-		c.alias = k
-	}
-	s.peers[k] = c
+	s.forget(c.alias, c)
+	c.alias = k
+	s.peers[k] = slices.Insert(s.peers[k], 0, c)
 }
 
 // Has reports whether this node has a connection with the flow's peer, whatever its number.
 func (s *Streams) Has(f Flow) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.remotes[f.peer()] != nil || s.peers[f.peer()] != nil
+	return s.remotes[f.peer()] != nil || len(s.peers[f.peer()]) > 0
+}
+
+// among returns the connection of peers that a message for who goes over. It needs s.mu.
+func (s *Streams) among(k peerKey, who callee) (found *conn) {
+	for _, c := range s.peers[k] {
+		if who.name == "" || c.proof == who.name {
+			return c
+		}
+		if found == nil && who.dialog && c.proof != "" {
+			found = c
+		}
+	}
+	return found
 }
 
 // find returns the connection that a message to this flow goes over.
-func (s *Streams) find(to Flow, response bool) *conn {
+func (s *Streams) find(to Flow, who callee, response bool) *conn {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if to.Conn != 0 {
@@ -155,7 +175,7 @@ func (s *Streams) find(to Flow, response bool) *conn {
 		return nil
 	}
 	k := to.peer()
-	if c := s.peers[k]; c != nil {
+	if c := s.among(k, who); c != nil {
 		return c
 	}
 	if response {
@@ -164,20 +184,24 @@ func (s *Streams) find(to Flow, response bool) *conn {
 	return nil
 }
 
+// usable is find for what is sent at once. It gives up those connections that nothing may be sent over any more.
+func (s *Streams) usable(to Flow, who callee, response bool) *conn {
+	for {
+		c := s.find(to, who, response)
+		if c == nil || c.current() && (to.Conn != 0 || !c.isClosed()) {
+			return c
+		}
+		c.reset(endLost) // a thawed owner has not yet heard that it lost the group; one that is closed is about to go anyway
+		s.leave(c)
+	}
+}
+
 // send sends a copy of data: over the connection that the flow names, else over one to its peer, else over a new one. A
 // request to a phone goes over its own connection or not at all. It never blocks.
 func (s *Streams) send(to Flow, data []byte) {
 	response := bytes.HasPrefix(data, []byte("SIP/2.0 "))
-	c := s.find(to, response)
-	switch {
-	case c == nil:
-	case !c.current(): // a thawed owner has not yet heard that it lost the group
-		c.reset(endLost)
-		c = s.find(to, response)
-	case to.Conn == 0 && c.isClosed():
-		s.leave(c) // it is about to go anyway
-		c = s.find(to, response)
-	}
+	who := s.calleeOf(to, data, response)
+	c := s.usable(to, who, response)
 	if c != nil {
 		if !c.send(data) {
 			s.undelivered(c.flow.Conn, data)
@@ -186,13 +210,13 @@ func (s *Streams) send(to Flow, data []byte) {
 	}
 	if to.Conn != 0 && response {
 		to.Conn = 0
-		if c = s.find(to, true); c == nil && s.o.Fallback != nil { // RFC 3261 §18.2.2
+		if c = s.usable(to, who, true); c == nil && s.o.Fallback != nil { // RFC 3261 §18.2.2
 			var ok bool
 			if to.Remote, ok = s.o.Fallback(data); !ok {
 				s.undelivered(to.Conn, data)
 				return
 			}
-			c = s.find(to, true)
+			c = s.usable(to, who, true)
 		}
 		if c != nil {
 			if !c.send(data) {
@@ -201,7 +225,7 @@ func (s *Streams) send(to Flow, data []byte) {
 			return
 		}
 	}
-	if to.Conn != 0 || to.Proto != pb.Transport_TCP && to.Proto != pb.Transport_TLS || !s.dial(to, data) {
+	if to.Conn != 0 || to.Proto != pb.Transport_TCP && to.Proto != pb.Transport_TLS || !s.dial(to, who, data) {
 		s.undelivered(to.Conn, data)
 	}
 }
