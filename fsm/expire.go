@@ -66,7 +66,7 @@ func (x *exec) expireCalls(upTo int64, left int) int {
 func (x *exec) expireSessions(upTo int64, left int) int {
 	var idle []*session
 	x.st.sessions.scan(func(_ uint64, s *session) bool {
-		if s.last+sessionIdleMs <= upTo && len(idle) < left {
+		if s.last+SessionIdleMs <= upTo && len(idle) < left {
 			idle = append(idle, s)
 		}
 		return true
@@ -110,7 +110,7 @@ func (s *state) expireDue() (at int64, any bool) {
 		earlier(t)
 	}
 	s.sessions.scan(func(_ uint64, v *session) bool {
-		earlier(v.last + sessionIdleMs)
+		earlier(v.last + SessionIdleMs)
 		return true
 	})
 	if t, found := s.cdrDue(); found {

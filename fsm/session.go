@@ -11,9 +11,12 @@ const (
 	MaxUnacked = 2 * MaxBatch
 )
 
+// SessionIdleMs is for how long, in FSM time, a session may take no batch before it goes: its node has been away or started anew. Who would
+// number a command in a session that may be that old opens another one first.
+const SessionIdleMs = 24 * 3600 * 1000
+
 const (
-	sessionIdleMs   = 24 * 3600 * 1000 // idle this long, a session goes: its node has been away or started anew
-	sessionsPerNode = 4                // a node opens one per start; older ones go
+	sessionsPerNode = 4 // a node opens one per start; older ones go
 	maxSessions     = 1024
 )
 

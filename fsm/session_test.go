@@ -123,7 +123,7 @@ func TestSessionsAreBounded(t *testing.T) {
 	if n := r.Counts().Sessions; n != 1+sessionsPerNode {
 		t.Fatalf("%d sessions", n)
 	}
-	r.time += sessionIdleMs + 1
+	r.time += SessionIdleMs + 1
 	r.must(cmd(&pb.Expire{UpToMs: r.time}))
 	if n := r.Counts().Sessions; n != 0 {
 		t.Fatalf("%d sessions after a day", n)

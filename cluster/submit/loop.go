@@ -119,6 +119,10 @@ func (s *Submitter) nextBatch(now time.Time) (batch []byte, fresh int, wait time
 	if !s.expire.IsZero() {
 		wait = max(s.expire.Sub(now), time.Millisecond)
 	}
+	stale := s.session != 0 && now.Sub(s.alive) >= renewAfter // it may be gone soon, or be gone: nothing new is numbered in it
+	if stale && s.numbered == 0 {
+		s.leave()
+	}
 	if s.session == 0 {
 		batch, wait = s.openBatch(now, wait)
 		return batch, 0, wait
@@ -133,6 +137,9 @@ func (s *Submitter) nextBatch(now time.Time) (batch []byte, fresh int, wait time
 		}
 	}
 	unsent := s.queue[s.sent:]
+	if stale {
+		unsent = s.queue[s.sent:s.numbered]
+	}
 	if len(unsent) == 0 {
 		return nil, 0, wait
 	}
@@ -165,6 +172,9 @@ func (s *Submitter) openBatch(now time.Time, wait time.Duration) ([]byte, time.D
 		return nil, min(wait, again)
 	}
 	s.opened = now
+	if s.alive.IsZero() {
+		s.alive = now
+	}
 	open := &pb.Command{Op: &pb.Command_OpenSession{OpenSession: &pb.OpenSession{Node: s.opt.Node, Nonce: s.nonce}}}
 	raw, err := proto.Marshal(open)
 	if err != nil { // cannot be: a UUID is valid UTF-8

@@ -172,7 +172,7 @@ func exactlyOnce(t *testing.T, seed uint64) {
 	chaos.Go(func() {
 		for {
 			c.mu.Lock()
-			what, pause := c.random.IntN(3), time.Duration(c.random.IntN(15)+1)*time.Millisecond
+			what, pause := c.random.IntN(4), time.Duration(c.random.IntN(15)+1)*time.Millisecond
 			switch what {
 			case 0:
 				c.loseNext = 1 + c.random.IntN(3)
@@ -184,6 +184,13 @@ func exactlyOnce(t *testing.T, seed uint64) {
 			if what == 2 {
 				for _, s := range c.nodes { // a connection broke
 					s.Resend()
+				}
+			}
+			if what == 3 {
+				for _, s := range c.nodes { // hours pass
+					s.mu.Lock()
+					s.alive = s.alive.Add(-renewAfter)
+					s.mu.Unlock()
 				}
 			}
 			select {
@@ -249,6 +256,67 @@ func leading(t *testing.T, test func(t *testing.T, c *cluster, s *Submitter)) {
 			t.Fatal(err)
 		}
 		test(t, c, c.nodes[0])
+	})
+}
+
+// TestIdleForLong: a node that has written nothing for longer than the log keeps its session writes as ever, at once, whether it leads or not.
+func TestIdleForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(6, 2)
+		defer c.close()
+		c.elect()
+		for _, s := range c.nodes {
+			if _, err := s.SubmitWait(t.Context(), put(s.opt.Node)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(fsm.SessionIdleMs*time.Millisecond + time.Minute) // of the fake clock, as below
+		for _, s := range c.nodes {
+			time.Sleep(10 * entryWindow) // the last entry is long ago: nothing is waited for
+			began := time.Now()
+			r, err := s.SubmitWait(t.Context(), put(s.opt.Node+".next"))
+			if err != nil || r.Code != pb.Code_OK || r.Existing {
+				t.Errorf("%s: %v, %v", s.opt.Node, r, err)
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("%s: committed after %v: its session was not there yet", s.opt.Node, took)
+			}
+		}
+	})
+}
+
+// TestCutOffForLong: a node whose write was under way when it was cut off for longer than the log keeps its session knows the outcome of what
+// it writes when it is back.
+func TestCutOffForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(7, 2)
+		defer c.close()
+		c.elect()
+		s := c.nodes[1]
+		if _, err := s.SubmitWait(t.Context(), put("first")); err != nil {
+			t.Fatal(err)
+		}
+		cut := func(batches int) {
+			c.mu.Lock()
+			c.loseNext = batches
+			c.mu.Unlock()
+		}
+		cut(1 << 30)
+		cutOff := make(chan error, 1)
+		s.Submit(put("second"), time.Second, func(_ *pb.Result, err error) { cutOff <- err })
+		if err := <-cutOff; !errors.Is(err, ErrNoLeader) {
+			t.Fatal(err)
+		}
+		time.Sleep(fsm.SessionIdleMs*time.Millisecond + time.Minute)
+		done := make(chan error, 1)
+		s.Submit(put("third"), 10*time.Second, func(_ *pb.Result, err error) { done <- err })
+		cut(0)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if c.machine.Config().Domain("second") != nil || c.machine.Config().Domain("third") == nil {
+			t.Error("what had no outcome for a day was committed, or what came after it was not")
+		}
 	})
 }
 

@@ -42,6 +42,7 @@ const (
 	resendFirst   = 250 * time.Millisecond
 	resendMost    = 2 * time.Second
 	gapSpacing    = 10 * time.Millisecond
+	renewAfter    = fsm.SessionIdleMs / 3 * time.Millisecond // a session whose latest batch may be this old gets no more numbers
 )
 
 // Options are what a Submitter works with.
@@ -70,6 +71,7 @@ type Submitter struct {
 	closed  bool
 	session uint64 // 0: not open yet
 	opened  time.Time
+	alive   time.Time // the log has opened the session, or taken its latest batch, no earlier than this; zero: it was not asked to yet
 	// queue: first those that have a sequence number (base, base+1, …), of which the first sent are on their way, then
 	// those never sent.
 	queue    []*item
@@ -334,6 +336,7 @@ func (s *Submitter) pop() *item {
 	it := s.queue[0]
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
+	s.alive = it.since // not now: this node may have applied it long after the leader stamped it
 	s.base++
 	s.numbered--
 	s.bytes -= len(it.raw)
@@ -351,9 +354,14 @@ func (s *Submitter) forget() []*item {
 	for _, it := range lost {
 		s.bytes -= len(it.raw)
 	}
-	s.session, s.numbered, s.sent, s.flying = 0, 0, 0, 0
-	s.opened = time.Time{}
-	s.nonce++
+	s.numbered, s.sent, s.flying = 0, 0, 0
+	s.leave()
 	s.opt.Logger.Warn("session of this node had expired; opening another", "unknown_outcomes", len(lost))
 	return lost
+}
+
+// leave gives the session up, in which nothing is numbered any more: the next one is another. s.mu is held.
+func (s *Submitter) leave() {
+	s.session, s.opened, s.alive = 0, time.Time{}, time.Time{}
+	s.nonce++
 }
