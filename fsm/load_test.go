@@ -61,7 +61,7 @@ func (l *load) registration(i int) *pb.Command {
 			Contact:  fmt.Sprintf("sip:4930%07d@192.168.1.20:5060;transport=udp", i),
 			Params:   fmt.Sprintf(`;+sip.instance="<urn:uuid:00000000-0000-1000-8000-%012x>";reg-id=1`, i),
 			Instance: fmt.Sprintf("urn:uuid:00000000-0000-1000-8000-%012x", i),
-			RegId:    1, Q: 1000, UserAgent: fmt.Sprintf("Example Phone 8.%d", i%50), Flow: Flow{Group: 1, Remote: remote}.PB(),
+			RegId:    1, KeepsFlow: true, Q: 1000, UserAgent: fmt.Sprintf("Example Phone 8.%d", i%50), Flow: Flow{Group: 1, Remote: remote}.PB(),
 		}}},
 	})
 }

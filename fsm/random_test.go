@@ -114,6 +114,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 18, 19:
 		c := register(aor(), pick("c1", "c2"), uint32(n(9)), pick("t1", "t2"), contact("sip:"+tag()+"@192.0.2.1", uint32(60*n(2))), contact("sip:x@192.0.2.1", 90))
 		c.GetRegister().Group, c.GetRegister().Epoch, c.GetRegister().RemoveAll = home, epoch, n(9) == 0
+		c.GetRegister().Changes[0].Binding.KeepsFlow = n(1) == 0
 		return c
 	case 20:
 		c := poolCall(fmt.Sprint("key", n(9)), uint32(n(2)))

@@ -152,6 +152,7 @@ func bindingFromPB(in *pb.Binding) Binding {
 		CSeq:      in.Cseq,
 		RegID:     in.RegId,
 		Q:         uint16(min(in.Q, 1000)),
+		KeepsFlow: in.KeepsFlow,
 		txn:       in.Txn,
 	}
 	if in.UserAgent != "" {
@@ -164,7 +165,7 @@ func (b *Binding) pb() *pb.Binding {
 	return &pb.Binding{
 		Contact: b.Contact, Params: b.Params, Instance: b.Instance, RegId: b.RegID, Q: uint32(b.Q),
 		CallId: b.CallID, Cseq: b.CSeq, ExpiresMs: b.ExpiresMs, Flow: b.Flow.PB(), Path: b.Path,
-		UserAgent: b.UserAgent(), Txn: b.txn,
+		UserAgent: b.UserAgent(), Txn: b.txn, KeepsFlow: b.KeepsFlow,
 	}
 }
 

@@ -188,6 +188,28 @@ func TestRefreshKeepsStrings(t *testing.T) {
 	}
 }
 
+// TestKeepsFlow: a phone that keeps its flow alive itself is not gone to with keep-alives, by a replica that was restored neither; one that
+// does not say so any more is.
+func TestKeepsFlow(t *testing.T) {
+	const aor = "user1@example.com"
+	r := cluster(t)
+	for i, keeps := range []bool{true, false, true} {
+		c := contact("sip:a@10.0.0.5", 60)
+		c.Binding.Instance, c.Binding.RegId, c.Binding.KeepsFlow = "urn:uuid:1", 1, keeps
+		r.must(register(aor, "c1", uint32(i+1), fmt.Sprint("t", i), c))
+		restored := New()
+		if err := restored.Restore(bytes.NewReader(r.bytes())); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*Machine{r.Machine, restored} {
+			checkDerived(t, m)
+			if kept := m.Counts().KeptAlive == 1; kept == keeps {
+				t.Errorf("step %d: is kept alive: %v", i+1, kept)
+			}
+		}
+	}
+}
+
 // TestRebound: watchers are told when a phone comes over another flow, and not of refreshes.
 func TestRebound(t *testing.T) {
 	const aor = "user1@example.com"

@@ -125,7 +125,7 @@ func TestArcsEven(t *testing.T) {
 	}
 	const (
 		users  = 40_000
-		phones = users / 2 // those without a flow of RFC 5626
+		phones = users / 2 // those that do not keep their flow themselves
 		arcs   = 100
 	)
 	l := newLoad(t, users)
@@ -133,7 +133,7 @@ func TestArcsEven(t *testing.T) {
 	b := &pb.Batch{}
 	for i := 0; i < users; i += 2 {
 		c := l.registration(i)
-		c.GetRegister().Changes[0].Binding.RegId = 0
+		c.GetRegister().Changes[0].Binding.KeepsFlow = false
 		b.Commands = append(b.Commands, c)
 	}
 	l.apply(l.encode(b))

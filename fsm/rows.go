@@ -30,15 +30,17 @@ type Binding struct {
 	CSeq      uint32
 	RegID     uint32
 	Q         uint16 // 0…1000
+	KeepsFlow bool   // the phone keeps its flow alive itself: it was told that outbound is in force (RFC 5626 §4.4)
 
 	agent unique.Handle[string] // user agents repeat: a million phones have a few hundred
 	txn   uint64                // hash of the server transaction that last changed it
 }
 
 // KeptAlive reports whether the binding's phone needs keep-alives from us to be reached: it registers over UDP, straight from behind a NAT. A phone
-// with a flow of RFC 5626 asks by itself (§4.4.2), one behind an edge proxy is the edge's, and connections have TCP's own keep-alives.
+// for which RFC 5626 is in force asks by itself (§4.4.2), which a reg-id alone does not say; one behind an edge proxy is the edge's, and connections
+// have TCP's own keep-alives.
 func (b *Binding) KeptAlive() bool {
-	return b.Flow.Proto == pb.Transport_UDP && b.RegID == 0 && len(b.Path) == 0 && b.Flow.Remote.IsValid() && !namesAddr(b.Contact, b.Flow.Remote)
+	return b.Flow.Proto == pb.Transport_UDP && !b.KeepsFlow && len(b.Path) == 0 && b.Flow.Remote.IsValid() && !namesAddr(b.Contact, b.Flow.Remote)
 }
 
 // UserAgent returns the User-Agent of the REGISTER that made the binding, or "".

@@ -3181,7 +3181,8 @@ type Binding struct {
 	Flow          *Flow                  `protobuf:"bytes,9,opt,name=flow,proto3" json:"flow,omitempty"`
 	Path          []string               `protobuf:"bytes,10,rep,name=path,proto3" json:"path,omitempty"`
 	UserAgent     string                 `protobuf:"bytes,11,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	Txn           uint64                 `protobuf:"fixed64,12,opt,name=txn,proto3" json:"txn,omitempty"` // hash of the server transaction key that last changed it; set in Apply
+	Txn           uint64                 `protobuf:"fixed64,12,opt,name=txn,proto3" json:"txn,omitempty"`                             // hash of the server transaction key that last changed it; set in Apply
+	KeepsFlow     bool                   `protobuf:"varint,13,opt,name=keeps_flow,json=keepsFlow,proto3" json:"keeps_flow,omitempty"` // the phone keeps its flow alive itself: outbound is in force (RFC 5626 §4.4)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3298,6 +3299,13 @@ func (x *Binding) GetTxn() uint64 {
 		return x.Txn
 	}
 	return 0
+}
+
+func (x *Binding) GetKeepsFlow() bool {
+	if x != nil {
+		return x.KeepsFlow
+	}
+	return false
 }
 
 type BindingChange struct {
@@ -5812,7 +5820,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bTakeover\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"\xb8\x02\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"\xd7\x02\n" +
 	"\aBinding\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12\x16\n" +
 	"\x06params\x18\x02 \x01(\tR\x06params\x12\x1a\n" +
@@ -5828,7 +5836,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	" \x03(\tR\x04path\x12\x1d\n" +
 	"\n" +
 	"user_agent\x18\v \x01(\tR\tuserAgent\x12\x10\n" +
-	"\x03txn\x18\f \x01(\x06R\x03txn\"`\n" +
+	"\x03txn\x18\f \x01(\x06R\x03txn\x12\x1d\n" +
+	"\n" +
+	"keeps_flow\x18\r \x01(\bR\tkeepsFlow\"`\n" +
 	"\rBindingChange\x122\n" +
 	"\abinding\x18\x01 \x01(\v2\x18.holdline.fsm.v1.BindingR\abinding\x12\x1b\n" +
 	"\texpires_s\x18\x02 \x01(\rR\bexpiresS\"\x83\x02\n" +

@@ -31,7 +31,8 @@ func TestAliveFlow(t *testing.T) {
 		{"not behind a NAT, on IPv6", fsm.Binding{Contact: "sip:bob@[2001:db8::7]", Flow: udp6}, false},
 		{"not behind a NAT, on IPv6 with a port", fsm.Binding{Contact: "sip:bob@[2001:db8::7]:5060;ob", Flow: udp6}, false},
 		{"not behind a NAT, written another way", fsm.Binding{Contact: "SIP:bob@[2001:DB8:0::7]", Flow: udp6}, false},
-		{"a flow of RFC 5626", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: udp, RegID: 1}, false},
+		{"a flow of RFC 5626", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: udp, RegID: 1, KeepsFlow: true}, false},
+		{"a reg-id alone", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: udp, RegID: 1}, true},
 		{"behind an edge proxy", fsm.Binding{Contact: "sip:bob@192.168.1.20:5060", Flow: udp, Path: []string{"<sip:edge.example;lr>"}}, false},
 		{"a connection", fsm.Binding{
 			Contact: "sip:bob@192.168.1.20:5060", Flow: fsm.Flow{Group: 2, Proto: pb.Transport_TCP, Remote: udp.Remote, Conn: 9},

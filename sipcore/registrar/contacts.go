@@ -164,6 +164,7 @@ func (q *request) contact(c *wire.Contact) error {
 	if b.RegId, err = q.outbound.regID(c); err != nil {
 		return err
 	}
+	b.KeepsFlow = q.outbound.keepsFlow(b.RegId)
 	q.cmd.Changes = append(q.cmd.Changes, &pb.BindingChange{Binding: b, ExpiresS: uint32(expires)})
 	return nil
 }

@@ -67,6 +67,10 @@ func (o outbound) regID(c *wire.Contact) (uint32, error) {
 	return 0, nil
 }
 
+// keepsFlow reports whether a phone that is bound under this reg-id keeps its flow alive itself: the answer tells it to (Require: outbound,
+// RFC 5626 §4.4). One that has a reg-id and does not say that it knows the extension is not told, and does not.
+func (o outbound) keepsFlow(regID uint32) bool { return o.asked && o.applies && regID != 0 }
+
 // checkFlows refuses what RFC 5626 §6 calls malformed: a flow that is registered together with another contact.
 func (o outbound) checkFlows(changes []*pb.BindingChange) error {
 	bound, flows := 0, 0
@@ -100,7 +104,7 @@ func inForce(m *wire.Msg) bool {
 		if err != nil {
 			return false
 		}
-		if id, err := o.regID(&c); err == nil && id != 0 {
+		if id, err := o.regID(&c); err == nil && o.keepsFlow(id) {
 			return true
 		}
 	}

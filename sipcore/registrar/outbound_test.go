@@ -10,7 +10,7 @@ import (
 
 const instance = `+sip.instance="<urn:uuid:0A>"`
 
-// TestOutbound: who keeps the flow, what the phone knows, and what it gets (RFC 5626 §6).
+// TestOutbound: who keeps the flow, what the phone knows, and what it gets (RFC 5626 §6); who is told to keep it alive, and who is kept alive.
 func TestOutbound(t *testing.T) {
 	const ours, flow = `Contact: <sip:a@192.0.2.7>;`, instance + ";reg-id=1"
 	const edge, plain = "Path: <sip:core;lr>, <sip:token@edge;lr;ob>", "Path: <sip:core;lr;ob>, <sip:edge;lr>"
@@ -29,6 +29,7 @@ func TestOutbound(t *testing.T) {
 		{"first hop over TLS, required", []string{"Require: outbound", ours + flow}, pb.Transport_TLS, "200" + bound + "\nRequire: outbound\nFlow-Timer: 120", 1, 2 * time.Minute},
 		{"first hop over WebSocket", []string{known, ours + flow}, pb.Transport_WSS, "200" + bound + "\nRequire: outbound", 1, 0},
 		{"phone does not say that it knows", []string{ours + flow}, pb.Transport_TCP, "200" + bound, 1, 0},
+		{"phone does not say that it knows, over UDP", []string{ours + flow}, pb.Transport_UDP, "200" + bound, 1, 0},
 		{"no reg-id", []string{known, ours + instance}, pb.Transport_TCP, "200\nContact: <sip:a@192.0.2.7>;" + instance + ";expires=3600", 0, 0},
 		{"reg-id without instance", []string{known, ours + "reg-id=1"}, pb.Transport_TCP, "200\nContact: <sip:a@192.0.2.7>;reg-id=1;expires=3600", 0, 0},
 		{"reg-id 0", []string{known, ours + instance + ";reg-id=0"}, pb.Transport_TCP, "200\nContact: <sip:a@192.0.2.7>;" + instance + ";reg-id=0;expires=3600", 0, 0},
@@ -52,6 +53,11 @@ func TestOutbound(t *testing.T) {
 			b := w.Bindings("alice@example.com", nil)
 			if len(b) > 0 != strings.HasPrefix(c.want, "200") || len(b) == 1 && b[0].RegID != c.regID {
 				t.Errorf("bindings %+v", b)
+			}
+			for i := range b { // the phone keeps its flow when it is told to; all are behind a NAT here
+				if want := !strings.Contains(c.want, "Require: outbound"); b[i].KeepsFlow == want || b[i].KeptAlive() != (want && c.proto == pb.Transport_UDP && len(b[i].Path) == 0) {
+					t.Errorf("keeps its flow: %v, is kept alive: %v", b[i].KeepsFlow, b[i].KeptAlive())
+				}
 			}
 		})
 	}
