@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"holdline/cluster/api"
+	"holdline/fsm"
 	"holdline/fsm/pb"
 )
 
@@ -339,9 +341,14 @@ func TestSettings(t *testing.T) {
 	if err := set("register.max-expires", "600"); err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"raft.timing": "slow", "register.max-bindings": "-1", "auth.nonce-life": "soon"} {
-		if api.CodeOf(set(name, value)) != api.CodeInvalid {
-			t.Errorf("%s=%s was taken", name, value)
+	if err := set("register.max-bindings", strconv.Itoa(fsm.MaxBindings)); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range [][2]string{
+		{"raft.timing", "slow"}, {"register.max-bindings", "-1"}, {"register.max-bindings", strconv.Itoa(fsm.MaxBindings + 1)}, {"auth.nonce-life", "soon"},
+	} {
+		if api.CodeOf(set(s[0], s[1])) != api.CodeInvalid {
+			t.Errorf("%s=%s was taken", s[0], s[1])
 		}
 	}
 	if err := set(settingLeaseVoters, "9 9 9"); api.CodeOf(err) != api.CodeNotFound {

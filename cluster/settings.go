@@ -66,7 +66,7 @@ func knownSettings() []knownSetting {
 		number("proxy.gateway-down", 30, 0, 3600, "seconds for which a silent pool member is tried after all others"),
 		number("register.default-expires", 3600, 1, 86400*365, "seconds granted to a REGISTER that asks for none"),
 		number("register.flow-timer", 120, 0, 3600, "seconds within which a phone with RFC 5626 outbound pings over TCP or TLS, else its connection is closed; 0: it is not asked to"),
-		number("register.max-bindings", 10, 1, 100, "contacts a user may have registered at a time"),
+		number("register.max-bindings", 10, 1, fsm.MaxBindings, "contacts a user may have registered at a time"),
 		number("register.max-expires", 7200, 1, 86400*365, "seconds granted at most"),
 		number("register.min-expires", 60, 0, 3600, "a REGISTER for less is answered 423"),
 		choice(registrar.SettingPath, "supported", "whose Path (RFC 3327) is taken: of phones that name it in Supported, others get 420; or any phone's", "supported", "any"),

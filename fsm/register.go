@@ -8,8 +8,8 @@ import (
 	"holdline/fsm/pb"
 )
 
-// maxBindings bounds an AoR's bindings whatever the configured maximum.
-const maxBindings = 64
+// MaxBindings bounds an AoR's bindings whatever the configured maximum.
+const MaxBindings = 64
 
 // register changes an AoR's bindings, all of a REGISTER's or none (RFC 3261 §10.3 step 7).
 func (x *exec) register(c *pb.Register) *pb.Result {
@@ -58,7 +58,7 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 			return r
 		}
 	}
-	limit := maxBindings
+	limit := MaxBindings
 	if c.MaxBindings != 0 {
 		limit = min(limit, int(c.MaxBindings))
 	}

@@ -39,7 +39,7 @@ func limitsOf(cfg *fsm.Config) limits {
 	l.min = min(max(l.min, 0), l.max, 3600) // what asks for an hour is not refused (§10.3 step 7)
 	l.def = min(max(l.def, l.min, 1), l.max)
 	l.anyPath = cfg.Setting(SettingPath, "supported") == "any"
-	l.bindings = uint32(min(max(cfg.SettingInt("register.max-bindings", 10), 1), maxChanges))
+	l.bindings = uint32(min(max(cfg.SettingInt("register.max-bindings", 10), 1), fsm.MaxBindings))
 	return l
 }
 
