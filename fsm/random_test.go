@@ -114,7 +114,10 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 18, 19:
 		c := register(aor(), pick("c1", "c2"), uint32(n(9)), pick("t1", "t2"), contact("sip:"+tag()+"@192.0.2.1", uint32(60*n(2))), contact("sip:x@192.0.2.1", 90))
 		c.GetRegister().Group, c.GetRegister().Epoch, c.GetRegister().RemoveAll = home, epoch, n(9) == 0
-		c.GetRegister().Changes[0].Binding.KeepsFlow = n(1) == 0
+		b := c.GetRegister().Changes[0].Binding
+		if b.KeepsFlow = n(1) == 0; n(1) == 0 { // a phone that connects anew
+			b.Contact, b.Flow.Transport, b.Instance = fmt.Sprint(b.Contact, ":", 1+n(5)), pb.Transport_TCP, pick("", "i")
+		}
 		return c
 	case 20:
 		c := poolCall(fmt.Sprint("key", n(9)), uint32(n(2)))

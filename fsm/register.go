@@ -66,7 +66,7 @@ func (x *exec) applyRegister(c *pb.Register) *pb.Result {
 	if old != nil {
 		had = len(old.bindings)
 	}
-	if len(row.bindings) > max(limit, had) {
+	if over := len(row.bindings) - max(limit, had); over > 0 && !row.dropFormer(over) {
 		return fail(pb.Code_LIMIT, "%s has %d contacts registered, the most allowed", c.Aor, limit)
 	}
 	if len(row.bindings) == 0 {

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,6 +97,28 @@ func TestRules(t *testing.T) {
 			}
 			if _, err := http.ParseTime(string(m.Value(wire.HdrDate))); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestReconnecting: a phone whose Contact has its connection's port in it connects as often as it likes; what else the user has stays.
+func TestReconnecting(t *testing.T) {
+	for say, params := range map[string]string{"no instance": "", "an instance without reg-id": ";" + instance} {
+		t.Run(say, func(t *testing.T) {
+			const most, connections = 10, 30
+			w := newWorld(t)
+			w.send("Call-ID: desk", "Contact: <sip:desk@192.0.2.9>")
+			w.proto = pb.Transport_TCP
+			for i := range connections {
+				w.time += 1000
+				if m := w.send(fmt.Sprintf("Contact: <sip:a@192.0.2.7:%d;transport=tcp>%s", 40_001+i, params)); m.Status != 200 {
+					t.Fatalf("connection %d: %s", i+1, show(m))
+				}
+			}
+			b := w.Bindings("alice@example.com", nil)
+			if len(b) != most || b[0].Contact != "sip:desk@192.0.2.9" || b[1].Contact != "sip:a@192.0.2.7:40022;transport=tcp" || b[most-1].Contact != "sip:a@192.0.2.7:40030;transport=tcp" {
+				t.Errorf("bound %+v", b)
 			}
 		})
 	}
