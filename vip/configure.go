@@ -90,6 +90,7 @@ func (g *guard) begin(c *ipcConn, cfg *Config) error {
 	}
 	g.cfg = cfg
 	g.hb.peers(cfg.Nodes, cfg.Self)
+	clear(g.unsent) // nodes that are gone; of the others the next heartbeat tells
 	g.setGroups(cfg)
 	g.applyCarrier() // groups whose interfaces are yet to be found are not to be asked for
 	return nil

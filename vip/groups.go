@@ -57,9 +57,7 @@ func (g *guard) do(actions []lease.Action) {
 		switch a.Kind {
 		case lease.Send:
 			g.sealed = g.sealer.Seal(g.sealed[:0], a.Packet)
-			if err := g.hb.send(a.Node, g.sealed); err != nil {
-				g.sendErr = err
-			}
+			g.sent(a.Node, g.hb.send(a.Node, g.sealed))
 		case lease.Acquired:
 			g.acquired(a)
 		case lease.Renewed:
@@ -79,6 +77,15 @@ func (g *guard) do(actions []lease.Action) {
 				g.alarm("group " + gr.label() + " was to be given away, but no node has taken it: it stays here")
 			}
 		}
+	}
+}
+
+// sent notes that a heartbeat could not be sent to a node, until one can.
+func (g *guard) sent(node uint32, err error) {
+	if err != nil {
+		g.unsent[node] = err
+	} else if len(g.unsent) > 0 {
+		delete(g.unsent, node)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -264,6 +265,28 @@ func TestStaleAddressRemoved(t *testing.T) {
 	if g := b.status().Groups[0]; g.Candidate {
 		t.Errorf("candidate: %+v", g)
 	}
+}
+
+// A node that heartbeats cannot be sent to is named in the status as long as they cannot.
+func TestUnsentHeartbeats(t *testing.T) {
+	c := newCluster(t, 2)
+	b := c.nodes[0]
+	told := func() bool {
+		return slices.ContainsFunc(b.status().Failures, func(f string) bool { return strings.HasPrefix(f, "heartbeats to n2: ") })
+	}
+	eth0 := func(set func(netlink.Link) error) {
+		b.space.do(t, func() error {
+			link, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			return set(link)
+		})
+	}
+	eth0(netlink.LinkSetDown)
+	eventually(t, "the status tells that heartbeats cannot be sent", told)
+	eth0(netlink.LinkSetUp)
+	eventually(t, "the status has forgotten it", func() bool { return !told() })
 }
 
 // StartGuard runs a guard where none runs, keeps it running, and leaves one alone that is there.

@@ -32,10 +32,13 @@ func (g *guard) status() Status {
 	for _, f := range g.sysctls {
 		s.Failures = append(s.Failures, f...)
 	}
-	slices.Sort(s.Failures)
-	if g.sendErr != nil {
-		s.Failures = append(s.Failures, "heartbeats: "+g.sendErr.Error())
+	for node, err := range g.unsent {
+		s.Failures = append(s.Failures, "heartbeats to "+g.nodeName(node)+": "+err.Error())
 	}
+	if g.recvErr != nil {
+		s.Failures = append(s.Failures, "heartbeats: "+g.recvErr.Error())
+	}
+	slices.Sort(s.Failures)
 	if g.core == nil {
 		return s
 	}
@@ -52,12 +55,18 @@ func (g *guard) status() Status {
 		if st.Heard {
 			st.Age = time.Duration(now - p.Heard)
 		}
-		if n := g.cfg.node(p.Node); n != nil {
-			st.Name = n.Name
-		}
+		st.Name = g.nodeName(p.Node)
 		s.Peers = append(s.Peers, st)
 	}
 	return s
+}
+
+// nodeName is what people call a node; "" when it is not in the configuration.
+func (g *guard) nodeName(node uint32) string {
+	if n := g.cfg.node(node); n != nil {
+		return n.Name
+	}
+	return ""
 }
 
 func (g *guard) groupStatus(gr *group, now int64) GroupStatus {

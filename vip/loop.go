@@ -35,7 +35,8 @@ type guard struct {
 	scans     *scanner
 	scanned   []func() // wait for the next complete scan
 	hb        *heartbeatSock
-	sendErr   error // of the last heartbeat that could not be sent
+	unsent    map[uint32]error // why the latest heartbeat to a node could not be sent
+	recvErr   error            // why the latest look for heartbeats failed
 	sealer    *lease.Sealer
 	sealed    []byte
 	packet    lease.Packet
@@ -74,7 +75,7 @@ const (
 )
 
 func newGuard(o Options, state guardState) (*guard, error) {
-	g := &guard{opt: o, log: o.Logger, state: state, why: "no core is connected", wake: -1, sysctls: map[string][]string{}}
+	g := &guard{opt: o, log: o.Logger, state: state, why: "no core is connected", wake: -1, sysctls: map[string][]string{}, unsent: map[uint32]error{}}
 	g.started = g.clock.now()
 	tuneRuntime()
 	fail := func(err error) bool {
@@ -267,11 +268,8 @@ func (g *guard) runTasks() {
 func (g *guard) heartbeats() {
 	for range packetsATurn {
 		b, known, err := g.hb.recv()
-		if err != nil {
-			g.sendErr = err
-			return
-		}
-		if b == nil {
+		g.recvErr = err
+		if err != nil || b == nil {
 			return
 		}
 		if !known || g.core == nil || g.sealer.Open(&g.packet, b) != nil {

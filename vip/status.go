@@ -47,7 +47,7 @@ type PeerStatus struct {
 	Alive    bool          `json:"alive"`        // heard within the last heartbeats
 	Heard    bool          `json:"heard"`        // ever
 	Age      time.Duration `json:"age_ns"`       // since its last valid heartbeat
-	WorstGap time.Duration `json:"worst_gap_ns"` // longest silence since it was first heard
+	WorstGap time.Duration `json:"worst_gap_ns"` // longest silence; one of more than a second, or over its restart, is an absence and no gap
 	Epoch    uint64        `json:"config_epoch"` // its config epoch
 	Health   uint32        `json:"health"`       // 0 = healthy
 }

@@ -86,7 +86,7 @@ type Node struct {
 	FeatureLevel uint32    `json:"feature_level,omitempty"`
 	LastHeard    time.Time `json:"last_heard,omitzero" doc:"when this node last heard of it"`
 	Groups       []string  `json:"groups,omitempty" doc:"names of the VIP groups it owns"`
-	WorstGapUS   int64     `json:"worst_gap_us,omitempty" doc:"longest silence between its lease heartbeats that this node's guard has seen, in microseconds"`
+	WorstGapUS   int64     `json:"worst_gap_us,omitempty" doc:"longest silence between its lease heartbeats that this node's guard has seen, in microseconds; one of more than a second is an absence and does not count"`
 }
 
 // Group is a VIP group and who owns it.

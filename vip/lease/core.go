@@ -69,6 +69,7 @@ const (
 	offerEach    = 100 * ms  // how long each node is asked when any will do
 	epochGrace   = 1000 * ms // how long a majority waits for slower nodes before new voters take effect
 	flushGap     = 1 * ms    // least time between two packets to the same node
+	absence      = 1000 * ms // a peer that is silent for longer is away
 )
 
 // usable is the part of a grant during which its holder counts on it. The rest covers differing clock rates and the

@@ -22,6 +22,7 @@ type testCluster struct {
 	cores []*Core
 	now   int64
 	held  []Packet
+	off   uint32 // a node that neither runs nor is heard
 }
 
 func newTestCluster(t testing.TB, nodes, groups int) *testCluster {
@@ -42,7 +43,7 @@ func (c *testCluster) round() {
 	for range 10 {
 		c.now += ms
 		for _, core := range c.cores {
-			if core.NextDeadline() > c.now {
+			if core.NextDeadline() > c.now || core.self == c.off {
 				continue
 			}
 			c.deliver(core.Tick(c.now))
@@ -70,6 +71,9 @@ func (c *testCluster) deliver(acts []Action) {
 	}
 	for i := first; i < len(c.held); i++ {
 		p := c.held[i]
+		if p.To == c.off {
+			continue
+		}
 		c.deliver(c.cores[p.To-1].Receive(c.now, &p))
 	}
 	c.held = c.held[:first]
@@ -194,6 +198,45 @@ func TestPeers(t *testing.T) {
 	if p := c.cores[0].Peers(later, nil)[0]; p.Alive || p.WorstGap < 40*ms {
 		t.Errorf("after silence: %+v", p)
 	}
+}
+
+// TestAbsenceIsNoGap: a short silence is the worst gap from then on; one of a peer that was away for long, or was started anew, is none.
+func TestAbsenceIsNoGap(t *testing.T) {
+	c := newTestCluster(t, 3, 1)
+	c.settle(t)
+	silent := func(rounds int) {
+		c.off = 2
+		for range rounds {
+			c.round()
+		}
+		c.off = 0
+	}
+	heardAgain := func(what string) {
+		t.Helper()
+		for range 10 {
+			c.round()
+		}
+		switch p := c.cores[0].Peers(c.now, nil)[0]; {
+		case !p.Alive:
+			t.Fatalf("%s: not heard again: %+v", what, p)
+		case p.WorstGap < 280*ms || p.WorstGap > 320*ms:
+			t.Errorf("%s: worst gap %d ms, want the 300 of the first silence", what, p.WorstGap/ms)
+		}
+	}
+	silent(30)
+	heardAgain("silent for 0.3 s")
+	silent(150)
+	if p := c.cores[0].Peers(c.now, nil)[0]; p.WorstGap > 320*ms {
+		t.Errorf("away for 1.5 s: worst gap %d ms", p.WorstGap/ms)
+	}
+	heardAgain("away for 1.5 s")
+	silent(50)
+	core, err := New(Options{Node: 2, Incarnation: 12, Config: testConfig(3, 1)}, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.cores[1] = core
+	heardAgain("started anew after 0.5 s")
 }
 
 func BenchmarkHeartbeat(b *testing.B) {

@@ -28,7 +28,7 @@ type peer struct {
 	asks    []ask   // by index of group
 	words   []word  // by index of group
 	votes   []int64 // by index of group: until when its grant to this node counts
-	gap     int64   // worst silence
+	gap     int64   // worst silence so far
 	counted uint64  // epoch reported to the caller
 }
 
@@ -59,6 +59,15 @@ func (c *Core) peerIndex(node uint32) int {
 // alive says whether a peer has been heard lately.
 func (c *Core) alive(p *peer) bool {
 	return p.heard != 0 && c.now-p.heard <= c.beats(silentBeats)
+}
+
+// silence is how long a peer has been silent, for who asks what the network does to heartbeats. It is 0 when that tells of something else: the peer has
+// been away for longer than any lease lasts, or has been started anew.
+func (p *peer) silence(now int64) int64 {
+	if s := now - p.heard; p.heard > p.switched && s <= absence {
+		return s
+	}
+	return 0
 }
 
 // hearsUs says whether a peer has lately echoed a packet of this node that was young.
@@ -118,9 +127,7 @@ func (c *Core) disown(node uint32) {
 // learn takes over what a packet says.
 func (c *Core) learn(pi int, p *Packet) {
 	pr := &c.peers[pi]
-	if pr.heard != 0 {
-		pr.gap = max(pr.gap, c.now-pr.heard)
-	}
+	pr.gap = max(pr.gap, pr.silence(c.now))
 	pr.heard, pr.seq = c.now, p.Seq
 	if s, ok := c.sent.get(p.Echo); ok {
 		pr.echoAt = s.at

@@ -6,7 +6,7 @@ type PeerStatus struct {
 	Voter    bool
 	Alive    bool   // heard within the last heartbeats
 	Heard    int64  // when the last packet was accepted, ns; 0: never
-	WorstGap int64  // longest silence between two accepted packets since ResetGaps, ns
+	WorstGap int64  // longest silence after which it was heard again, or that lasts, ns; an absence is none (see silence)
 	EchoAge  int64  // age of the newest packet of ours that it has echoed, ns; -1: none
 	Epoch    uint64 // config epoch it has reported; 0: none
 	Health   uint32
@@ -39,12 +39,9 @@ func (c *Core) Peers(now int64, dst []PeerStatus) []PeerStatus {
 	for i := range c.peers {
 		pr := &c.peers[i]
 		s := PeerStatus{
-			Node: pr.node, Voter: pr.voter, Heard: pr.heard, WorstGap: pr.gap, EchoAge: -1,
+			Node: pr.node, Voter: pr.voter, Heard: pr.heard, WorstGap: max(pr.gap, pr.silence(now)), EchoAge: -1,
 			Epoch: pr.epoch, Health: pr.health, Mute: pr.flags&FlagMute != 0,
 			Alive: pr.heard != 0 && now-pr.heard <= c.beats(silentBeats),
-		}
-		if pr.heard != 0 {
-			s.WorstGap = max(s.WorstGap, now-pr.heard)
 		}
 		if pr.echoAt != 0 {
 			s.EchoAge = now - pr.echoAt
@@ -60,13 +57,6 @@ func (c *Core) Heard(node uint32) int64 {
 		return c.peers[i].heard
 	}
 	return 0
-}
-
-// ResetGaps starts a new measurement of PeerStatus.WorstGap.
-func (c *Core) ResetGaps() {
-	for i := range c.peers {
-		c.peers[i].gap = 0
-	}
 }
 
 // Epoch returns the config epoch in force and the one made durable here (higher while a change of voters waits for the others).
