@@ -13,6 +13,7 @@ import (
 	"holdline/cluster/api"
 	"holdline/cluster/pki"
 	"holdline/cluster/port"
+	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/vip"
 )
@@ -46,6 +47,9 @@ func (n *Node) Init(ctx context.Context, r api.InitRequest) (api.InitAnswer, err
 	}
 	if err := port.CheckLocal(listen.Addr()); err != nil {
 		return api.InitAnswer{}, api.Errorf(api.CodeInvalid, "%w", err)
+	}
+	if len(r.Groups) > fsm.MaxGroups {
+		return api.InitAnswer{}, api.Errorf(api.CodeInvalid, "%d VIP groups are more than the %d that a cluster holds: leave some --vip out, or put addresses that move together into one (--vip A,B)", len(r.Groups), fsm.MaxGroups)
 	}
 	groups, err := n.checkGroups(ctx, r.Groups)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"holdline/cluster/api"
 	"holdline/cluster/pki"
 	"holdline/cluster/port"
+	"holdline/fsm"
 	"holdline/fsm/pb"
 )
 
@@ -63,6 +64,9 @@ func (e *engine) offerJoin(conn *tls.Conn, hello *joinHello) (joinOffer, error) 
 		return joinOffer{}, api.Errorf(api.CodeUnavailable, "the cluster has no leader now, so no node can be added: look at `holdline status` on %s", e.Name)
 	}
 	cfg := e.machine.Config()
+	if len(cfg.Nodes()) >= fsm.MaxNodes && cfg.NodeByUUID(hello.UUID) == nil {
+		return joinOffer{}, api.Errorf(api.CodeRefused, "there are %d nodes, the most that a cluster holds: take one out first (holdline leave there, or holdline node remove)", len(cfg.Nodes()))
+	}
 	for _, n := range cfg.Nodes() {
 		switch {
 		case n.Uuid == hello.UUID:

@@ -12,6 +12,10 @@ import (
 // maxVIPs bounds the addresses of a group: their index is one byte on the wire, and one per network is what they are for.
 const maxVIPs = 16
 
+// MaxGroups is how many VIP groups a cluster holds: as many as a guard takes (vip.MaxGroups). One more, and every guard would refuse each configuration
+// from then on.
+const MaxGroups = 64
+
 // putGroup adds a VIP group (number 0), or changes the one with this number. Owner and epoch belong to Takeover.
 func (x *exec) putGroup(g *pb.Group) *pb.Result {
 	c := &x.st.conf
@@ -47,6 +51,9 @@ func (x *exec) putGroup(g *pb.Group) *pb.Result {
 	}
 	g.Owner, g.Epoch, g.SinceWallMs = old.GetOwner(), old.GetEpoch(), old.GetSinceWallMs()
 	if old == nil {
+		if len(c.groups) >= MaxGroups {
+			return fail(pb.Code_LIMIT, "there are %d VIP groups, the most that a cluster holds: remove one first (holdline vip remove)", len(c.groups))
+		}
 		if x.st.meta.lastGroup >= maxNumber {
 			return fail(pb.Code_LIMIT, "all %d group numbers have been used", maxNumber)
 		}

@@ -13,6 +13,9 @@ import (
 // maxNumber bounds node and group numbers: they are one byte in branches and tokens.
 const maxNumber = 255
 
+// MaxNodes is how many nodes a cluster holds: as many as a guard takes (lease.MaxNodes).
+const MaxNodes = 32
+
 // putNode adds a node, or changes the one with this UUID. The number is given here and never used again.
 func (x *exec) putNode(n *pb.Node) *pb.Result {
 	c := &x.st.conf
@@ -43,6 +46,9 @@ func (x *exec) putNode(n *pb.Node) *pb.Result {
 	if old != nil {
 		n.Number = old.Number
 	} else {
+		if len(c.nodes) >= MaxNodes {
+			return fail(pb.Code_LIMIT, "there are %d nodes, the most that a cluster holds: take one out first (holdline leave there, or holdline node remove)", len(c.nodes))
+		}
 		if x.st.meta.lastNode >= maxNumber {
 			return fail(pb.Code_LIMIT, "all %d node numbers have been used", maxNumber)
 		}

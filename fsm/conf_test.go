@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -172,6 +173,27 @@ func TestNumbersAreNeverUsedAgain(t *testing.T) {
 		r.must(cmd(&pb.RemoveNode{Uuid: "u3"}))
 	}
 	r.refused(node, pb.Code_LIMIT, "all 255 node numbers have been used")
+}
+
+// TestLimits: the group and the node that no guard would take are refused; those that are there may still be changed, and make room.
+func TestLimits(t *testing.T) {
+	r := cluster(t)
+	group := func(i int) *pb.Command {
+		return cmd(&pb.PutGroup{Group: &pb.Group{Vips: []*pb.Vip{{Prefix: fmt.Sprintf("10.78.0.%d/16", i)}}}})
+	}
+	node := func(i int) *pb.Command {
+		return cmd(&pb.PutNode{Node: &pb.Node{Uuid: fmt.Sprint("u", i), Name: fmt.Sprint("n", i), Listen: fmt.Sprintf("10.79.0.%d:7700", i)}})
+	}
+	for i := 3; i <= MaxGroups; i++ { // cluster has two of each
+		r.must(group(i))
+	}
+	for i := 3; i <= MaxNodes; i++ {
+		r.must(node(i))
+	}
+	r.refused(group(MaxGroups+1), pb.Code_LIMIT, "there are 64 VIP groups, the most that a cluster holds: remove one first (holdline vip remove)")
+	r.refused(node(MaxNodes+1), pb.Code_LIMIT, "there are 32 nodes, the most that a cluster holds: take one out first (holdline leave there, or holdline node remove)")
+	r.must(cmd(&pb.PutGroup{Group: &pb.Group{Number: 3, Name: "edge", Vips: []*pb.Vip{{Prefix: "10.78.0.3/16"}}}}), node(3))
+	r.must(cmd(&pb.RemoveGroup{Number: 3}), group(MaxGroups+1), cmd(&pb.RemoveNode{Uuid: "u3"}), node(MaxNodes+1))
 }
 
 func TestTokens(t *testing.T) {

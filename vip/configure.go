@@ -135,13 +135,17 @@ func (g *guard) bindHeartbeat(cfg *Config) error {
 // setGroups takes the groups of a configuration over. The lease core has given up those that are gone already.
 func (g *guard) setGroups(cfg *Config) {
 	old := g.groups
+	for _, gr := range old {
+		if cfg.group(gr.number) == nil {
+			gr.slot.free() // before any is claimed: with MaxGroups of them the new ones have no other
+		}
+	}
 	g.groups = nil
 	for i := range cfg.Groups {
 		want := &cfg.Groups[i]
 		var gr *group
 		if j := slices.IndexFunc(old, func(o *group) bool { return o.number == want.Number }); j >= 0 {
 			gr = old[j]
-			old = slices.Delete(old, j, j+1)
 		} else {
 			gr = &group{number: want.Number, slot: g.shm.claim(want.Number)}
 		}
@@ -163,9 +167,6 @@ func (g *guard) setGroups(cfg *Config) {
 		}
 		gr.vips = vips
 		g.groups = append(g.groups, gr)
-	}
-	for _, gr := range old {
-		gr.slot.free()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,38 @@ func TestSharedMemoryTorn(t *testing.T) {
 	again.slot(7).write(past)
 	if _, _, _, ok := c.Lease(7); ok {
 		t.Error("a lease is held after its end")
+	}
+}
+
+// With all groups that there can be, one configuration takes some out and puts others in: each has its slot.
+func TestFullSlotsAreFreedFirst(t *testing.T) {
+	shm, err := createShared(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shm.close()
+	g := &guard{shm: shm}
+	cfg := testConfig()
+	cfg.Groups = nil
+	for n := range uint32(MaxGroups) {
+		cfg.Groups = append(cfg.Groups, Group{Number: n + 1, VIPs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, 1, byte(n)}), 16)}})
+	}
+	g.setGroups(&cfg)
+	next := cfg
+	next.Groups = append(slices.Clone(cfg.Groups[:10]), cfg.Groups[12:]...)
+	for _, n := range []uint32{MaxGroups + 1, MaxGroups + 2} {
+		next.Groups = append(next.Groups, Group{Number: n, VIPs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, 2, byte(n)}), 16)}})
+	}
+	g.setGroups(&next)
+	for _, gr := range g.groups {
+		if gr.slot == nil || gr.slot != shm.slot(gr.number) {
+			t.Errorf("group %d has not the slot %p that is found for it, but %p", gr.number, shm.slot(gr.number), gr.slot)
+		}
+	}
+	for _, n := range []uint32{11, 12} {
+		if shm.slot(n) != nil {
+			t.Errorf("group %d is gone and has a slot", n)
+		}
 	}
 }
 
