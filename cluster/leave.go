@@ -10,6 +10,7 @@ import (
 	"holdline/cluster/api"
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/vip"
 )
 
 // Leave implements api.Backend.
@@ -36,7 +37,25 @@ func (n *Node) Leave(ctx context.Context, r api.LeaveRequest) (api.LeaveAnswer, 
 		return api.LeaveAnswer{}, err
 	}
 	n.engine.Store(nil)
-	return a, errors.Join(e.stop(), n.dir.wipe())
+	stopped := e.stop()
+	n.forgetGuard()
+	return a, errors.Join(stopped, n.dir.wipe())
+}
+
+// forgetLimit is how long the guard may take to forget.
+const forgetLimit = 3 * time.Second
+
+// forgetGuard has a guard that is a unit of its own, and so outlives the membership, forget it: it would keep the port of the heartbeats, which the next join must
+// find free. No engine may run.
+func (n *Node) forgetGuard() {
+	if n.opt.WithoutGuard {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), forgetLimit)
+	defer cancel()
+	if err := vip.Forget(ctx, n.opt.RunDir); err != nil {
+		n.logger.Warn("the guard goes on with what this node was: systemctl restart holdline-guard", "err", err)
+	}
 }
 
 // leaveInOrder has the others take this node out, if they can go on without it.

@@ -27,6 +27,7 @@ type addresser struct {
 	want map[netip.Addr]int // interface index
 	have map[netip.Addr]int
 	off  []hostAddr // to be taken off whatever they are
+	next []func()   // see then
 }
 
 func newAddresser(alive func() uint64, added func(netip.Addr, error), fail func(error)) (*addresser, error) {
@@ -56,6 +57,14 @@ func (w *addresser) put(a netip.Addr, index int) {
 func (w *addresser) remove(a hostAddr) {
 	w.mu.Lock()
 	w.off = append(w.off, a)
+	w.mu.Unlock()
+	w.poke()
+}
+
+// then has f run when all that has been asked for until now is done.
+func (w *addresser) then(f func()) {
+	w.mu.Lock()
+	w.next = append(w.next, f)
 	w.mu.Unlock()
 	w.poke()
 }
@@ -110,8 +119,8 @@ func (w *addresser) run(ctx context.Context) {
 func (w *addresser) settle(refresh bool) {
 	w.mu.Lock()
 	want, have := maps.Clone(w.want), maps.Clone(w.have)
-	off := w.off
-	w.off = nil
+	off, next := w.off, w.next
+	w.off, w.next = nil, nil
 	w.mu.Unlock()
 	for a, index := range have {
 		if want[a] != index {
@@ -144,6 +153,9 @@ func (w *addresser) settle(refresh bool) {
 		} else if err != nil {
 			w.fail(err)
 		}
+	}
+	for _, f := range next {
+		f()
 	}
 }
 

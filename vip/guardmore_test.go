@@ -267,6 +267,60 @@ func TestStaleAddressRemoved(t *testing.T) {
 	}
 }
 
+// Forget leaves nothing of a configuration but the memory of who votes, and the guard takes the next one.
+func TestForget(t *testing.T) {
+	ctx := context.Background()
+	if err := Forget(ctx, t.TempDir()); err != nil {
+		t.Errorf("where no guard runs: %v", err)
+	}
+	c := newCluster(t, 1)
+	b := c.owner(t)
+	cfg := c.config(b)
+	cfg.Epoch = 4
+	if err := b.client.Configure(cfg); err != nil {
+		t.Fatal(err)
+	}
+	b.disconnect()
+	if err := Forget(ctx, b.dir); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.status(); s.Configured || len(s.Groups) != 0 || len(s.Peers) != 0 || s.CorePID != 0 {
+		t.Errorf("status: %+v", s)
+	}
+	eventually(t, "the addresses are off and the fence is gone", func() bool {
+		var fenced bool
+		b.space.do(t, func() (err error) {
+			fenced, err = fenceIntact()
+			return err
+		})
+		return !fenced && !b.has(vip4()) && !b.has(vip6())
+	})
+	b.space.do(t, func() error {
+		port, err := net.ListenPacket("udp", netip.AddrPortFrom(cfg.Nodes[0].Addr, DefaultPort).String())
+		if err == nil {
+			err = port.Close()
+		}
+		return err
+	})
+
+	b.stop = make(chan struct{})
+	b.connect(cfg)
+	if err := b.client.Configure(c.config(b)); err == nil || !strings.Contains(err.Error(), "older") {
+		t.Errorf("epoch 1 after 4: %v", err)
+	}
+	if err := b.client.Configure(cfg); err != nil { // what the client will hand over when it reconnects
+		t.Fatal(err)
+	}
+	c.owner(t)
+	b.space.do(t, func() error {
+		ok, err := fenceIntact()
+		if !ok {
+			t.Error("the group is held without a fence")
+		}
+		return err
+	})
+}
+
 // A node that heartbeats cannot be sent to is named in the status as long as they cannot.
 func TestUnsentHeartbeats(t *testing.T) {
 	c := newCluster(t, 2)

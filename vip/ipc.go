@@ -17,6 +17,7 @@ const (
 	opHello     = "hello"
 	opConfigure = "configure"
 	opRelease   = "release"
+	opForget    = "forget"
 	opStatus    = "status"
 	opBye       = "bye"
 )

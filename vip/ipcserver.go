@@ -204,7 +204,7 @@ func (s *ipcServer) read(c *ipcConn) {
 func (s *ipcServer) handle(c *ipcConn, r request) {
 	g := s.guard
 	fail := func(err error) { c.send(message{ID: r.ID, Error: err.Error()}) }
-	if !c.core && (r.Op == opConfigure || r.Op == opRelease) {
+	if !c.core && (r.Op == opConfigure || r.Op == opRelease || r.Op == opForget) {
 		fail(errors.New("only the core may do that"))
 		return
 	}
@@ -238,6 +238,14 @@ func (s *ipcServer) handle(c *ipcConn, r request) {
 	case opRelease:
 		g.post(func() {
 			if err := g.release(r.Group, r.To); err != nil {
+				fail(err)
+				return
+			}
+			c.send(message{ID: r.ID})
+		})
+	case opForget:
+		g.post(func() {
+			if err := g.forget(c); err != nil {
 				fail(err)
 				return
 			}

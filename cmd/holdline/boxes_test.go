@@ -86,6 +86,7 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"token":   on((*boxes).token),   // token VAR [FLAG...]: makes a join token and puts it into the environment
 		"expire":  on((*boxes).expire),  // expire FILE: waits until the token in the JSON file has expired
 		"slack":   on((*boxes).slack),   // slack BOX: the daemon has its timer slack, the guard it started has none, or the usual one
+		"guard":   on((*boxes).guard),   // guard BOX: starts a guard there, as a unit of its own, and waits until it answers
 	}
 }
 
@@ -109,6 +110,25 @@ func (b *boxes) serve(ts *testscript.TestScript, args []string) {
 	defer c.Close()
 	b.await(ts, func() string { return name + " answers\n" + b.logs() }, func() bool {
 		_, err := c.Version(context.Background())
+		return err == nil
+	})
+}
+
+func (b *boxes) guard(ts *testscript.TestScript, args []string) {
+	name := args[0]
+	dir := filepath.Join(b.dir, name)
+	ts.Check(os.MkdirAll(dir, 0o755))
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	defer log.Close()
+	exe, err := exec.LookPath("holdline")
+	ts.Check(err)
+	cmd := exec.Command(exe, "guard", "--run-dir", dir, "--data-dir", filepath.Join(dir, "data"))
+	cmd.Stdout, cmd.Stderr = log, log
+	ts.Check(b.space[name].Start(cmd))
+	b.daemons["guard of "+name] = cmd
+	b.await(ts, func() string { return "the guard of " + name + " answers\n" + b.logs() }, func() bool {
+		_, err := vip.QueryStatus(context.Background(), dir)
 		return err == nil
 	})
 }
