@@ -58,6 +58,9 @@ func (n *Node) doctorGuard(ctx context.Context) []api.Check {
 		return []api.Check{{Name: "guard", Result: api.CheckFail, Detail: err.Error(), Advice: "systemctl restart holdline-guard"}}
 	}
 	out := []api.Check{{Name: "guard", Result: api.CheckOK, Detail: fmt.Sprintf("worst turn of its loop %v", s.WorstLoop.Round(10*time.Microsecond))}}
+	if refused := e.vips.refusal(); refused != "" {
+		out = append(out, api.Check{Name: "guard", Result: api.CheckFail, Detail: refused, Advice: "mend what it names: it is tried again every second"})
+	}
 	warn := func(bad bool, name, detail, advice string) {
 		if bad {
 			out = append(out, api.Check{Name: name, Result: api.CheckWarn, Detail: detail, Advice: advice})

@@ -64,10 +64,11 @@ type haView struct {
 	voters, aliveVoters     []uint32
 	writers                 int // voters that are alive and can write their log, and have what is before
 	leaseVoters, aliveLease []uint32
-	guards                  int // nodes that are alive and have a working guard
+	guards                  int // nodes that are alive and have a guard that works and is up to date
 	needGuards              bool
 	dead, slow, full, mutes []string // names
 	refusing                []string // of the dead: they answer, but do not let this node in
+	behind                  []string // their guards refuse the configuration, or go by an older set of lease voters
 	filling                 []string // they are being sent the whole state
 	faulty                  faultyLogs
 	draining                []string
@@ -121,12 +122,15 @@ func (e *engine) view(cfg *fsm.Config) haView {
 			v.faulty[n.Name] = info.LogFault
 		}
 		guard := !v.needGuards || told && info.Guard
-		if slices.Contains(lease.voters, n.Number) && guard {
+		behind := v.needGuards && told && (info.GuardRefuses || e.vips.behind(info.GuardEpoch))
+		if slices.Contains(lease.voters, n.Number) && guard && !behind {
 			v.aliveLease = append(v.aliveLease, n.Number)
 		}
 		switch {
-		case !guard:
+		case !guard && !info.GuardRefuses:
 			v.mutes = append(v.mutes, n.Name)
+		case behind:
+			v.behind = append(v.behind, n.Name)
 		case !n.Draining:
 			v.guards++
 		}
@@ -187,6 +191,8 @@ func (v *haView) lostAdvice() string {
 		return fmt.Sprintf("%s is catching up, by the whole state: it counts again when it has that", strings.Join(v.filling, ", "))
 	case len(v.mutes) > 0:
 		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
+	case len(v.behind) > 0:
+		return fmt.Sprintf("the guard of %s refuses the configuration: holdline doctor there tells why", strings.Join(v.behind, ", "))
 	case len(v.draining) > 0:
 		return fmt.Sprintf("%s is drained: holdline undrain there when its work is done", strings.Join(v.draining, ", "))
 	case len(v.leaseVoters) < len(v.voters):
@@ -212,6 +218,7 @@ func (v *haView) problems() []api.Problem {
 	out = append(out, v.faulty.problems()...)
 	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
+	add(v.behind, "the guard of node %s refuses the configuration: it counts as lost", "holdline doctor on NODE tells why")
 	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
 	add(v.full, "the disk of node %s is full: its raft log goes on in what it has set aside, for a while", "free some space in the data directory of NODE")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")

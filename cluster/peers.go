@@ -26,9 +26,10 @@ const (
 type peerInfo struct {
 	Applied      uint64           `json:"applied"`
 	LastIndex    uint64           `json:"last"`
-	GuardEpoch   uint64           `json:"guard_epoch,omitempty"`
+	GuardEpoch   uint64           `json:"guard_epoch,omitempty"` // config epoch that its guard has taken
 	Guard        bool             `json:"guard,omitempty"`
-	LogFault     string           `json:"log_fault,omitempty"` // why it cannot write its raft log; "": it can
+	GuardRefuses bool             `json:"guard_refuses,omitempty"` // its guard does not take the configuration
+	LogFault     string           `json:"log_fault,omitempty"`     // why it cannot write its raft log; "": it can
 	DiskFull     bool             `json:"disk_full,omitempty"`
 	DiskSlow     bool             `json:"disk_slow,omitempty"`
 	FsyncP99     time.Duration    `json:"fsync_p99,omitempty"`

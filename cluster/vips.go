@@ -3,11 +3,9 @@ package cluster
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +32,15 @@ type vips struct {
 	connected bool
 	alarms    []alarm
 	gaps      map[uint32]time.Duration // worst silence of each peer, as the guard told last
-	last      vip.Config
-	homes     map[uint32]string // home node of each group, as last seen
+	homes     map[uint32]string        // home node of each group, as last seen
+	refused   string                   // why the guard does not take the configuration; "": it does
+	epoch     uint64                   // config epoch that the guards are to go by
+	epochAt   time.Time                // when it came
+
+	// Of followVIPs.
+	last  vip.Config  // what the guard was given
+	due   bool        // and has not taken
+	again *time.Timer // see tryAgain
 }
 
 func (v *vips) init() {
@@ -53,11 +58,14 @@ type alarm struct {
 	at   time.Time
 }
 
-// recentAlarms returns what the guard has reported within the last minute, each text once.
+// recentAlarms returns what the guard has reported within the last minute, each text once, and why it refuses its configuration, as long as it does.
 func (v *vips) recentAlarms() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var out []string
+	if v.refused != "" {
+		out = append(out, v.refused)
+	}
 	for _, a := range v.alarms {
 		if time.Since(a.at) < alarmShown && !slices.Contains(out, a.text) {
 			out = append(out, a.text)
@@ -138,7 +146,10 @@ func (v *vips) fill(i *peerInfo) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	client := v.client.Load()
-	i.Guard = v.connected && client != nil && client.Working()
+	i.Guard, i.GuardRefuses = v.connected && client != nil && client.Working(), v.refused != ""
+	if client != nil {
+		i.GuardEpoch = client.Taken()
+	}
 	i.Held, i.Epochs = map[uint32]int64{}, map[uint32]int64{}
 	for g, h := range v.held {
 		i.Held[g], i.Epochs[g] = time.Since(h.since).Milliseconds(), int64(h.ballot)
@@ -242,7 +253,11 @@ func (e *engine) guardEvent(ev vip.Event) {
 		v.mu.Lock()
 		v.connected = on
 		v.mu.Unlock()
+		if !on {
+			v.refuses("") // what it said, it said before
+		}
 		e.logger.Info("guard", "connected", on)
+		e.changed() // one that comes back may refuse its configuration
 	}
 }
 
@@ -278,18 +293,14 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 	if client == nil {
 		return
 	}
-	if config, ok := e.guardConfig(cfg); ok && !sameConfig(&config, &e.vips.last) {
-		if held := e.heldGroups(); e.standsDown(cfg) && len(held) > 0 {
+	if config, ok := e.guardConfig(cfg); ok {
+		e.vips.expect(config.Epoch)
+		fresh := !sameConfig(&config, &e.vips.last)
+		if held := e.heldGroups(); fresh && e.standsDown(cfg) && len(held) > 0 {
 			e.flush(e.ctx, held...) // the guard gives the groups away as soon as it hears that this node is no candidate
 		}
-		e.vips.last = config
-		switch err := client.Configure(config); {
-		case err == nil: // in force on this node
-			e.epochReported(config.Self, config.Epoch)
-		case strings.Contains(err.Error(), "shutting down"): // the box goes down: the guard was told before us, or its unit is being restarted
-			e.logger.Info("the guard is stopping and takes no configuration", "err", err)
-		case !errors.Is(err, vip.ErrNotConnected): // else the client hands it over when it has connected
-			e.logger.Error("guard refused the configuration", "err", err)
+		if fresh || e.vips.due || client.Taken() == 0 {
+			e.configureGuard(client, config, fresh)
 		}
 	}
 	e.showCertificates(cfg)

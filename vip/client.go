@@ -38,6 +38,8 @@ type Client struct {
 	mu      sync.Mutex
 	session *session          // nil: not connected
 	cfg     *Config           // as last given to Configure
+	greeted bool              // Connected has been told of the session
+	taken   uint64            // see Taken
 	held    map[uint32]uint64 // ballot of each group told as acquired
 }
 
@@ -128,21 +130,38 @@ func (c *Client) welcome(s *session) {
 	c.mu.Lock()
 	have := c.cfg != nil
 	c.mu.Unlock()
-	if have {
-		if err := c.configure(s); err != nil {
-			if s.alive() {
-				c.queue.put(Alarm{Text: err.Error()})
-			}
-			return
-		}
+	if !have {
+		c.greet(s, 0)
+	} else if err := c.configure(s); err != nil && s.alive() {
+		c.queue.put(Alarm{Text: err.Error()})
 	}
-	c.queue.put(Connected{})
+}
+
+// greet reports the connection, once, when nothing has to be configured or the guard has taken it, with that epoch.
+func (c *Client) greet(s *session, epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != s {
+		return // it has ended meanwhile
+	}
+	c.taken = max(c.taken, epoch)
+	if !c.greeted {
+		c.greeted = true
+		c.queue.put(Connected{})
+	}
+}
+
+// Taken returns the config epoch of what the guard that is connected has taken from this client; 0: nothing yet.
+func (c *Client) Taken() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.taken
 }
 
 // lost reports the end of a session: whatever was held is held no longer.
 func (c *Client) lost(s *session) {
 	c.mu.Lock()
-	c.session = nil
+	c.session, c.greeted, c.taken = nil, false, 0
 	held := c.held
 	c.held = map[uint32]uint64{}
 	c.mu.Unlock()
@@ -175,7 +194,7 @@ func (c *Client) current() (*session, error) {
 }
 
 // Configure hands a configuration to the guard and waits until it has taken or refused it. The client keeps it
-// and hands it over again after a reconnect. With ErrNotConnected it is kept too.
+// and hands it over again after a reconnect, with ErrNotConnected too. What was refused is for the caller to try again.
 func (c *Client) Configure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -201,6 +220,7 @@ func (c *Client) configure(s *session) error {
 	if _, err := s.call(ctx, request{Op: opConfigure, Config: cfg}); err != nil {
 		return fmt.Errorf("configure guard: %w", err)
 	}
+	c.greet(s, cfg.Epoch)
 	return nil
 }
 

@@ -44,7 +44,7 @@ type Alarm struct {
 	Text string `json:"text"`
 }
 
-// Connected tells that the client has (re)connected to a guard and that the guard has taken the configuration;
+// Connected tells that the client has (re)connected to a guard and that the guard has taken the configuration, if there is one;
 // Disconnected is its opposite. Both come from the client itself. After Disconnected no group is held (a Lost
 // event has come for each one that was).
 type (

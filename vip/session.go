@@ -101,7 +101,7 @@ func (s *session) call(ctx context.Context, r request) (message, error) {
 	}()
 	if err != nil {
 		s.close(err)
-		return message{}, fmt.Errorf("ask guard: %w", err)
+		return message{}, fmt.Errorf("ask guard: %w (%w)", ErrNotConnected, err)
 	}
 	select {
 	case m := <-reply:
@@ -110,7 +110,7 @@ func (s *session) call(ctx context.Context, r request) (message, error) {
 		}
 		return m, nil
 	case <-s.done:
-		return message{}, fmt.Errorf("ask guard: %w", s.reason())
+		return message{}, fmt.Errorf("ask guard: %w (%w)", ErrNotConnected, s.reason())
 	case <-ctx.Done():
 		return message{}, fmt.Errorf("ask guard: %w", ctx.Err())
 	}
