@@ -27,6 +27,8 @@ type Options struct {
 	Logger  *slog.Logger
 	// GuardCommand runs the guard process; nil: this very binary with "guard".
 	GuardCommand []string
+	// GuardUnit, if not empty, is the systemd unit that runs the guard: then none is started here.
+	GuardUnit string
 	// WithoutGuard runs a node that can own no VIP and serves no SIP: for tests of the replicated state, and machines
 	// without the right to change addresses.
 	WithoutGuard bool

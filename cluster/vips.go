@@ -168,14 +168,14 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, guardStartTimeout)
 	defer cancel()
 	guard, err := vip.StartGuard(ctx, vip.StartOptions{
-		RunDir: e.node.opt.RunDir, DataDir: e.node.dir.path, Logger: e.logger, Command: e.node.opt.GuardCommand,
+		RunDir: e.node.opt.RunDir, DataDir: e.node.dir.path, Logger: e.logger, Command: e.node.opt.GuardCommand, Unit: e.node.opt.GuardUnit,
 	})
 	if err != nil {
 		return fmt.Errorf("start guard: %w", err)
 	}
 	v.guard = guard
 	e.undo = append(e.undo, guard.Stop)
-	client, err := vip.Dial(ctx, e.node.opt.RunDir)
+	client, err := e.dialGuard(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to guard: %w", err)
 	}
@@ -196,6 +196,15 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	e.wg.Go(e.followGaps)
 	e.wg.Go(func() { e.every(beatInterval, client.Beat) })
 	return nil
+}
+
+// dialGuard connects to the guard. A member whose guard has a unit of its own, which is away, takes part without one until that comes: it votes
+// and keeps its copy of the log, which the others need no less.
+func (e *engine) dialGuard(ctx context.Context) (*vip.Client, error) {
+	if e.vips.guard.Answered() {
+		return vip.Dial(ctx, e.node.opt.RunDir)
+	}
+	return vip.DialLater(e.node.opt.RunDir), nil
 }
 
 // followGuard acts on what the guard tells.

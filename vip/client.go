@@ -46,27 +46,53 @@ type Client struct {
 // Dial connects to the guard of a run directory, maps its shared memory, and from then on reconnects by itself
 // (and configures again) until Close. It waits for the first connection as long as ctx lasts.
 func Dial(ctx context.Context, runDir string) (*Client, error) {
-	runCtx, cancel := context.WithCancel(context.Background())
+	c, runCtx := newClient(runDir)
+	s, err := c.redial(ctx)
+	if err != nil {
+		c.cancel()
+		c.queue.close()
+		return nil, fmt.Errorf("connect to guard: %w", err)
+	}
+	go c.run(runCtx, s)
+	return c, nil
+}
+
+// DialLater is Dial without the wait, for a guard that may come late: until then the client holds nothing.
+func DialLater(runDir string) *Client {
+	c, ctx := newClient(runDir)
+	go func() {
+		if s, err := c.redial(ctx); err == nil {
+			c.run(ctx, s)
+		} else {
+			close(c.done)
+		}
+	}()
+	return c
+}
+
+func newClient(runDir string) (*Client, context.Context) {
+	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{
 		runDir: runDir, clock: NewClock(), queue: newEventQueue(), cancel: cancel,
 		done: make(chan struct{}), held: map[uint32]uint64{},
 	}
-	var s *session
-	var err error
+	c.shm.Store(&sharedMemory{shmLayout: new(shmLayout)}) // until there is a guard's: nobody holds anything
+	return c, ctx
+}
+
+// redial connects as soon as there is a guard, or fails at the end of ctx.
+func (c *Client) redial(ctx context.Context) (*session, error) {
 	for wait := redialFirst; ; wait = min(2*wait, redialMax) {
-		if s, err = c.connect(ctx); err == nil {
-			break
+		s, err := c.connect(ctx)
+		if err == nil {
+			return s, nil
 		}
 		select {
 		case <-ctx.Done():
-			cancel()
-			c.queue.close()
-			return nil, fmt.Errorf("connect to guard: %w", err)
+			return nil, err
 		case <-time.After(wait):
 		}
 	}
-	go c.run(runCtx, s)
-	return c, nil
 }
 
 // connect makes a session in which the guard has taken this process for its core.
@@ -86,7 +112,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.shm.Load(); old != nil && old.inode == m.inode {
+	if old := c.shm.Load(); old.inode == m.inode {
 		m.close()
 	} else {
 		// An old mapping stays, as a reader may be in it: a page or two each time the run directory is made anew.
@@ -111,16 +137,9 @@ func (c *Client) run(ctx context.Context, s *session) {
 		if ctx.Err() != nil {
 			return
 		}
-		for wait := redialFirst; ; wait = min(2*wait, redialMax) {
-			var err error
-			if s, err = c.connect(ctx); err == nil {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(wait):
-			}
+		var err error
+		if s, err = c.redial(ctx); err != nil {
+			return
 		}
 	}
 }

@@ -26,10 +26,13 @@ type Options struct {
 var ErrRunning = errors.New("another guard is running there")
 
 // RunGuard is the guard process: it serves the core on guard.sock until ctx ends, then gives away its groups and
-// returns. It changes the scheduling and memory locking of the whole process, so it is a process of its own.
+// returns. It needs CAP_NET_ADMIN (ErrPowerless). It changes the scheduling and memory locking of the whole process, so it is a process of its own.
 func RunGuard(ctx context.Context, o Options) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := mayHoldAddresses(); err != nil { // before the lock, which is for one that can
+		return fmt.Errorf("start guard: %w", err)
 	}
 	if err := errors.Join(os.MkdirAll(o.RunDir, 0o755), os.MkdirAll(o.DataDir, 0o700)); err != nil {
 		return fmt.Errorf("start guard: %w", err)

@@ -62,9 +62,8 @@ func mayLockAll() bool {
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err == nil && limit.Cur == unix.RLIM_INFINITY {
 		return true
 	}
-	var data [2]unix.CapUserData // version 3 has two words
-	err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0])
-	return err == nil && data[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0
+	has, err := capable(unix.CAP_IPC_LOCK)
+	return err == nil && has
 }
 
 func populateProgram() error {

@@ -23,6 +23,8 @@ type StartOptions struct {
 	Logger  *slog.Logger
 	// Command runs "holdline guard"; nil: this very binary with "guard --run-dir RunDir --data-dir DataDir".
 	Command []string
+	// Unit, if not empty, is the systemd unit that runs the guard: none is started here, whatever happens to that one.
+	Unit string
 }
 
 // Supervisor keeps a guard running beside the core.
@@ -48,6 +50,7 @@ const (
 	guardReady   = 3 * time.Second        // for a guard to answer after its start
 	guardReturn  = 2 * time.Second        // for systemd to start its guard again
 	guardLook    = 20 * time.Millisecond  // between two looks
+	unitLook     = 100 * time.Millisecond // between two looks for the guard of a unit, which may be away for long
 	guardEnd     = 3 * time.Second        // for a guard to give its groups away and end
 	restartFirst = 100 * time.Millisecond // before a guard that died is started again
 	restartMax   = 2 * time.Second
@@ -55,7 +58,8 @@ const (
 
 // StartGuard sees to it that a guard runs on the run directory: one that is there already (a systemd unit of its
 // own) is left alone and watched, else one is started as a child of this process and restarted when it dies. The child ends with
-// this process. It returns once a guard answers; ctx bounds only that.
+// this process. It returns once a guard answers; ctx bounds only that. With a Unit it returns without one, too, when the unit has not answered
+// for a moment, and goes on waiting for it: a child of a process that lacks the unit's rights would only stand in its way.
 func StartGuard(ctx context.Context, o StartOptions) (*Supervisor, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -64,9 +68,17 @@ func StartGuard(ctx context.Context, o StartOptions) (*Supervisor, error) {
 		o.Command = []string{"/proc/self/exe", "guard", "--run-dir", o.RunDir, "--data-dir", o.DataDir}
 	}
 	s := &Supervisor{opt: o, log: o.Logger, ready: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
-	go s.run()
+	var enough <-chan time.Time
+	if o.Unit == "" {
+		go s.run()
+	} else {
+		go s.follow()
+		enough = time.After(guardReturn)
+	}
 	select {
 	case <-s.ready:
+		return s, nil
+	case <-enough:
 		return s, nil
 	case <-ctx.Done():
 		err := errors.Join(ctx.Err(), s.lastErr(), s.Stop())
@@ -78,6 +90,16 @@ func StartGuard(ctx context.Context, o StartOptions) (*Supervisor, error) {
 func (s *Supervisor) Child() (pid int, ok bool) {
 	pid = int(s.child.Load())
 	return pid, pid != 0
+}
+
+// Answered tells whether a guard has answered since StartGuard.
+func (s *Supervisor) Answered() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
 }
 
 // Stop ends the guard, if it is a child: it gives away its groups first. Close the Client before. It returns when
@@ -189,10 +211,30 @@ func (s *Supervisor) watch(sess *session) {
 }
 
 func (s *Supervisor) answered() {
-	select {
-	case <-s.ready:
-	default:
+	if !s.Answered() {
 		close(s.ready)
+	}
+}
+
+// follow watches the guard of a unit. While that is away it waits, and says so once.
+func (s *Supervisor) follow() {
+	defer close(s.done)
+	since, told := time.Now(), false
+	for {
+		if sess := s.find(); sess != nil {
+			if told {
+				s.log.Info("the guard's unit answers again", "unit", s.opt.Unit)
+			}
+			s.answered()
+			s.watch(sess)
+			since, told = time.Now(), false
+		} else if !told && time.Since(since) >= guardReturn {
+			s.log.Warn("the guard's unit does not answer: this node can hold no VIP; waiting for it: systemctl start "+s.opt.Unit, "unit", s.opt.Unit)
+			told = true
+		}
+		if !s.pause(unitLook) {
+			return
+		}
 	}
 }
 

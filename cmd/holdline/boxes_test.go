@@ -63,7 +63,7 @@ func (b *boxes) close(t testscript.T) {
 		survived := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait() // killed, one way or the other
 		if !survived.Stop() {
-			t.Fatal("the daemon of " + name + " has outlived its box")
+			t.Fatal("a process of " + name + " has outlived its box")
 		}
 	}
 }
@@ -86,7 +86,7 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"token":   on((*boxes).token),   // token VAR [FLAG...]: makes a join token and puts it into the environment
 		"expire":  on((*boxes).expire),  // expire FILE: waits until the token in the JSON file has expired
 		"slack":   on((*boxes).slack),   // slack BOX: the daemon has its timer slack, the guard it started has none, or the usual one
-		"guard":   on((*boxes).guard),   // guard BOX: starts a guard there, as a unit of its own, and waits until it answers
+		"guard":   on((*boxes).guard),   // guard BOX [stop]: starts a guard there, as a unit of its own would, and waits until it answers; or ends it
 	}
 }
 
@@ -104,6 +104,9 @@ func (b *boxes) serve(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(exe, append([]string{"serve", "--data-dir", filepath.Join(b.dir, name, "data"), "--socket", b.socket(name)}, args[1:]...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	if unit := ts.Getenv(guardUnitEnv); unit != "" {
+		cmd.Env = append(os.Environ(), guardUnitEnv+"="+unit)
+	}
 	ts.Check(b.space[name].Start(cmd))
 	b.daemons[name] = cmd
 	c := api.NewClient(b.socket(name))
@@ -116,6 +119,13 @@ func (b *boxes) serve(ts *testscript.TestScript, args []string) {
 
 func (b *boxes) guard(ts *testscript.TestScript, args []string) {
 	name := args[0]
+	if len(args) > 1 {
+		guard := b.daemons["guard of "+name]
+		delete(b.daemons, "guard of "+name)
+		ts.Check(guard.Process.Signal(syscall.SIGTERM))
+		ts.Check(guard.Wait())
+		return
+	}
 	dir := filepath.Join(b.dir, name)
 	ts.Check(os.MkdirAll(dir, 0o755))
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -14,7 +14,7 @@ func (a *app) guardCmd() *cobra.Command {
 		Use:   "guard",
 		Short: "Run the address guard, which holds this node's VIPs",
 		Long: `Runs the process that takes, holds and gives up this node's floating addresses, at real-time priority. Packages run it as a
-unit of its own; "holdline serve" starts one itself where none runs. It needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW.`,
+unit of its own; elsewhere "holdline serve" starts one itself. It needs the capabilities CAP_NET_ADMIN, without which it ends at once, and CAP_NET_RAW.`,
 		Args: needs(),
 	}
 	c.Flags().StringVar(&runDir, "run-dir", "", "directory of guard.sock and guard.shm (default: that of the admin socket)")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -25,9 +26,13 @@ type node interface {
 // serveOptions are what the command line and the configuration file come to.
 type serveOptions struct {
 	config
-	metrics string
-	log     *slog.Logger
+	metrics   string
+	guardUnit string // $HOLDLINE_GUARD_UNIT
+	log       *slog.Logger
 }
+
+// guardUnitEnv names the systemd unit that runs the guard. The package's unit of serve sets it: what that may do is not enough for a guard.
+const guardUnitEnv = "HOLDLINE_GUARD_UNIT"
 
 func (a *app) serveCmd() *cobra.Command {
 	var dataDir, metrics string
@@ -37,6 +42,8 @@ func (a *app) serveCmd() *cobra.Command {
 		Long: `Runs the daemon in the foreground; systemd runs it as holdline.service. A new daemon is unconfigured and waits on its socket for
 "holdline init" or "holdline join"; later it takes up its place by itself.
 
+It starts the address guard where none runs; where $HOLDLINE_GUARD_UNIT names a unit that does, as in the package, it waits for that one instead.
+
 It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a second signal ends it at once.`,
 		Args: needs(),
 	}
@@ -44,7 +51,7 @@ It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a s
 	c.Flags().StringVar(&metrics, "metrics", "", "also serve /metrics, /livez and /readyz over TCP on this ADDRESS:PORT (default: only on the admin socket)")
 	level := logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		o := serveOptions{metrics: metrics}
+		o := serveOptions{metrics: metrics, guardUnit: os.Getenv(guardUnitEnv)}
 		var err error
 		if o.log, err = newLogger(a.err, *level); err != nil {
 			return err
