@@ -1,5 +1,5 @@
-// Command package makes the Debian package out of a built binary: binary, units, sample configuration, man pages, shell
-// completion. `make deb` runs it.
+// Command package makes the Debian package out of a built binary: binary, units, kernel settings, sample configuration, man
+// pages, shell completion. `make deb` runs it.
 package main
 
 import (

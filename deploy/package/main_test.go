@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -32,6 +36,43 @@ func TestVersionsAreOrdered(t *testing.T) {
 		a, b := debVersion(order[i-1]), debVersion(order[i])
 		if err := exec.Command(dpkg, "--compare-versions", a, "lt", b).Run(); err != nil {
 			t.Errorf("%s is not before %s", a, b)
+		}
+	}
+}
+
+// The installation has the UDP buffers set where they are smaller than wanted, leaves larger ones alone, and does not fail where they cannot be
+// changed. Of the tools there are stand-ins: what they would change is this machine's.
+func TestPostinstSetsBuffers(t *testing.T) {
+	for _, x := range []struct{ have, want string }{
+		{"212992", "--prefix=/net/core/rmem_max\n--prefix=/net/core/wmem_max\n"},
+		{"4194304", ""},
+		{"16777216", ""},
+	} {
+		dir := t.TempDir()
+		calls := filepath.Join(dir, "calls")
+		for name, text := range map[string]string{
+			"cat":                "echo " + x.have, // of /proc/sys
+			"systemd-sysctl":     "echo \"$@\" >>" + calls + "; exit 1",
+			"systemd-sysusers":   "",
+			"deb-systemd-helper": "",
+			"deb-systemd-invoke": "",
+			"systemctl":          "",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command("/bin/sh", "scripts/postinst", "configure")
+		cmd.Env = []string{"PATH=" + dir}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("with %s: %v\n%s", x.have, err, out)
+		}
+		got, err := os.ReadFile(calls)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if string(got) != x.want {
+			t.Errorf("with %s systemd-sysctl was called with %q, want %q", x.have, got, x.want)
 		}
 	}
 }

@@ -20,6 +20,7 @@ func stage(o options, work string) (files.Contents, error) {
 		file(in("deploy/systemd/holdline.service"), "/usr/lib/systemd/system/holdline.service", 0o644),
 		file(in("deploy/systemd/holdline-guard.service"), "/usr/lib/systemd/system/holdline-guard.service", 0o644),
 		file(in("deploy/systemd/holdline.sysusers"), "/usr/lib/sysusers.d/holdline.conf", 0o644),
+		file(in("deploy/systemd/holdline.sysctl"), "/usr/lib/sysctl.d/30-holdline.conf", 0o644), // an administrator's, from 60 on, goes before
 		config(in("deploy/package/holdline.yaml"), "/etc/holdline/holdline.yaml"),
 		file(in("LICENSE"), "/usr/share/doc/holdline/LICENSE", 0o644),
 		file(in("deploy/package/copyright"), "/usr/share/doc/holdline/copyright", 0o644),

@@ -114,9 +114,8 @@ func (u *UDP) enlarge(fd, force, plain, size int) {
 		return
 	}
 	if u.warned.CompareAndSwap(false, true) {
-		u.log.Warn("SIP socket buffers are smaller than wanted, bursts may be lost; "+
-			"grant CAP_NET_ADMIN or raise net.core.rmem_max and net.core.wmem_max",
-			"wanted", size, "got", got/2, "err", err)
+		u.log.Warn(fmt.Sprintf("SIP socket buffers are smaller than wanted, bursts may be lost: sysctl -w net.core.rmem_max=%d net.core.wmem_max=%d, and restart, or grant CAP_NET_ADMIN",
+			u.o.ReceiveBuffer, u.o.SendBuffer), "wanted", size, "got", got/2, "err", err)
 	}
 }
 
