@@ -39,7 +39,7 @@ unit of its own; elsewhere "holdline serve" starts one itself. It needs the capa
 			}
 			dataDir = cfg.DataDir
 		}
-		return vip.RunGuard(c.Context(), vip.Options{RunDir: runDir, DataDir: dataDir, Logger: log})
+		return whereToWrite(vip.RunGuard(c.Context(), vip.Options{RunDir: runDir, DataDir: dataDir, Logger: log}))
 	}
 	return c
 }

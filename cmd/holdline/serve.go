@@ -72,7 +72,7 @@ It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a s
 			return fmt.Errorf("finding the directory of the socket: %w", err)
 		}
 		restartWithSlack(o.log)
-		return serve(c.Context(), o)
+		return whereToWrite(serve(c.Context(), o))
 	}
 	return c
 }
