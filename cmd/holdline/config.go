@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,10 +22,12 @@ const (
 
 // config is the local file: what must be known before the cluster can be asked. Everything else is replicated.
 type config struct {
-	Name    string `yaml:"name"`     // default of --name of init and join
-	Listen  string `yaml:"listen"`   // default of --listen of init and join
-	DataDir string `yaml:"data_dir"` // identity, keys, log and snapshots of this node
-	Socket  string `yaml:"socket"`   // admin socket
+	Name     string `yaml:"name"`      // default of --name of init and join
+	Listen   string `yaml:"listen"`    // default of --listen of init and join
+	DataDir  string `yaml:"data_dir"`  // identity, keys, log and snapshots of this node
+	Socket   string `yaml:"socket"`    // admin socket
+	Metrics  string `yaml:"metrics"`   // default of --metrics of serve
+	LogLevel string `yaml:"log_level"` // default of --log-level of serve and guard
 }
 
 // maxConfig bounds what is read of the file.
@@ -60,7 +63,7 @@ func plainYAML(err error) string {
 	if where, rest, ok := strings.Cut(msg, ": field "); ok {
 		key, _, _ := strings.Cut(rest, " ")
 		if strings.Contains(rest, "not found") {
-			return fmt.Sprintf("%s: there is no setting %q: known are name, listen, data_dir, socket", where, key)
+			return fmt.Sprintf("%s: there is no setting %q: known are name, listen, data_dir, socket, metrics, log_level", where, key)
 		}
 	}
 	return msg + ": mend the file"
@@ -71,6 +74,14 @@ func (c *config) check(path string) error {
 		if _, err := api.ParseListen(c.Listen); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+	}
+	if c.Metrics != "" {
+		if _, _, err := net.SplitHostPort(c.Metrics); err != nil {
+			return fmt.Errorf("%s: metrics %q is not an address with a port: write it as 127.0.0.1:9700", path, c.Metrics)
+		}
+	}
+	if _, err := newLogger(io.Discard, c.LogLevel); err != nil {
+		return fmt.Errorf("%s: %s", path, err) // not wrapped: it is no fault of the command line
 	}
 	for key, dir := range map[string]string{"data_dir": c.DataDir, "socket": c.Socket} {
 		if !filepath.IsAbs(dir) {

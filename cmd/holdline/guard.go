@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -21,10 +22,6 @@ unit of its own; elsewhere "holdline serve" starts one itself. It needs the capa
 	c.Flags().StringVar(&dataDir, "data-dir", "", "directory of guard.json (default: data_dir in the config file, else "+defaultDataDir+")")
 	level := logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := newLogger(a.err, *level)
-		if err != nil {
-			return err
-		}
 		if runDir == "" {
 			socket, err := a.socketPath()
 			if err != nil {
@@ -32,12 +29,16 @@ unit of its own; elsewhere "holdline serve" starts one itself. It needs the capa
 			}
 			runDir = filepath.Dir(socket)
 		}
-		if dataDir == "" {
+		if dataDir == "" { // else serve has started it, and has read the file
 			cfg, err := loadConfig(a.config)
 			if err != nil {
 				return err
 			}
-			dataDir = cfg.DataDir
+			dataDir, *level = cfg.DataDir, cmp.Or(*level, cfg.LogLevel)
+		}
+		log, err := newLogger(a.err, *level)
+		if err != nil {
+			return err
 		}
 		return whereToWrite(vip.RunGuard(c.Context(), vip.Options{RunDir: runDir, DataDir: dataDir, Logger: log}))
 	}

@@ -54,7 +54,7 @@ func TestGroupsOf(t *testing.T) {
 	}
 }
 
-// What the sample shows commented out is what holds without it, and every key in it is known.
+// What the sample shows commented out is an example, or what holds without it; every key in it is known.
 func TestSampleConfigIsDefault(t *testing.T) {
 	const sample = "../../deploy/package/holdline.yaml"
 	c, err := loadConfig(sample)
@@ -70,7 +70,7 @@ func TestSampleConfigIsDefault(t *testing.T) {
 	if err := os.WriteFile(all, regexp.MustCompile(`(?m)^#([a-z_]+:)`).ReplaceAll(text, []byte("$1")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := config{Name: "n1", Listen: "10.77.0.11", DataDir: defaultDataDir, Socket: "/run/holdline/holdline.sock"}
+	want := config{Name: "n1", Listen: "10.77.0.11", DataDir: defaultDataDir, Socket: "/run/holdline/holdline.sock", Metrics: "127.0.0.1:9700", LogLevel: "info"}
 	if c, err := loadConfig(all); err != nil || c != want {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,6 @@ type node interface {
 // serveOptions are what the command line and the configuration file come to.
 type serveOptions struct {
 	config
-	metrics   string
 	guardUnit string // $HOLDLINE_GUARD_UNIT
 	log       *slog.Logger
 }
@@ -48,15 +48,16 @@ It logs to stderr. SIGTERM hands this node's VIPs to the others and ends it; a s
 		Args: needs(),
 	}
 	c.Flags().StringVar(&dataDir, "data-dir", "", "identity, keys, log and snapshots (default: data_dir in the config file, else "+defaultDataDir+")")
-	c.Flags().StringVar(&metrics, "metrics", "", "also serve /metrics, /livez and /readyz over TCP on this ADDRESS:PORT (default: only on the admin socket)")
+	c.Flags().StringVar(&metrics, "metrics", "", "also serve /metrics, /livez and /readyz over TCP on this ADDRESS:PORT (default: metrics in the config file, else only on the admin socket)")
 	level := logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		o := serveOptions{metrics: metrics, guardUnit: os.Getenv(guardUnitEnv)}
+		o := serveOptions{guardUnit: os.Getenv(guardUnitEnv)}
 		var err error
-		if o.log, err = newLogger(a.err, *level); err != nil {
+		if o.config, err = loadConfig(a.config); err != nil {
 			return err
 		}
-		if o.config, err = loadConfig(a.config); err != nil {
+		o.Metrics = cmp.Or(metrics, o.Metrics)
+		if o.log, err = newLogger(a.err, cmp.Or(*level, o.LogLevel)); err != nil {
 			return err
 		}
 		if o.Socket, err = a.socketPath(); err != nil {
@@ -85,9 +86,9 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer l.Close() // api.Serve closes it too; this one is for what fails before
 	var metrics net.Listener
-	if o.metrics != "" {
-		if metrics, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.metrics); err != nil {
-			return fmt.Errorf("listening for metrics: %w: choose another --metrics ADDRESS:PORT", err)
+	if o.Metrics != "" {
+		if metrics, err = (&net.ListenConfig{}).Listen(ctx, "tcp", o.Metrics); err != nil {
+			return fmt.Errorf("listening for metrics: %w: choose another ADDRESS:PORT, by --metrics or in the config file", err)
 		}
 		defer metrics.Close()
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -21,9 +22,8 @@ func serveHere(t *testing.T, metrics string) (c *api.Client, end func() error) {
 	t.Helper()
 	dir := t.TempDir()
 	o := serveOptions{
-		config:  config{DataDir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s")},
-		metrics: metrics,
-		log:     slog.New(slog.DiscardHandler),
+		config: config{DataDir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s"), Metrics: metrics},
+		log:    slog.New(slog.DiscardHandler),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -74,6 +74,50 @@ func TestServeTellsSystemd(t *testing.T) {
 	await("STOPPING=1")
 }
 
+// Where metrics are served and how much is logged may stand in the file: the package's unit gives no flags.
+func TestServeGoesByTheFile(t *testing.T) {
+	dir, addr := t.TempDir(), freeAddress(t)
+	file := filepath.Join(dir, "holdline.yaml")
+	text := fmt.Sprintf("data_dir: %s/data\nsocket: %s/s\nmetrics: %s\nlog_level: error\n", dir, dir, addr)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOLDLINE_SOCKET", "")
+	t.Setenv(slackSet, "1") // this process is not to start anew
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log strings.Builder
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{"serve", "--config", file}, nil, io.Discard, &log) }()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if res, err := http.Get("http://" + addr + "/livez"); err == nil {
+			res.Body.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is served on the address in the file")
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	cancel()
+	if code := <-ended; code != exitOK || log.String() != "" {
+		t.Errorf("exit code %d, log: %s", code, log.String())
+	}
+}
+
+// freeAddress is one that nothing listens on now: serve has no way to tell which port it got.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
+
 func TestMetricsOverTCP(t *testing.T) {
 	// A port that is free now: serve has no way to tell which one it got.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,7 +125,7 @@ func TestMetricsOverTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	if _, end := serveHere(t, addr); !strings.Contains(errText(end()), "choose another --metrics") {
+	if _, end := serveHere(t, addr); !strings.Contains(errText(end()), "choose another ADDRESS:PORT") {
 		t.Error("a port that is taken is not reported")
 	}
 	if err := l.Close(); err != nil {
