@@ -57,6 +57,7 @@ func (n *Node) Collect(ch chan<- prometheus.Metric) {
 		out.counter("link_frames_total", help, s.Refused, []string{"what"}, "refused")
 	}
 	collector{}.collectCalls(e, ch)
+	collector{}.collectCertificates(e, ch)
 	if core := e.vips.core.Load(); core != nil {
 		out.core(core)
 	}

@@ -187,5 +187,8 @@ func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
 	}
 	checks = append(checks, e.doctorPeers()...)
 	checks = append(checks, e.doctorState(ctx)...)
+	if certificates, err := n.ListCertificates(ctx); err == nil { // it fails only on an unconfigured node
+		checks = append(checks, certificateChecks(certificates, time.Now())...)
+	}
 	return append(checks, n.doctorGuard(ctx)...), nil
 }
