@@ -19,6 +19,9 @@ func (e *engine) doctorPeers() []api.Check {
 			c.Detail, c.Advice = e.unconnected(p.Node)
 		}
 		out = append(out, c)
+		if info, told := e.peers.get(p.Node); told && c.Result == api.CheckOK && info.WallMs != 0 {
+			out = append(out, clockCheck(e.name(p.Node), info.clockOff()))
+		}
 	}
 	if fault := e.logFault(); fault != "" {
 		f := faultyLogs{e.Name: fault}
@@ -28,6 +31,16 @@ func (e *engine) doctorPeers() []api.Check {
 		out = append(out, api.Check{Name: "raft", Result: api.CheckWarn, Detail: "no leader, a slow disk, or behind the log", Advice: "see holdline status"})
 	}
 	return out
+}
+
+// clockCheck judges how far this node's clock is ahead of a peer's.
+func clockCheck(peer string, off time.Duration) api.Check {
+	c, err := checkClock(off)
+	c.Name, c.Detail = "clock "+peer, fmt.Sprintf("differs by %v from this node's", (-off).Round(time.Millisecond))
+	if err != nil {
+		c.Advice = "set both clocks (chrony or ntpd): call records carry wall time, and a node that is so far off is not let in"
+	}
+	return c
 }
 
 // unconnected is what doctor says of a peer without a link. A port that is closed and a node that is gone look alike on the link; memberlist uses another port.

@@ -40,12 +40,16 @@ type peerInfo struct {
 	Leaving      bool             `json:"leaving,omitempty"`
 	Filling      []string         `json:"filling,omitempty"`    // UUIDs of nodes that it sends the whole state to, as leader
 	Unrecorded   int              `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
+	WallMs       int64            `json:"wall_ms,omitempty"`    // its wall clock as it told this; 0: it is of an older release
 }
 
 type heardInfo struct {
 	peerInfo
 	at time.Time
 }
+
+// clockOff is how far this node's wall clock was ahead when it was told, less the time on the way: at most some tenths of a second, or the link would be down.
+func (h *heardInfo) clockOff() time.Duration { return h.at.Sub(time.UnixMilli(h.WallMs)) }
 
 // peerInfos is the latest of every peer.
 type peerInfos struct {
@@ -94,7 +98,7 @@ func (e *engine) info() peerInfo {
 	i := peerInfo{
 		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), FsyncP99: e.store.FsyncP99(),
 		LogFault: e.logFault(), DiskFull: e.store.NearlyFull(), DiskSlow: e.store.Slow(),
-		Filling: e.fillings.uuids(),
+		Filling: e.fillings.uuids(), WallMs: time.Now().UnixMilli(),
 		Version: e.node.opt.Version, FeatureLevel: e.node.opt.Release.level(),
 	}
 	e.vips.fill(&i)

@@ -13,7 +13,7 @@ func (a *app) doctorCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Measure what the cluster depends on, and advise",
-		Long: `Measures what this node and the cluster depend on, such as disk, clock, network and scheduling, and says what to do about
+		Long: `Measures what this node and the cluster depend on, such as disk, clocks, network and scheduling, and says what to do about
 what is not good. Exit code 1 when a check failed.`,
 		Args: needs(),
 	}
