@@ -30,7 +30,10 @@ func (a *app) cdrCmd() *cobra.Command {
 
 With --consumer the cluster remembers how far that consumer is: it begins there and moves its cursor when the records have been
 written to stdout. Records are kept for consumers within the settings cdr.max-rows and cdr.retention. The first time, give --since
-0 (or any number) with it: that makes the consumer.`,
+0 (or any number) with it: that makes the consumer.
+
+With --follow it goes on over a restart of the daemon and while there is no raft leader: it says so once and tries again each second. No record is
+lost or shown twice by that.`,
 		Example: `  holdline cdr
   holdline cdr --since 1200 --limit 100 --json
   holdline cdr --consumer billing --since 0 --follow --json`,
@@ -56,7 +59,13 @@ written to stdout. Records are kept for consumers within the settings cdr.max-ro
 			}
 			return a.with(c, func(ctx context.Context, cl *api.Client) error { return cl.RemoveCDRConsumer(ctx, o.consumer) })
 		}
-		return a.with(c, func(ctx context.Context, cl *api.Client) error { return a.cdrs(ctx, cl, &o) })
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			err := a.cdrs(ctx, cl, &o)
+			if o.follow && ctx.Err() != nil {
+				return nil // interrupted, as a follower ends: what was written and not acknowledged comes again
+			}
+			return err
+		})
 	}
 	return c
 }
@@ -64,8 +73,11 @@ written to stdout. Records are kept for consumers within the settings cdr.max-ro
 // cdrs shows records: one answer, or for as long as there are more and, following, until it is interrupted.
 func (a *app) cdrs(ctx context.Context, cl *api.Client, o *cdrOptions) error {
 	f := api.CDRFilter{Since: o.since, Consumer: o.consumer, Latest: !o.sinceSet && o.consumer == ""}
+	acknowledge := func(upTo uint64) error {
+		return a.whilePassing(ctx, o.follow, func() error { return cl.AcknowledgeCDRs(ctx, o.consumer, upTo) })
+	}
 	if o.consumer != "" && o.sinceSet {
-		if err := cl.AcknowledgeCDRs(ctx, o.consumer, o.since); err != nil {
+		if err := acknowledge(o.since); err != nil {
 			return err
 		}
 	}
@@ -76,10 +88,11 @@ func (a *app) cdrs(ctx context.Context, cl *api.Client, o *cdrOptions) error {
 		if o.limit > 0 {
 			f.Limit = min(o.limit-shown, api.MaxCDRs)
 		}
-		r, err := cl.ListCDRs(ctx, f)
-		if ctx.Err() != nil && o.follow {
-			return nil // interrupted: what was written is acknowledged
-		}
+		var r api.CDRs
+		err := a.whilePassing(ctx, o.follow, func() (err error) {
+			r, err = cl.ListCDRs(ctx, f)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -90,7 +103,7 @@ func (a *app) cdrs(ctx context.Context, cl *api.Client, o *cdrOptions) error {
 			return err
 		}
 		if o.consumer != "" && len(r.CDRs) > 0 && (o.follow || !o.asJSON) {
-			if err := cl.AcknowledgeCDRs(ctx, o.consumer, r.Next); err != nil {
+			if err := acknowledge(r.Next); err != nil {
 				return err
 			}
 		}
@@ -113,7 +126,29 @@ func (a *app) cdrs(ctx context.Context, cl *api.Client, o *cdrOptions) error {
 	if err := a.print(true, all, nil); err != nil || o.consumer == "" || len(all.CDRs) == 0 {
 		return err
 	}
-	return cl.AcknowledgeCDRs(ctx, o.consumer, all.Next)
+	return acknowledge(all.Next)
+}
+
+// followRetry is how long a follower waits before it asks again what could not be answered.
+const followRetry = time.Second
+
+// whilePassing asks the daemon. Following, what fails for a while only (the daemon is restarted, there is no raft leader) is asked again until it
+// succeeds or ctx ends, and said once. Whatever is asked so may be asked twice: where the cursor stands is known here, and acknowledging is setting it.
+func (a *app) whilePassing(ctx context.Context, follow bool, ask func() error) error {
+	for told := false; ; told = true {
+		err := ask()
+		if code := api.CodeOf(err); !follow || ctx.Err() != nil || code != api.CodeUnavailable && code != api.CodeInternal {
+			return err
+		}
+		if !told {
+			fmt.Fprintf(a.err, "holdline: %v (trying again each second)\n", err)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(followRetry):
+		}
+	}
 }
 
 // writeCDRs writes what can be written at once: lines of JSON when following, else a table.
