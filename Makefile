@@ -1,6 +1,8 @@
 # Holdline: what a developer and CI run. Everything here needs Go and make alone, unless its line says more.
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Without a tag before it a commit is 0-YYYYMMDDHHMMSS-gHASH, by its date (UTC), so that a later one is a later version.
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || { date=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S 2>/dev/null) && \
+	echo "0-$$date-g$$(git describe --always --dirty)"; } || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 SCHEDULES ?= 1000000
 SEED    ?= 1

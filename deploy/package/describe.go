@@ -37,14 +37,19 @@ func describe(o options, contents files.Contents) *nfpm.Info {
 	}
 }
 
-var described = regexp.MustCompile(`^(.*)-([0-9]+)-g([0-9a-f]+)$`)
+var (
+	described = regexp.MustCompile(`^(.*)-([0-9]+)-g([0-9a-f]+)$`)
+	untagged  = regexp.MustCompile(`^0-([0-9]{14})-g([0-9a-f]+)$`) // by the Makefile
+)
 
-// debVersion turns what git describe says into a version that dpkg orders rightly: v1.2 < v1.2-3-gabc (three commits later),
-// and an untagged commit below every release.
+// debVersion turns the Makefile's version into one that dpkg orders rightly: v1.2 < v1.2-3-gabc (three commits later), and commits
+// before the first tag by their dates, below every release.
 func debVersion(v string) string {
 	v, dirty := strings.CutSuffix(v, "-dirty")
 	v = strings.TrimPrefix(v, "v")
-	if m := described.FindStringSubmatch(v); m != nil {
+	if m := untagged.FindStringSubmatch(v); m != nil {
+		v = "0~" + m[1] + ".g" + m[2]
+	} else if m := described.FindStringSubmatch(v); m != nil {
 		v = m[1] + "+" + m[2] + ".g" + m[3]
 	} else if !strings.Contains(v, ".") { // a bare commit, or "dev"
 		v = "0~" + v

@@ -25,7 +25,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.version, "version", "dev", "version, as git describe gives it")
+	flag.StringVar(&o.version, "version", "dev", "version, as the Makefile gives it")
 	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "architecture of the binary, in Go's words")
 	flag.StringVar(&o.root, "root", "../..", "root of the source tree")
 	flag.StringVar(&o.binary, "binary", "../../bin/holdline", "the binary; it must run on this machine, to write its own man pages")

@@ -6,18 +6,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 func TestDebVersion(t *testing.T) {
 	for in, want := range map[string]string{
-		"v1.2.3":                  "1.2.3",
-		"v1.2.3-5-gabcdef0":       "1.2.3+5.gabcdef0",
-		"v1.2.3-5-gabcdef0-dirty": "1.2.3+5.gabcdef0+dirty",
-		"v1.3.0-rc1":              "1.3.0~rc1",
-		"v1.3.0-rc1-2-gabcdef0":   "1.3.0~rc1+2.gabcdef0",
-		"fe2941f":                 "0~fe2941f",
-		"dev":                     "0~dev",
+		"v1.2.3":                          "1.2.3",
+		"v1.2.3-5-gabcdef0":               "1.2.3+5.gabcdef0",
+		"v1.2.3-5-gabcdef0-dirty":         "1.2.3+5.gabcdef0+dirty",
+		"v1.3.0-rc1":                      "1.3.0~rc1",
+		"v1.3.0-rc1-2-gabcdef0":           "1.3.0~rc1+2.gabcdef0",
+		"0-20261128020639-gfe2941f":       "0~20261128020639.gfe2941f",
+		"0-20261128020639-gfe2941f-dirty": "0~20261128020639.gfe2941f+dirty",
+		"fe2941f":                         "0~fe2941f",
+		"dev":                             "0~dev",
 	} {
 		if got := debVersion(in); got != want {
 			t.Errorf("%s: want %s, got %s", in, want, got)
@@ -31,12 +34,59 @@ func TestVersionsAreOrdered(t *testing.T) {
 	if err != nil {
 		t.Skip("no dpkg here")
 	}
-	order := []string{"fe2941f", "v1.0.0-rc1", "v1.0.0-rc1-2-gabcdef0", "v1.0.0", "v1.0.0-1-gabcdef0", "v1.0.0-1-gabcdef0-dirty", "v1.0.1-rc1", "v1.0.1"}
+	order := []string{"0-20261128020639-gfe2941f", "0-20261128020639-gfe2941f-dirty", "0-20261128020640-g0e2941f", "v0.0.1-rc1", "v1.0.0-rc1", "v1.0.0-rc1-2-gabcdef0", "v1.0.0", "v1.0.0-1-gabcdef0", "v1.0.0-1-gabcdef0-dirty", "v1.0.1-rc1", "v1.0.1"}
 	for i := 1; i < len(order); i++ {
 		a, b := debVersion(order[i-1]), debVersion(order[i])
 		if err := exec.Command(dpkg, "--compare-versions", a, "lt", b).Run(); err != nil {
 			t.Errorf("%s is not before %s", a, b)
 		}
+	}
+}
+
+// The Makefile itself gives commits without a tag versions that dpkg orders as the commits are.
+func TestUntaggedCommitsAreOrdered(t *testing.T) {
+	for _, tool := range []string{"git", "make", "dpkg"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	dir, date := t.TempDir(), ""
+	do := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		for _, e := range os.Environ() { // a make that runs this test would hand its VERSION on
+			if !strings.HasPrefix(e, "MAKE") && !strings.HasPrefix(e, "MFLAGS=") && !strings.HasPrefix(e, "VERSION=") && !strings.HasPrefix(e, "GIT_") {
+				cmd.Env = append(cmd.Env, e)
+			}
+		}
+		cmd.Env = append(cmd.Env, "TZ=Asia/Tokyo", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_COMMITTER_DATE="+date,
+			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s %v: %v", name, args, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	makefile, err := filepath.Abs("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	do("git", "init", "-q")
+	var versions []string
+	for _, date = range []string{"2026-11-28T09:59:59Z", "2026-11-28T10:00:00Z", "2026-11-28T23:00:00Z"} {
+		do("git", "commit", "-q", "--allow-empty", "-m", "at "+date)
+		versions = append(versions, debVersion(do("make", "-s", "-f", makefile, "--eval", "show: ; @echo '$(VERSION)'", "show")))
+	}
+	if !strings.HasPrefix(versions[0], "0~20261128095959.g") {
+		t.Errorf("version of the first commit: %s", versions[0])
+	}
+	for i := 1; i < len(versions); i++ {
+		do("dpkg", "--compare-versions", versions[i-1], "lt", versions[i])
+	}
+	do("git", "tag", "v0.1")
+	if v := do("make", "-s", "-f", makefile, "--eval", "show: ; @echo '$(VERSION)'", "show"); v != "v0.1" {
+		t.Errorf("version of a release: %s", v)
 	}
 }
 
