@@ -31,8 +31,10 @@ func describe(o options, contents files.Contents) *nfpm.Info {
 			Contents: contents,
 			// systemd: units, sysusers. init-system-helpers: the scripts use them.
 			Depends: []string{"systemd", "init-system-helpers"},
-			Scripts: nfpm.Scripts{PostInstall: script("postinst"), PreRemove: script("prerm"), PostRemove: script("postrm")},
-			Deb:     nfpm.Deb{Compression: "xz"},
+			// The authorities that certificates of gateways must be signed by, where those are called over TLS.
+			Recommends: []string{"ca-certificates"},
+			Scripts:    nfpm.Scripts{PostInstall: script("postinst"), PreRemove: script("prerm"), PostRemove: script("postrm")},
+			Deb:        nfpm.Deb{Compression: "xz"},
 		},
 	}
 }

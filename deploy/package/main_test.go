@@ -90,6 +90,39 @@ func TestUntaggedCommitsAreOrdered(t *testing.T) {
 	}
 }
 
+// What dpkg says of a package. The binary is a stand-in that writes a man page and completions.
+func TestPackage(t *testing.T) {
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	o := options{version: "v1.2.3", arch: "amd64", root: "../..", binary: filepath.Join(dir, "holdline"), out: dir}
+	if err := os.WriteFile(o.binary, []byte("#!/bin/sh\nif [ $1 = man ]; then mkdir -p $2 && echo >$2/holdline.8; fi\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	deb, err := build(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("dpkg-deb", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	if got := ask("--field", deb, "Recommends"); got != "ca-certificates\n" {
+		t.Errorf("it recommends %s", got)
+	}
+	files := ask("--contents", deb)
+	for _, want := range []string{"systemd/system/holdline.service", "systemd/system/holdline-guard.service", "sysusers.d/holdline.conf", "sysctl.d/30-holdline.conf"} {
+		if !strings.Contains(files, " ./usr/lib/"+want+"\n") {
+			t.Errorf("it has no %s:\n%s", want, files)
+		}
+	}
+}
+
 // The installation has the UDP buffers set where they are smaller than wanted, leaves larger ones alone, and does not fail where they cannot be
 // changed. Of the tools there are stand-ins: what they would change is this machine's.
 func TestPostinstSetsBuffers(t *testing.T) {

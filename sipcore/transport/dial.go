@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -134,8 +135,23 @@ func (c *conn) secure(ctx context.Context, name string) error {
 		ServerName: name, MinVersion: tls.VersionTLS12, RootCAs: c.s.o.Authorities, InsecureSkipVerify: c.proof == "", //nolint:gosec // the operator's choice
 	})
 	if err := t.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS with %s: %w; if its certificate is private, set sip.tls-verify to no", name, err)
+		return fmt.Errorf("TLS with %s: %w%s", name, err, mendPeer(err))
 	}
 	c.rw = t
 	return nil
+}
+
+// mendPeer is what to do about a peer that could not be verified. The runtime reads the machine's authorities once, at the first use.
+func mendPeer(err error) string {
+	var refused *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var none x509.SystemRootsError
+	switch {
+	case errors.As(err, &unknown), errors.As(err, &none):
+		return ": add the authority that signed its certificate on every box (update-ca-certificates), which counts after `systemctl restart holdline`;" +
+			" or else let any certificate pass: holdline setting set sip.tls-verify no"
+	case errors.As(err, &refused):
+		return ": have its certificate mended, or the name that it is called by; or else let any certificate pass: holdline setting set sip.tls-verify no"
+	}
+	return ""
 }

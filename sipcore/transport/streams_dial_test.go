@@ -143,6 +143,43 @@ func TestStreamsDialTLS(t *testing.T) {
 	}
 }
 
+// TestMendPeer: what is said of a peer that cannot be verified fits what is wrong with it; to go without verifying comes last.
+func TestMendPeer(t *testing.T) {
+	gw, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*certificate(t, "gw.example.net")}}) //nolint:gosec // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := gw.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1)) // shakes hands, and is refused
+			_ = c.Close()
+		}
+	}()
+	defer func() {
+		gw.Close()
+		<-done
+	}()
+	for name, want := range map[string]string{
+		"gw.example.net":    "add the authority that signed its certificate on every box (update-ca-certificates), which counts after `systemctl restart holdline`",
+		"other.example.net": "have its certificate mended, or the name that it is called by",
+	} {
+		_, err := tls.Dial("tcp4", gw.Addr().String(), &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12})
+		said := mendPeer(err)
+		if first, last := strings.Index(said, want), strings.Index(said, "sip.tls-verify no"); first < 0 || last < first {
+			t.Errorf("of %s (%v): %s", name, err, said)
+		}
+	}
+	if said := mendPeer(io.EOF); said != "" {
+		t.Errorf("of a connection that broke: %s", said)
+	}
+}
+
 // TestStreamsReuse: a connection of the peer's is used for requests once it is vouched for (RFC 5923).
 func TestStreamsReuse(t *testing.T) {
 	l := newStreamLab(t, StreamOptions{})
