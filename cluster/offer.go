@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"math"
 	"strings"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 	"holdline/fsm/pb"
 )
 
-// offerLimit is how long the others are asked to take a node's groups. An offer stands for half a second, a node that has just started takes
-// none for a third of one, and the owner may wait as long for its commits before each.
+// offerLimit is how long the others are asked to take a node's groups since the last one was taken. An offer stands for half a second, a node that has just started
+// takes none for a third of one, and the owner may wait as long for its commits before each.
 const offerLimit = 3 * time.Second
 
 // offerGroups has a node's VIP groups offered to the others, and returns when each has another owner. It comes before the node is drained or
@@ -18,11 +19,12 @@ const offerLimit = 3 * time.Second
 // its network, no carrier, no guard. What is offered is given up only once it is accepted (lease.Core.Release): after an error it is served
 // as before.
 func (e *engine) offerGroups(ctx context.Context, row *pb.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, offerLimit)
-	defer cancel()
+	limit := time.NewTimer(offerLimit)
+	defer limit.Stop()
 	ask := time.NewTicker(askAgain)
 	defer ask.Stop()
 	offered := map[uint32]bool{}
+	least := math.MaxInt
 	for due := true; ; {
 		var waiting []string
 		for _, g := range e.machine.Config().Groups() {
@@ -41,8 +43,14 @@ func (e *engine) offerGroups(ctx context.Context, row *pb.Node) error {
 		if len(waiting) == 0 {
 			return nil
 		}
+		if len(waiting) < least {
+			least = len(waiting)
+			limit.Reset(offerLimit)
+		}
 		select {
 		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit.C:
 			return api.Errorf(api.CodeRefused, "no other node has taken VIP group %s from %s within %v, so it stays there: `holdline doctor` on the others says why they cannot; mend that and run the same command again",
 				strings.Join(waiting, ", "), row.Name, offerLimit)
 		case <-ask.C:
