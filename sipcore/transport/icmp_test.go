@@ -6,12 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 )
 
 // told is an Unreachable that outlives its handler.
@@ -96,30 +92,7 @@ func TestClosedPortInBatch(t *testing.T) {
 
 // TestNoRoute: what the kernel finds out itself is told too, but not as the host's word.
 func TestNoRoute(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer home.Close()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	defer func() {
-		if err := netns.Set(home); err != nil {
-			t.Fatal(err)
-		}
-	}()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		t.Fatal(err)
-	}
+	ownNetwork(t)
 	refused := make(chan told, 1)
 	u, err := NewUDP(Options{Readers: 1, Handler: echo, Unreachable: teller(refused), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

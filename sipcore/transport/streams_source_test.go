@@ -3,41 +3,16 @@ package transport
 import (
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"holdline/fsm/pb"
 )
 
 // TestStreamsSources: the addresses of one /64 share what one source may have; each address of IPv4 is a source by itself.
 func TestStreamsSources(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer home.Close()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	defer func() {
-		if err := netns.Set(home); err != nil {
-			t.Fatal(err)
-		}
-	}()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		t.Fatal(err)
-	}
+	lo := ownNetwork(t)
 	own, others := []string{"2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff::3"}, []string{"2001:db8:0:2::1", "2001:db8:0:3::1"}
 	for _, a := range append(others, own...) {
 		addr, err := netlink.ParseAddr(a + "/128")
