@@ -172,19 +172,34 @@ func await[E Event](b *box, mark int, ok func(E) bool) (E, time.Time) {
 	return e, at
 }
 
+// has reports whether an event has come after mark.
+func has[E Event](b *box, mark int, ok func(E) bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, _, found := among(b.events[mark:], ok)
+	return found
+}
+
+func among[E Event](events []stamped, ok func(E) bool) (e E, at time.Time, found bool) {
+	for _, s := range events {
+		if e, is := s.Event.(E); is && (ok == nil || ok(e)) {
+			return e, s.at, true
+		}
+	}
+	return e, at, false
+}
+
 func awaitErr[E Event](b *box, mark int, ok func(E) bool) (E, time.Time, error) {
 	late := time.After(5 * time.Second)
 	for {
 		b.mu.Lock()
-		for _, s := range b.events[mark:] {
-			if e, is := s.Event.(E); is && (ok == nil || ok(e)) {
-				b.mu.Unlock()
-				return e, s.at, nil
-			}
-		}
+		e, at, found := among(b.events[mark:], ok)
 		more := b.more
 		mark = len(b.events)
 		b.mu.Unlock()
+		if found {
+			return e, at, nil
+		}
 		select {
 		case <-more:
 		case <-late:
