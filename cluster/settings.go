@@ -52,6 +52,9 @@ func knownSettings() []knownSetting {
 		choice(proxy.SettingCommit, proxy.CommitBefore, "when what happens to a call is committed: before it is answered for, so that it survives its node, or "+
 			"after the fact: cheaper, but a node that fails takes what it did in the last seconds with it, and limits and gateways are judged by each node for itself",
 			proxy.CommitBefore, proxy.CommitAfter),
+		choice(proxy.SettingIdentity, proxy.IdentityAsserted, "who calls, as gateways and phones are told it (RFC 3325): asserted by this cluster, which tells gateways the user whose password was given "+
+			"and takes off what phones claim; or relayed as the phones say it",
+			proxy.IdentityAsserted, proxy.IdentityRelayed),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
 		number("call.min-session-expires", 90, 90, 86400, "seconds; a session timer that is shorter is answered 422, or lengthened for phones that know no session timers"),
 		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),

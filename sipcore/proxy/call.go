@@ -42,6 +42,8 @@ type call struct {
 	tagHash  uint32 // of the caller's From tag
 	source   transport.Flow
 	pinned   bool   // the caller is behind NAT
+	near     bool   // who sent the request is trusted (RFC 3325): a gateway
+	far      bool   // so is who gets it
 	respTag  uint32 // To tag of our own responses
 	targets  []*pb.Target
 	several  bool        // a phone among the targets has more than one flow

@@ -9,7 +9,7 @@ import (
 // legFinal handles a final response of a leg that is not a 2xx to an INVITE.
 func (s *Shard) legFinal(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	m := in.Msg
-	l.Response = s.popVia(m, c)
+	l.Response = s.popVia(in, c, u)
 	if c.Invite() {
 		l.Ack = s.buildAck(m, l)
 	}

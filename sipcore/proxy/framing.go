@@ -28,10 +28,13 @@ func appendLength(out []byte, u *call, l *txn.Leg) []byte {
 	return append(out, "\r\n"...)
 }
 
-// passOn begins the edits of a response that goes to to: our Via comes off, and a stream needs its length.
-func (s *Shard) passOn(m *wire.Msg, to transport.Flow) {
+// passOn begins the edits of a response that goes to to: our Via comes off, a stream needs its length, and it tells who answers as far as
+// that may be told. u is nil without a transaction.
+func (s *Shard) passOn(in *Inbound, to transport.Flow, u *call) {
+	m := in.Msg
 	s.edit.Begin(m)
 	s.edit.PopVia()
+	s.answererIdentity(&s.edit, in, to, u)
 	if m.ContentLength < 0 && to.Proto != pb.Transport_UDP {
 		s.edit.Append(wire.Field{ID: wire.HdrContentLength, Value: strconv.AppendInt(nil, int64(m.Body.Len()), 10)})
 	}

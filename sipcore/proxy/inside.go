@@ -32,7 +32,8 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 		u.dialogTag(in)
 	}
 	hop, ok := s.nextHop(in)
-	if !ok || !s.template(in, c, u) {
+	u.near, u.far = s.trusts(in.Flow), s.trusts(hop.flow)
+	if !ok || !s.template(in, c, u, nil) {
 		s.freeCell(c)
 		s.reply(in, key, unwritable(in.Msg))
 		return
@@ -262,7 +263,8 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
 	u.hasToken, u.loop, u.gen = true, s.loopHash(in), in.gen
 	l.Flow = h.flow
-	if !s.template(in, c, u) {
+	u.near, u.far = s.trusts(in.Flow), s.trusts(h.flow)
+	if !s.template(in, c, u, nil) {
 		return
 	}
 	out, ok := s.appendLeg(s.out[:0], c, u, l, requestURI(c.Request.B, u.lineEnd), nil)

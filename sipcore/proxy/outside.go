@@ -42,7 +42,8 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	u.serial, u.several = d.pool != "", d.several
 	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
 	u.pinned = s.behindNAT(in, &w)
-	if !s.template(in, c, u) {
+	u.near, u.far = len(w.members) > 0, d.pool != ""
+	if !s.template(in, c, u, &w) {
 		s.freeCell(c)
 		s.reply(in, key, unwritable(m))
 		return

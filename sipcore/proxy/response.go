@@ -133,7 +133,7 @@ func (s *Shard) provisional(in *Inbound, c *txn.Cell, u *call) {
 	if !c.Invite() || u.answered || u.decided || m.Status == 100 && (u.kind == kindCall || c.State != txn.ServerTrying) {
 		return
 	}
-	buf := s.popVia(m, c)
+	buf := s.popVia(in, c, u)
 	if buf == nil {
 		return
 	}
@@ -143,9 +143,9 @@ func (s *Shard) provisional(in *Inbound, c *txn.Cell, u *call) {
 }
 
 // popVia copies a response without our Via.
-func (s *Shard) popVia(m *wire.Msg, c *txn.Cell) *txn.Buf {
-	s.passOn(m, c.Caller)
-	buf := s.opt.Pool.Get(len(m.B))
+func (s *Shard) popVia(in *Inbound, c *txn.Cell, u *call) *txn.Buf {
+	s.passOn(in, c.Caller, u)
+	buf := s.opt.Pool.Get(len(in.Msg.B))
 	out, err := s.edit.AppendTo(buf.B)
 	if err != nil {
 		buf.Release()
@@ -159,7 +159,7 @@ func (s *Shard) popVia(m *wire.Msg, c *txn.Cell) *txn.Buf {
 // that. Other legs are cancelled.
 func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	m := in.Msg
-	s.passOn(m, c.Caller)
+	s.passOn(in, c.Caller, u)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {
 		return
@@ -274,7 +274,7 @@ func (s *Shard) statelessResponse(in *Inbound) {
 	if s.ackDecided(in) {
 		return
 	}
-	s.passOn(m, to)
+	s.passOn(in, to, nil)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {
 		return

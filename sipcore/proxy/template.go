@@ -10,8 +10,9 @@ import (
 
 // template makes what every leg's request is built from: the request with all edits that do not depend on
 // the leg. received and rport are in the top Via, Max-Forwards is one less, our Routes and the credentials
-// that answer challenges of ours are gone. A leg replaces the request line and puts its headers below it.
-func (s *Shard) template(in *Inbound, c *txn.Cell, u *call) bool {
+// that answer challenges of ours are gone, and who calls is who w is, nil in a dialog. A leg replaces the request line and puts its
+// headers below it.
+func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, w *sender) bool {
 	m := in.Msg
 	e := &s.edit
 	e.Begin(m)
@@ -30,6 +31,7 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call) bool {
 		e.PopRoute(in.Routes)
 	}
 	s.dropCredentials(e, m)
+	s.callerIdentity(e, m, u, w)
 	s.lengthenSession(e, m)
 	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {
 		e.RemoveAll(wire.HdrMaxBreadth)

@@ -56,6 +56,7 @@ func (v *VIP) PortOf(p pb.Transport) uint16 {
 type View struct {
 	Config *fsm.Config
 	later  bool         // calls are recorded after the fact (SettingCommit)
+	assert bool         // who calls is what this cluster knows (SettingIdentity)
 	branch []branchKey  // current first
 	route  []dialog.Key // current first
 	alive  []branchKey  // of keep-alives, current first
@@ -89,6 +90,7 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face), ports: make(map[uint16]bool)}
 	ok = true
 	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
+	v.assert = cfg.Setting(SettingIdentity, IdentityAsserted) == IdentityAsserted
 	for _, k := range cfg.Keys("branch") {
 		v.branch = append(v.branch, branchKey{uint8(k.Id), secret("branch", k.Secret)})
 		v.alive = append(v.alive, branchKey{uint8(k.Id), secret("keep-alive", k.Secret)})

@@ -58,6 +58,7 @@ const (
 	HdrPAssertedIdentity
 	HdrPPreferredIdentity
 	HdrPrivacy
+	HdrRemotePartyID
 	HdrDiversion
 	HdrHistoryInfo
 	HdrAcceptContact
@@ -134,6 +135,7 @@ var headerNames = [numHeaderIDs]string{
 	HdrPAssertedIdentity:  "P-Asserted-Identity",
 	HdrPPreferredIdentity: "P-Preferred-Identity",
 	HdrPrivacy:            "Privacy",
+	HdrRemotePartyID:      "Remote-Party-ID",
 	HdrDiversion:          "Diversion",
 	HdrHistoryInfo:        "History-Info",
 	HdrAcceptContact:      "Accept-Contact",
@@ -270,6 +272,8 @@ func lookupLower(name []byte) HeaderID {
 		return HdrPPreferredIdentity
 	case "privacy":
 		return HdrPrivacy
+	case "remote-party-id":
+		return HdrRemotePartyID
 	case "diversion":
 		return HdrDiversion
 	case "history-info":
