@@ -58,6 +58,7 @@ func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	}
 	collector{}.collectCalls(e, ch)
 	collector{}.collectCertificates(e, ch)
+	collector{}.collectGateways(e, ch)
 	if core := e.vips.core.Load(); core != nil {
 		out.core(core)
 	}

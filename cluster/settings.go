@@ -67,6 +67,7 @@ func knownSettings() []knownSetting {
 		number(sipcore.SettingKeepaliveInterval, sipcore.KeepaliveInterval, 5, 600, "seconds between two keep-alives to a phone; many NATs forget it after 30"),
 		number("proxy.gateway-timeout", 4, 1, 32, "seconds a pool member, or one of several flows of a phone, may leave an INVITE without any response before the next one is tried"),
 		number("proxy.gateway-down", 30, 0, 3600, "seconds for which a silent pool member is tried after all others"),
+		number(proxy.SettingProbe, proxy.ProbeEvery, 0, 300, "seconds after which a pool member is asked with OPTIONS whether it is there; one that is down is asked each 5; 0: never"),
 		number("register.default-expires", 3600, 1, 86400*365, "seconds granted to a REGISTER that asks for none"),
 		number("register.flow-timer", 120, 0, 3600, "seconds within which a phone with RFC 5626 outbound pings over TCP or TLS, else its connection is closed; 0: it is not asked to"),
 		number("register.max-bindings", 10, 1, fsm.MaxBindings, "contacts a user may have registered at a time"),

@@ -130,6 +130,7 @@ func (n *Node) ListPools(context.Context) ([]api.Pool, error) {
 			if g := cfg.Group(m.Group); g != nil {
 				member.Group = g.Name
 			}
+			member.State, member.AnswerMs = e.gatewayState(p.Name, m.Name)
 			row.Members = append(row.Members, member)
 		}
 		out = append(out, row)

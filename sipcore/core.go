@@ -73,8 +73,9 @@ type Core struct {
 	alive    keepalives
 
 	admission   proxy.Admission
-	room        room   // the first worker's
-	kernelDrops uint64 // as the first worker last saw them
+	health      proxy.Health // of gateways
+	room        room         // the first worker's
+	kernelDrops uint64       // as the first worker last saw them
 	resolver    *resolve.Resolver
 
 	shards  []*shard
@@ -121,6 +122,7 @@ func New(opt Options) (*Core, error) {
 	opt.Machine.Watch(c.watch)
 	c.wg.Go(c.deadlines)
 	c.wg.Go(c.keepAlive)
+	c.wg.Go(c.probeGateways)
 	return c, nil
 }
 
@@ -129,7 +131,7 @@ func (c *Core) makeShards() {
 	c.room = newRoom(memory)
 	auth, registrar := c.identities()
 	opt := proxy.Options{
-		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: new(proxy.Health), Admission: &c.admission,
+		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: &c.health, Admission: &c.admission,
 		MaxCells: roomFor(memory)/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {

@@ -51,9 +51,17 @@ type Member struct {
 	Transport string   `json:"transport,omitempty" doc:"default udp" enum:"udp,tcp,tls"`
 	Group     string   `json:"group,omitempty" doc:"VIP group it is called through (name, number or address); default: the call's own"`
 	Calls     int      `json:"calls,omitempty" readOnly:"true" doc:"calls it carries now"`
+	State     string   `json:"state,omitempty" readOnly:"true" doc:"as the node that is asked sees it; absent: not known, for it answers no OPTIONS or the node owns no VIP to ask from" enum:"up,down"`
+	AnswerMs  float64  `json:"answer_ms,omitempty" readOnly:"true" doc:"ms in which it answered the last OPTIONS"`
 
 	LargeOverTCP bool `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP; with transport udp only"`
 }
+
+// States of members.
+const (
+	MemberUp   = "up"
+	MemberDown = "down"
+)
 
 // Route sends a domain's calls to a pool. The longest matching prefix of the dialled user part wins.
 type Route struct {

@@ -91,15 +91,23 @@ func onlyPool(pools []api.Pool, name string) ([]api.Pool, error) {
 	return nil, api.Errorf(api.CodeNotFound, "pool %s does not exist: see `holdline pool list`", name)
 }
 
+// memberState is how a gateway looks from this node, and how fast it answers.
+func memberState(m *api.Member) string {
+	if m.State == api.MemberUp && m.AnswerMs > 0 {
+		return fmt.Sprintf("%s (%.3g ms)", m.State, m.AnswerMs)
+	}
+	return orDash(m.State)
+}
+
 func memberTable(pools []api.Pool) *table {
-	t := newTable("POOL", "MEMBER", "ADDRESS", "TRANSPORT", "SOURCES", "WEIGHT", "CALLS", "LIMIT", "VIP")
+	t := newTable("POOL", "MEMBER", "ADDRESS", "TRANSPORT", "SOURCES", "WEIGHT", "CALLS", "LIMIT", "VIP", "STATE")
 	for _, p := range pools {
 		for _, m := range p.Members {
 			limit := "-"
 			if m.MaxCalls > 0 {
 				limit = fmt.Sprint(m.MaxCalls)
 			}
-			t.row(p.Name, m.Name, m.Address, m.Transport, orDash(strings.Join(m.Sources, " ")), fmt.Sprint(max(m.Weight, 1)), fmt.Sprint(m.Calls), limit, orDash(m.Group))
+			t.row(p.Name, m.Name, m.Address, m.Transport, orDash(strings.Join(m.Sources, " ")), fmt.Sprint(max(m.Weight, 1)), fmt.Sprint(m.Calls), limit, orDash(m.Group), memberState(&m))
 		}
 	}
 	return t

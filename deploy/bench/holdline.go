@@ -117,6 +117,9 @@ func (h *holdline) configure(ctx context.Context, c *api.Client) error {
 			return fmt.Errorf("configure %s: %w", h.name, err)
 		}
 	}
+	if err := c.SetSetting(ctx, "proxy.gateway-probe", "0"); err != nil { // sipp's gateway takes an OPTIONS for a call gone wrong; Kamailio asks nobody here either
+		return fmt.Errorf("configure %s: %w", h.name, err)
+	}
 	if h.later {
 		if err := c.SetSetting(ctx, "call.commit", "after"); err != nil {
 			return fmt.Errorf("configure %s: %w", h.name, err)

@@ -16,6 +16,7 @@ const (
 	kindOther                // any other request
 	kindRegister             // REGISTER for the registrar
 	kindHangup               // BYE of our own: no server transaction, its final ends the cell
+	kindProbe                // so is the OPTIONS that asks whether a gateway is there
 )
 
 // phase is how far a command has got.
@@ -80,7 +81,8 @@ type call struct {
 	calleeTag string // in a dialog: the To tag under which it is recorded
 	byCallee  bool   // and who sent the request
 
-	hang *hangup
+	hang  *hangup
+	asked int64 // when a probe was made
 }
 
 // message is one that waits, and where it goes or came from.
@@ -104,6 +106,9 @@ func (u *call) release() {
 	clear(u.held)
 	*u = call{targets: targets, flows: flows, held: held}
 }
+
+// ours reports whether the request is our own: its responses are meant for nobody else.
+func (k kind) ours() bool { return k == kindHangup || k == kindProbe }
 
 func callOf(c *txn.Cell) *call { return c.User.(*call) }
 

@@ -121,7 +121,11 @@ func (s *Shard) timer(ev txn.Event, u *call) {
 	case txn.Resend:
 		s.send(ev.Flow, ev.Buf.B)
 	case txn.LegTimeout:
-		if ev.Leg.State == txn.LegCalling && len(ev.Leg.Others) == 0 {
+		switch {
+		case u.kind == kindProbe && ev.Leg.State == txn.LegProceeding:
+			s.legFailed(ev.Cell, u, ev.Leg, 100) // it is there, and slow
+			return
+		case u.kind != kindProbe && ev.Leg.State == txn.LegCalling && len(ev.Leg.Others) == 0:
 			s.silent(u, ev.Leg.Index)
 		}
 		if ev.Leg.Patience != 0 && ev.Cell.Invite() {

@@ -61,8 +61,12 @@ func (s *Shard) legFailed(c *txn.Cell, u *call, l *txn.Leg, status uint16) {
 // the caller gets the best final.
 func (s *Shard) legDone(c *txn.Cell, u *call, l *txn.Leg, toTag []byte) {
 	l.Open = false
-	if u.kind == kindHangup {
+	switch u.kind {
+	case kindHangup:
 		s.byeGone(c, u)
+		return
+	case kindProbe:
+		s.probed(c, u, l)
 		return
 	}
 	if l.Status >= 600 && !u.noMore { // §16.7 step 5: a 6xx ends the search

@@ -20,43 +20,54 @@ const (
 	maxRetryAfter  = 300
 )
 
-// Health is what a node has found out about pool members by calling them: which of them are silent. It is this node's
+// Health is what a node has found out about pool members by calling and asking them: which of them are silent. It is this node's
 // own view, not replicated. Safe for concurrent use by all shards; the zero Health is ready.
 type Health struct {
 	down atomic.Int32 // entries in till: none is the usual case and costs one load
 	mu   sync.Mutex
-	till map[memberName]int64
+	till map[memberName]downTill
+	last map[memberName]probeAnswer // of those that have answered a probe: the last time
 }
 
 type memberName struct{ pool, member string }
 
-// mark takes a member for down until till.
-func (h *Health) mark(pool, member string, now, till int64) {
+// downTill is until when a member is taken for down, and whether it has asked for that itself.
+type downTill struct {
+	at    int64
+	asked bool
+}
+
+type probeAnswer struct{ at, took int64 }
+
+// mark takes a member for down until till; asked: it has asked for the time.
+func (h *Health) mark(pool, member string, now, till int64, asked bool) {
 	if member == "" || till <= now {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.till == nil {
-		h.till = make(map[memberName]int64)
+		h.till = make(map[memberName]downTill)
 	}
 	for k, t := range h.till { // members that were removed meanwhile go with their time
-		if t <= now {
+		if t.at <= now {
 			delete(h.till, k)
 		}
 	}
-	h.till[memberName{pool, member}] = till
+	h.till[memberName{pool, member}] = downTill{till, asked}
 	h.down.Store(int32(len(h.till)))
 }
 
-// clear takes a member for up.
-func (h *Health) clear(pool, member string) {
+// clear takes a member for up that has answered a request; one that has merely answered a probe stays down if it has asked for time.
+func (h *Health) clear(pool, member string, probe bool) {
 	if h.down.Load() == 0 || member == "" {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.till, memberName{pool, member})
+	if k := (memberName{pool, member}); !probe || !h.till[k].asked {
+		delete(h.till, k)
+	}
 	h.down.Store(int32(len(h.till)))
 }
 
@@ -67,7 +78,55 @@ func (h *Health) isDown(pool, member string, now int64) bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return now < h.till[memberName{pool, member}]
+	return now < h.till[memberName{pool, member}].at
+}
+
+// answered notes that a member has answered a probe that was made at asked.
+func (h *Health) answered(pool, member string, asked, now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last == nil {
+		h.last = make(map[memberName]probeAnswer)
+	}
+	h.last[memberName{pool, member}] = probeAnswer{now, now - asked}
+}
+
+// answers reports whether a member has ever answered a probe.
+func (h *Health) answers(pool, member string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.last[memberName{pool, member}]
+	return ok
+}
+
+// Forget drops what is known of a member: it is another one, or gone.
+func (h *Health) Forget(pool, member string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.last, memberName{pool, member})
+	delete(h.till, memberName{pool, member})
+	h.down.Store(int32(len(h.till)))
+}
+
+// Gateway is how a pool member looks from this node.
+type Gateway struct {
+	Down     bool          // it is tried after the others
+	Answered bool          // it has answered a probe
+	Took     time.Duration // the last time
+	Ago      time.Duration // and when that was
+}
+
+// Gateway tells what is known of a member at now, in the time that shards are given.
+func (h *Health) Gateway(pool, member string, now int64) (g Gateway) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := memberName{pool, member}
+	last, ok := h.last[k]
+	if ok {
+		g.Answered, g.Took, g.Ago = true, time.Duration(last.took), time.Duration(now-last.at)
+	}
+	g.Down = now < h.till[k].at
+	return g
 }
 
 // Down is the number of members that are taken for down.
@@ -130,7 +189,7 @@ func memberOf(u *call, index uint8) *pb.Target {
 func (s *Shard) down(u *call, index uint8) bool {
 	t := memberOf(u, index)
 	if t != nil {
-		s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+s.seconds(settingGatewayDown, gatewayDown))
+		s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+s.seconds(settingGatewayDown, gatewayDown), false)
 	}
 	return t != nil
 }
@@ -147,8 +206,7 @@ func (s *Shard) heard(u *call, l *txn.Leg, m *wire.Msg) {
 	index := l.Index
 	if m.Status == 503 && m.Has(wire.HdrRetryAfter) {
 		if t := memberOf(u, index); t != nil {
-			wait := int64(min(leadingNumber(m.Value(wire.HdrRetryAfter)), maxRetryAfter))
-			s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+wait*int64(time.Second))
+			s.opt.Health.mark(t.Pool, t.Member, s.now, s.now+retryAfter(m), true)
 		}
 		return
 	}
@@ -156,7 +214,12 @@ func (s *Shard) heard(u *call, l *txn.Leg, m *wire.Msg) {
 		return
 	}
 	if t := memberOf(u, index); t != nil {
-		s.opt.Health.clear(t.Pool, t.Member)
+		s.opt.Health.clear(t.Pool, t.Member, false)
 	}
-	s.opt.Health.clear(addrPool, addrText(l.Flow.Remote))
+	s.opt.Health.clear(addrPool, addrText(l.Flow.Remote), false)
+}
+
+// retryAfter is for how long a response asks to be left alone, in ns.
+func retryAfter(m *wire.Msg) int64 {
+	return int64(min(leadingNumber(m.Value(wire.HdrRetryAfter)), maxRetryAfter)) * int64(time.Second)
 }

@@ -54,7 +54,7 @@ func (v *View) AppendOptions(dst []byte, contact string, f transport.Flow, numbe
 	dst = append(dst, face.via[pb.Transport_UDP]...)
 	dst = append(dst, text[:]...)
 	dst = append(dst, "\r\nMax-Forwards: 70\r\nFrom: <sip:"...)
-	dst = append(dst, face.at...)
+	dst = append(dst, face.at[pb.Transport_UDP]...)
 	dst = append(dst, ">;tag="...)
 	dst = append(dst, id...)
 	dst = append(dst, "\r\nTo: <"...)
@@ -62,7 +62,7 @@ func (v *View) AppendOptions(dst []byte, contact string, f transport.Flow, numbe
 	dst = append(dst, ">\r\nCall-ID: "...)
 	dst = append(dst, id...)
 	dst = append(dst, "\r\nCSeq: 1 OPTIONS\r\nContact: <sip:"...)
-	dst = append(dst, face.at...)
+	dst = append(dst, face.at[pb.Transport_UDP]...)
 	return append(dst, ">\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n"...), true
 }
 

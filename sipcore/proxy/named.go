@@ -102,7 +102,7 @@ func (s *Shard) tryOther(c *txn.Cell, u *call, l *txn.Leg) bool {
 	if len(l.Others) == 0 || !mayRetry(c, u, l) {
 		return false
 	}
-	s.opt.Health.mark(addrPool, addrText(l.Flow.Remote), s.now, s.now+s.seconds(settingGatewayDown, gatewayDown))
+	s.opt.Health.mark(addrPool, addrText(l.Flow.Remote), s.now, s.now+s.seconds(settingGatewayDown, gatewayDown), false)
 	n := s.tab.NewLeg(c)
 	n.Index, n.Attempt, n.Breadth = l.Index, l.Attempt+1, l.Breadth
 	n.Flow, n.Others = l.Others[0], l.Others[1:]

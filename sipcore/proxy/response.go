@@ -36,11 +36,13 @@ func (s *Shard) response(in *Inbound) {
 		return
 	}
 	u := callOf(c)
-	if m.Via2.Value.Empty() && u.kind != kindHangup { // §16.7 step 3: it is meant for nobody else
+	if m.Via2.Value.Empty() && !u.kind.ours() { // §16.7 step 3: it is meant for nobody else
 		s.opt.Stats.StrayResponses.Add(1)
 		return
 	}
-	s.heard(u, l, m)
+	if u.kind != kindProbe {
+		s.heard(u, l, m)
+	}
 	switch s.tab.Response(c, l, s.now, m.Status, txn.TimerC) {
 	case txn.Pass:
 		s.passed(in, c, u, l)

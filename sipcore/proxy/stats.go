@@ -25,6 +25,7 @@ type Stats struct {
 	StrayAcks           atomic.Uint64
 	Unroutable          atomic.Uint64
 	GatewaysSilent      atomic.Uint64
+	Probes              atomic.Uint64
 	OtherFlows          atomic.Uint64
 	Unreachable         atomic.Uint64
 	HangUps             atomic.Uint64
@@ -54,6 +55,7 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("stray_responses", "responses dropped: their branch is unknown or forged", s.StrayResponses.Load())
 	fn("stray_acks", "ACKs dropped: they belong to nothing", s.StrayAcks.Load())
 	fn("silent_gateways", "attempts that a pool member left unanswered", s.GatewaysSilent.Load())
+	fn("gateway_probes", "OPTIONS sent to pool members to see whether they are there", s.Probes.Load())
 	fn("other_flows", "requests sent over another flow of a phone because one had failed (RFC 5626)", s.OtherFlows.Load())
 	fn("unreachable", "attempts given up because of an ICMP error about them", s.Unreachable.Load())
 	fn("hang_ups", "calls ended by this node: session timer or maximum duration", s.HangUps.Load())

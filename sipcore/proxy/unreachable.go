@@ -55,7 +55,9 @@ func (s *Shard) Unreachable(v *View, now int64, x *Unreachable) {
 	if !s.believe(c, u, l, x) {
 		return
 	}
-	s.opt.Stats.Unreachable.Add(1)
+	if u.kind != kindProbe {
+		s.opt.Stats.Unreachable.Add(1)
+	}
 	switch {
 	case x.cancel || u.cancel != phaseNone || l.Cancel != txn.CancelNone:
 		s.legFailed(c, u, l, 487)

@@ -76,7 +76,7 @@ type face struct {
 	vip   uint8
 	six   bool      // an IPv6 address
 	ports [5]uint16 // by transport; 0: not served
-	at    string    // "host:port" of UDP
+	at    [5]string // "host:port" by transport
 	via   [5]string // "Via: SIP/2.0/UDP host:port;branch="
 	rr    [5]string // "Record-Route: <sip:host:port;lr;hl="
 	rrs   [5]string // the same with sips, where that is secure (RFC 3261 §16.6 step 4)
@@ -137,19 +137,18 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 	for p, name := range protoNames {
 		f.ports[p] = vip.PortOf(pb.Transport(p))
 		v.ports[f.ports[p]] = true
-		hostPort := host + ":" + strconv.Itoa(int(f.ports[p]))
-		f.via[p] = "Via: SIP/2.0/" + name + " " + hostPort + ";branch="
+		f.at[p] = host + ":" + strconv.Itoa(int(f.ports[p]))
+		f.via[p] = "Via: SIP/2.0/" + name + " " + f.at[p] + ";branch="
 		params := ";lr;" + dialog.Param + "="
 		if p != int(pb.Transport_UDP) {
 			params = ";transport=" + lowerString(name) + params
 		}
-		f.rr[p] = "Record-Route: <sip:" + hostPort + params
+		f.rr[p] = "Record-Route: <sip:" + f.at[p] + params
 		f.rrs[p] = f.rr[p]
 		if secure(pb.Transport(p)) {
-			f.rrs[p] = "Record-Route: <sips:" + hostPort + params
+			f.rrs[p] = "Record-Route: <sips:" + f.at[p] + params
 		}
 	}
-	f.at = host + ":" + strconv.Itoa(int(f.ports[pb.Transport_UDP]))
 	v.faces[faceKey{group, index}] = f
 	v.own[host] = append(v.own[host], f)
 	if host != addr {

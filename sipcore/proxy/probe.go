@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"github.com/dchest/siphash"
+
+	"holdline/fsm/pb"
+	"holdline/sipcore/transport"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// Gateways are asked with an OPTIONS (RFC 3261 §11) whether they are there, so that no caller has to wait to find out that one is not, and
+// one that is back is called at once. Each node that owns a group asks for itself: what it can reach is what counts for its calls.
+
+// SettingProbe is how often a gateway is asked, in seconds; 0: never.
+const (
+	SettingProbe = "proxy.gateway-probe"
+	ProbeEvery   = 15
+)
+
+// Probe asks a gateway from a group that this node owns under epoch. id, which is another one each time, becomes the Call-ID, by which the shard was
+// chosen. false: the group has no address to ask from, or there is no room for a transaction.
+func (s *Shard) Probe(v *View, now int64, group uint32, epoch uint64, m *pb.Member, id string) bool {
+	s.view, s.now = v, now
+	s.settle()
+	vip, ok := v.vipFor(group, m.Address)
+	if !ok {
+		return false
+	}
+	k := v.branch[0]
+	hi, lo := siphash.Hash128(k.secret.K0, k.secret.K1, append(append(s.key[:0], "probe\x00"...), id...))
+	c := s.tab.New(txn.Key{Hi: hi, Lo: lo}, wire.Options)
+	if c == nil {
+		return false
+	}
+	u := s.newCall()
+	u.kind, u.gen, u.asked, u.source = kindProbe, k.id, now, transport.Flow{Group: group, VIP: vip}
+	c.User, c.Home, c.Epoch, c.Caller = u, group, epoch, u.source
+	t := &pb.Target{Uri: memberURI(m, ""), Pool: m.Pool, Member: m.Name, Flow: &pb.Flow{Group: m.Group, Transport: memberTransport(m)}}
+	u.targets = append(u.targets[:0], t)
+	l := s.tab.NewLeg(c)
+	l.Patience = s.seconds(settingGatewayTimeout, gatewayTimeout)
+	f := (*face)(nil)
+	if s.legFlow(c, u, l, t) {
+		f = v.face(l.Flow)
+	}
+	if f == nil {
+		s.freeCell(c)
+		return false
+	}
+	c.Request = s.opt.Pool.Get(512)
+	c.Request.B = appendProbe(c.Request.B, t.Uri, f.at[l.Flow.Proto], id, uint32(hi))
+	u.lineEnd = len("OPTIONS ") + len(t.Uri) + len(" SIP/2.0\r\n")
+	s.opt.Stats.Probes.Add(1)
+	s.resolveLeg(c, u, l, []byte(t.Uri))
+	return true
+}
+
+// appendProbe writes the OPTIONS but for its Via. at is the VIP's host and port.
+func appendProbe(b []byte, uri, at, id string, tag uint32) []byte {
+	b = append(b, "OPTIONS "...)
+	b = append(b, uri...)
+	b = append(b, " SIP/2.0\r\nMax-Forwards: 70\r\nFrom: <sip:"...)
+	b = append(b, at...)
+	b = append(b, ">;tag="...)
+	b = appendTag(b, tag)
+	b = append(b, "\r\nTo: <"...)
+	b = append(b, uri...)
+	b = append(b, ">\r\nCall-ID: "...)
+	b = append(b, id...)
+	return append(b, "\r\nCSeq: 1 OPTIONS\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n"...)
+}
+
+// probed ends a probe. Whatever is answered shows that the gateway is there, but for a 503. Silence counts against those alone that have answered
+// before: many gateways answer no OPTIONS, and take calls.
+func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
+	t, h := u.targets[0], s.opt.Health
+	switch {
+	case l.Response != nil || l.Status == 100:
+		h.answered(t.Pool, t.Member, u.asked, s.now)
+		if l.Status != 503 {
+			h.clear(t.Pool, t.Member, true)
+			h.clear(addrPool, addrText(l.Flow.Remote), true)
+		} else if s.tmp.Scan(l.Response.B) == nil && s.tmp.Has(wire.HdrRetryAfter) {
+			h.mark(t.Pool, t.Member, s.now, s.now+retryAfter(&s.tmp), true)
+		} else {
+			s.down(u, 0)
+		}
+	case l.Status != 408 || h.answers(t.Pool, t.Member):
+		s.down(u, 0)
+	}
+	s.freeCell(c)
+}
+
+// vipFor is the VIP of a group from which an address, as a gateway has it, can be called.
+func (v *View) vipFor(group uint32, address string) (vip uint8, ok bool) {
+	host := address
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		host = ap.Addr().String()
+	}
+	a, err := netip.ParseAddr(host)
+	for i := range uint8(8) {
+		f := v.faces[faceKey{group, i}]
+		if f == nil {
+			return 0, false
+		}
+		if err != nil || f.six == (a.Is6() && !a.Is4In6()) {
+			return i, true
+		}
+	}
+	return 0, false
+}
