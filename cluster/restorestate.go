@@ -170,6 +170,10 @@ func (r *restoration) pools(now *fsm.Config) (out []*pb.Command) {
 				if m.Group = sameGroup(now, was); m.Group == 0 {
 					r.answer.Notes = append(r.answer.Notes, fmt.Sprintf("member %s of pool %s is called through the call's own VIP: there is no VIP group %s here", m.Name, name, was.GetName()))
 				}
+				if g := now.Group(m.Group); m.Vip != "" && (g == nil || namedVIP(now, g, m.Vip) != m.Vip) {
+					r.answer.Notes = append(r.answer.Notes, fmt.Sprintf("member %s of pool %s is called from the address that suits it: its VIP group has no %s here", m.Name, name, m.Vip))
+					m.Vip = ""
+				}
 			}
 			out = append(out, &pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
 		}

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"sort"
 	"strings"
@@ -128,7 +130,7 @@ func (n *Node) ListPools(context.Context) ([]api.Pool, error) {
 				Calls:        e.machine.MemberCalls(p.Name, m.Name),
 			}
 			if g := cfg.Group(m.Group); g != nil {
-				member.Group = g.Name
+				member.Group = cmp.Or(m.Vip, g.Name)
 			}
 			member.State, member.AnswerMs = e.gatewayState(p.Name, m.Name)
 			row.Members = append(row.Members, member)
@@ -172,9 +174,26 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 		if err != nil {
 			return err
 		}
-		row.Group = g.Number
+		row.Group, row.Vip = g.Number, namedVIP(cfg, g, m.Group)
 	}
 	return e.write(ctx, &pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: row}}})
+}
+
+// namedVIP is the address of a group of several that name names, "" when it names the group.
+func namedVIP(cfg *fsm.Config, g *pb.Group, name string) string {
+	a, err := netip.ParseAddr(name)
+	if err != nil || len(g.Vips) < 2 {
+		return ""
+	}
+	_, i, ok := cfg.GroupByVIP(a)
+	if !ok {
+		return ""
+	}
+	p, err := netip.ParsePrefix(g.Vips[i].Prefix)
+	if err != nil {
+		return ""
+	}
+	return p.Addr().String()
 }
 
 // RemoveMember implements api.Backend.

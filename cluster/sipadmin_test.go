@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
@@ -69,5 +70,61 @@ func TestDomainAddedTwiceAtOnce(t *testing.T) {
 	}
 	if d := e.machine.Config().Domain("example.com"); added.Load() == nil || !slices.Equal(d.GetAliases(), []string{*added.Load()}) {
 		t.Errorf("%v", d)
+	}
+}
+
+// A gateway can be called through one address of a group on several networks; a backup keeps that where the group has the address.
+func TestMemberFrom(t *testing.T) {
+	border := func(outside string) *Node {
+		l := newLab(t, 1)
+		l.init()
+		group := api.GroupSpec{Name: "border", VIPs: []api.VIP{{Prefix: "10.77.0.105/24"}, {Prefix: outside, Advertise: "203.0.113.5"}}}
+		if _, err := l.nodes[0].AddVIP(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+		return l.nodes[0]
+	}
+	through := func(n *Node) (got []string) {
+		pools, err := n.ListPools(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range pools[0].Members {
+			got = append(got, m.Group)
+		}
+		return got
+	}
+	n, ctx := border("192.0.2.5/26"), t.Context()
+	if err := n.AddPool(ctx, api.Pool{Name: "carriers"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, group := range []string{"border", "192.0.2.5", "203.0.113.5", "10.77.0.105", ""} {
+		if err := n.AddMember(ctx, "carriers", api.Member{Name: fmt.Sprint("gw", i), Address: "198.51.100.9", Group: group}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"border", "192.0.2.5", "192.0.2.5", "10.77.0.105", ""}
+	if got := through(n); !slices.Equal(got, want) {
+		t.Errorf("through %q, want %q", got, want)
+	}
+	var file bytes.Buffer
+	if err := n.Backup(ctx, &file); err != nil {
+		t.Fatal(err)
+	}
+	for outside, c := range map[string]struct {
+		want  []string
+		notes int
+	}{
+		"192.0.2.5/26": {want, 0},
+		"192.0.2.6/26": {[]string{"border", "border", "border", "10.77.0.105", ""}, 2},
+	} {
+		n := border(outside)
+		ans, err := n.Restore(ctx, bytes.NewReader(file.Bytes()), api.RestoreRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := through(n); !slices.Equal(got, c.want) || len(ans.Notes) != c.notes {
+			t.Errorf("restored where it is %s: through %q, want %q; %q", outside, got, c.want, ans.Notes)
+		}
 	}
 }

@@ -124,8 +124,16 @@ func (c *conf) checkMember(m *pb.Member) *pb.Result {
 	if m.Weight > maxWeight {
 		return rejected("member %s: weight %d is above %d", m.Name, m.Weight, maxWeight)
 	}
-	if m.Group != 0 && c.Group(m.Group) == nil {
+	g := c.Group(m.Group)
+	if m.Group != 0 && g == nil {
 		return notFound("member %s: VIP group %d does not exist", m.Name, m.Group)
+	}
+	if m.Vip != "" {
+		a, err := netip.ParseAddr(m.Vip)
+		if _, i, found := c.GroupByVIP(a); err != nil || g == nil || !found || !sameVIP(g, i, a) {
+			return rejected("member %s: %s is no address of VIP group %s", m.Name, m.Vip, g.GetName())
+		}
+		m.Vip = a.String()
 	}
 	if len(m.Sources) > maxSources {
 		return fail(pb.Code_LIMIT, "member %s: at most %d sources", m.Name, maxSources)
@@ -145,6 +153,15 @@ func (c *conf) checkMember(m *pb.Member) *pb.Result {
 		m.Sources[i] = p.Masked().String()
 	}
 	return nil
+}
+
+// sameVIP reports whether a is the address of g with this index, and not merely one that it advertises.
+func sameVIP(g *pb.Group, i int, a netip.Addr) bool {
+	if i >= len(g.Vips) {
+		return false
+	}
+	p, err := netip.ParsePrefix(g.Vips[i].Prefix)
+	return err == nil && p.Addr() == a
 }
 
 func (x *exec) removeMember(r *pb.RemoveMember) *pb.Result {

@@ -9,6 +9,64 @@ import (
 	"holdline/fsm/pb"
 )
 
+// TestMemberFlow: which address of a group on several networks a gateway is called from.
+func TestMemberFlow(t *testing.T) {
+	m := newReplica(t)
+	group := func(vips ...string) uint32 {
+		g := &pb.Group{}
+		for _, v := range vips {
+			g.Vips = append(g.Vips, &pb.Vip{Prefix: v})
+		}
+		return uint32(m.must(cmd(&pb.PutGroup{Group: g})).Id)
+	}
+	one, border := group("10.0.1.1/24"), group("10.0.0.5/24", "192.0.2.5/26", "2001:db8::5/64")
+	for _, c := range []struct {
+		address    string
+		group      uint32
+		vip        string
+		home       uint32
+		homeVIP    uint8
+		wantGroup  uint32
+		wantVIP    uint8
+		wantRemote string
+	}{
+		{"10.0.0.9", 0, "", border, 1, border, 0, "10.0.0.9:5060"},
+		{"192.0.2.9:5080", 0, "", border, 0, border, 1, "192.0.2.9:5080"},
+		{"[2001:db8::9]:5060", 0, "", border, 0, border, 2, "[2001:db8::9]:5060"},
+		{"2001:db8:1::9", 0, "", border, 1, border, 2, "[2001:db8:1::9]:5060"}, // behind a router
+		{"203.0.113.9", 0, "", border, 1, border, 1, "203.0.113.9:5060"},
+		{"203.0.113.9", border, "", one, 0, border, 0, "203.0.113.9:5060"},
+		{"203.0.113.9", border, "192.0.2.5", one, 0, border, 1, "203.0.113.9:5060"},
+		{"203.0.113.9", border, "192.0.2.5", border, 0, border, 1, "203.0.113.9:5060"},
+		{"10.0.0.9", border, "192.0.2.5", border, 0, border, 1, "10.0.0.9:5060"}, // as he was told
+		{"trunk.example.net", border, "", one, 0, border, 0, ""},
+		{"trunk.example.net", border, "192.0.2.5", one, 0, border, 1, ""},
+		{"trunk.example.net", 0, "", border, 1, border, 1, ""},
+		{"192.0.2.9", 0, "", one, 0, one, 0, "192.0.2.9:5060"},
+	} {
+		row := &pb.Member{Pool: "p", Name: "m", Address: c.address, Group: c.group, Vip: c.vip, Transport: "udp"}
+		f := m.Config().MemberFlow(row, c.home, c.homeVIP)
+		if f.Group != c.wantGroup || f.VIP != c.wantVIP {
+			t.Errorf("%+v: called from address %d of group %d", c, f.VIP, f.Group)
+		}
+		target := m.st.conf.memberTarget(row, "1", c.home, uint32(c.homeVIP))
+		if g := targetFromPB(target).Flow; g.Group != f.Group || g.VIP != f.VIP || g.Remote.IsValid() != (c.wantRemote != "") || c.wantRemote != "" && g.Remote.String() != c.wantRemote {
+			t.Errorf("%+v: Apply says %+v", c, g)
+		}
+	}
+	m.must(cmd(&pb.PutPool{Pool: &pb.Pool{Name: "p"}}))
+	for _, c := range []struct {
+		group uint32
+		vip   string
+		ok    bool
+	}{{border, "192.0.2.5", true}, {border, "2001:DB8:0::5", true}, {border, "10.0.1.1", false}, {0, "192.0.2.5", false}, {border, "nonsense", false}} {
+		r := m.do(cmd(&pb.PutMember{Member: &pb.Member{Pool: "p", Name: "m", Address: "10.0.0.9", Group: c.group, Vip: c.vip}}))
+		if (r.Code == pb.Code_OK) != c.ok {
+			t.Errorf("from %q of group %d: %v %s", c.vip, c.group, r.Code, r.Error)
+		}
+	}
+}
+
 func TestConfigRefusals(t *testing.T) {
 	r := cluster(t)
 	vip := func(number uint32, prefixes ...string) *pb.Command {

@@ -128,10 +128,7 @@ func (c *conf) memberTarget(m *pb.Member, user string, home, homeVIP uint32) *pb
 		uri.WriteString(";transport=" + m.Transport)
 	}
 	t.Uri = uri.String()
-	f := Flow{Group: home, VIP: uint8(homeVIP), Proto: protoOf(m.Transport)}
-	if m.Group != 0 && m.Group != home {
-		f.Group, f.VIP = m.Group, 0
-	}
+	f := c.MemberFlow(m, home, uint8(homeVIP))
 	if a, err := netip.ParseAddr(host); err == nil {
 		if port == 0 {
 			if port = defaultPort; f.Proto == pb.Transport_TLS {
@@ -142,6 +139,50 @@ func (c *conf) memberTarget(m *pb.Member, user string, home, homeVIP uint32) *pb
 	}
 	t.Flow = f.PB()
 	return t
+}
+
+// MemberFlow is how a gateway is called in a call of the group home that came in on its address homeVIP: from which address of which group, and
+// by which transport. Of several the one is taken that the operator has named; else one in the gateway's network, and if there is none the call's own,
+// or the first, of the gateway's family. Where a gateway's name leads is not known here.
+func (c *Config) MemberFlow(m *pb.Member, home uint32, homeVIP uint8) Flow {
+	f := Flow{Group: home, VIP: homeVIP, Proto: protoOf(m.Transport)}
+	if m.Group != 0 && m.Group != home {
+		f.Group, f.VIP = m.Group, 0
+	}
+	if g := c.Group(f.Group); len(g.GetVips()) > 1 {
+		f.VIP = memberVIP(g, m, f.VIP)
+	}
+	return f
+}
+
+func memberVIP(g *pb.Group, m *pb.Member, given uint8) uint8 {
+	host, _, _ := splitHostPort(m.Address)
+	a, err := netip.ParseAddr(host)
+	a = a.Unmap()
+	best, rank := given, 0
+	for i, v := range g.Vips {
+		p, bad := netip.ParsePrefix(v.Prefix)
+		if bad != nil {
+			continue
+		}
+		n := 0
+		switch {
+		case m.Vip != "" && p.Addr().String() == m.Vip:
+			n = 5
+		case err != nil:
+		case p.Contains(a):
+			n = 3
+		case p.Addr().Is4() == a.Is4():
+			n = 1
+		}
+		if n > 0 && uint8(i) == given {
+			n++
+		}
+		if n > rank {
+			best, rank = uint8(i), n
+		}
+	}
+	return best
 }
 
 // uriHost is a member's address as a URI writes it: a bare IPv6 address gets its brackets.

@@ -49,7 +49,7 @@ type Member struct {
 	Weight    uint32   `json:"weight,omitempty" doc:"share of calls with the weighted algorithm; default 1"`
 	MaxCalls  uint32   `json:"max_calls,omitempty" doc:"exact limit over the whole cluster; 0 = none"`
 	Transport string   `json:"transport,omitempty" doc:"default udp" enum:"udp,tcp,tls"`
-	Group     string   `json:"group,omitempty" doc:"VIP group it is called through (name, number or address); default: the call's own"`
+	Group     string   `json:"group,omitempty" doc:"VIP group it is called through (name or number), or one address of a group of several; default: the call's own group"`
 	Calls     int      `json:"calls,omitempty" readOnly:"true" doc:"calls it carries now"`
 	State     string   `json:"state,omitempty" readOnly:"true" doc:"as the node that is asked sees it; absent: not known, for it answers no OPTIONS or the node owns no VIP to ask from" enum:"up,down"`
 	AnswerMs  float64  `json:"answer_ms,omitempty" readOnly:"true" doc:"ms in which it answered the last OPTIONS"`

@@ -25,7 +25,7 @@ func (a *app) memberAddCmd() *cobra.Command {
 	c.Flags().Uint32Var(&m.MaxCalls, "max-calls", 0, "limit over the whole cluster (0: none)")
 	c.Flags().StringVar(&m.Transport, "transport", "udp", "udp, tcp or tls")
 	c.Flags().BoolVar(&m.LargeOverTCP, "large-over-tcp", false, "send requests of more than 1300 bytes over TCP (with --transport udp)")
-	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through (default: the call's own)")
+	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through, or one address of a group of several (default: the call's own group)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := required(c, "address"); err != nil {
 			return err

@@ -2517,6 +2517,7 @@ type Member struct {
 	Transport     string                 `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`                              // udp (default), tcp, tls
 	Group         uint32                 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`                                     // VIP group it is called through; 0 = the call's home
 	LargeOverTcp  bool                   `protobuf:"varint,9,opt,name=large_over_tcp,json=largeOverTcp,proto3" json:"large_over_tcp,omitempty"` // requests of more than 1300 bytes go over TCP (RFC 3261 §18.1.1); udp only
+	Vip           string                 `protobuf:"bytes,10,opt,name=vip,proto3" json:"vip,omitempty"`                                         // address of the group that it is called from; empty: the one in its network, else the call's own or the first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2612,6 +2613,13 @@ func (x *Member) GetLargeOverTcp() bool {
 		return x.LargeOverTcp
 	}
 	return false
+}
+
+func (x *Member) GetVip() string {
+	if x != nil {
+		return x.Vip
+	}
+	return ""
 }
 
 type PutMember struct {
@@ -5774,7 +5782,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\x15.holdline.fsm.v1.PoolR\x04pool\" \n" +
 	"\n" +
 	"RemovePool\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xf3\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x85\x02\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -5784,7 +5792,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\tmax_calls\x18\x06 \x01(\rR\bmaxCalls\x12\x1c\n" +
 	"\ttransport\x18\a \x01(\tR\ttransport\x12\x14\n" +
 	"\x05group\x18\b \x01(\rR\x05group\x12$\n" +
-	"\x0elarge_over_tcp\x18\t \x01(\bR\flargeOverTcp\"<\n" +
+	"\x0elarge_over_tcp\x18\t \x01(\bR\flargeOverTcp\x12\x10\n" +
+	"\x03vip\x18\n" +
+	" \x01(\tR\x03vip\"<\n" +
 	"\tPutMember\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.holdline.fsm.v1.MemberR\x06member\"6\n" +
 	"\fRemoveMember\x12\x12\n" +

@@ -53,7 +53,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 		return
 	}
 	if d.pool != "" {
-		d.targets = s.poolTargets(c, d.pool, d.user)
+		d.targets = s.poolTargets(c, u, d.pool, d.user)
 	}
 	u.targets = append(u.targets[:0], d.targets...)
 	if !s.startNext(c, u) {
@@ -163,7 +163,7 @@ func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error
 		}
 	} else {
 		if u.pool != "" {
-			u.targets = append(u.targets[:0], s.poolTargets(c, u.pool, u.user)...)
+			u.targets = append(u.targets[:0], s.poolTargets(c, u, u.pool, u.user)...)
 		}
 		u.number = s.keepCall(cm, u.targets)
 	}

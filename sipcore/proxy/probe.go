@@ -25,10 +25,7 @@ const (
 func (s *Shard) Probe(v *View, now int64, group uint32, epoch uint64, m *pb.Member, id string) bool {
 	s.view, s.now = v, now
 	s.settle()
-	vip, ok := v.vipFor(group, m.Address)
-	if !ok {
-		return false
-	}
+	t := &pb.Target{Uri: memberURI(m, ""), Pool: m.Pool, Member: m.Name, Flow: s.memberFlow(m, group, 0)}
 	k := v.branch[0]
 	hi, lo := siphash.Hash128(k.secret.K0, k.secret.K1, append(append(s.key[:0], "probe\x00"...), id...))
 	c := s.tab.New(txn.Key{Hi: hi, Lo: lo}, wire.Options)
@@ -36,9 +33,8 @@ func (s *Shard) Probe(v *View, now int64, group uint32, epoch uint64, m *pb.Memb
 		return false
 	}
 	u := s.newCall()
-	u.kind, u.gen, u.asked, u.source = kindProbe, k.id, now, transport.Flow{Group: group, VIP: vip}
+	u.kind, u.gen, u.asked, u.source = kindProbe, k.id, now, transport.Flow{Group: group}
 	c.User, c.Home, c.Epoch, c.Caller = u, group, epoch, u.source
-	t := &pb.Target{Uri: memberURI(m, ""), Pool: m.Pool, Member: m.Name, Flow: &pb.Flow{Group: m.Group, Transport: memberTransport(m)}}
 	u.targets = append(u.targets[:0], t)
 	l := s.tab.NewLeg(c)
 	l.Patience = s.seconds(settingGatewayTimeout, gatewayTimeout)
@@ -46,7 +42,7 @@ func (s *Shard) Probe(v *View, now int64, group uint32, epoch uint64, m *pb.Memb
 	if s.legFlow(c, u, l, t) {
 		f = v.face(l.Flow)
 	}
-	if f == nil {
+	if f == nil || !f.fits(m.Address) {
 		s.freeCell(c)
 		return false
 	}
@@ -94,21 +90,12 @@ func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
 	s.freeCell(c)
 }
 
-// vipFor is the VIP of a group from which an address, as a gateway has it, can be called.
-func (v *View) vipFor(group uint32, address string) (vip uint8, ok bool) {
+// fits reports whether a gateway can be called from a VIP: one has an address of the other's family, as far as the gateway's is known.
+func (f *face) fits(address string) bool {
 	host := address
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		host = ap.Addr().String()
 	}
 	a, err := netip.ParseAddr(host)
-	for i := range uint8(8) {
-		f := v.faces[faceKey{group, i}]
-		if f == nil {
-			return 0, false
-		}
-		if err != nil || f.six == (a.Is6() && !a.Is4In6()) {
-			return i, true
-		}
-	}
-	return 0, false
+	return err != nil || f.six == (a.Is6() && !a.Is4In6())
 }

@@ -118,7 +118,7 @@ func TestProbeFrom(t *testing.T) {
 			continue
 		}
 		group := max(c.m.Group, 1)
-		if to := got[0].to; to.Group != group || to.Proto != memberTransport(c.m) {
+		if to := got[0].to; to.Group != group || (to.Proto == pb.Transport_TCP) != (c.m.Transport == "tcp") {
 			t.Errorf("%s: sent by %+v", c.m.Address, to)
 		}
 	}

@@ -72,7 +72,7 @@ func (s *Shard) phoneTargets(aor string) (targets []*pb.Target, several bool) {
 
 // poolTargets makes targets of a pool's members without asking the replicated state: for requests that make no call, and
 // for calls while nothing can be committed.
-func (s *Shard) poolTargets(c *txn.Cell, pool, user string) []*pb.Target {
+func (s *Shard) poolTargets(c *txn.Cell, u *call, pool, user string) []*pb.Target {
 	p := s.view.Config.Pool(pool)
 	if p == nil || len(p.Members) == 0 {
 		return nil
@@ -89,11 +89,17 @@ func (s *Shard) poolTargets(c *txn.Cell, pool, user string) []*pb.Target {
 		}
 		targets = append(targets, &pb.Target{
 			Uri: memberURI(m, user), Pool: m.Pool, Member: m.Name,
-			Flow: &pb.Flow{Group: m.Group, Transport: memberTransport(m)},
+			Flow: s.memberFlow(m, c.Home, u.source.VIP),
 		})
 	}
 	s.targets = targets
 	return targets
+}
+
+// memberFlow is how a gateway is called, but for its address.
+func (s *Shard) memberFlow(m *pb.Member, home uint32, vip uint8) *pb.Flow {
+	f := s.view.Config.MemberFlow(m, home, vip)
+	return &pb.Flow{Group: f.Group, Vip: uint32(f.VIP), Transport: f.Proto}
 }
 
 // startNext starts the next targets: all of the same q at once for phones, one gateway. It reports whether

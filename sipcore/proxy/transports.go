@@ -108,16 +108,6 @@ func NextHopHost(m *wire.Msg) string {
 	return string(u.Host)
 }
 
-func memberTransport(m *pb.Member) pb.Transport {
-	switch m.Transport {
-	case "tcp":
-		return pb.Transport_TCP
-	case "tls":
-		return pb.Transport_TLS
-	}
-	return pb.Transport_UDP
-}
-
 // memberURI is a Request-URI towards a gateway.
 func memberURI(m *pb.Member, user string) string {
 	uri := "sip:" + m.Address
