@@ -209,7 +209,7 @@ func (n *Node) ListRoutes(context.Context) ([]api.Route, error) {
 	}
 	var out []api.Route
 	e.machine.Config().Routes(func(r *pb.Route) bool {
-		out = append(out, api.Route{Domain: r.Domain, Prefix: r.Prefix, Pool: r.Pool, Strip: r.Strip})
+		out = append(out, api.Route{Domain: r.Domain, Prefix: r.Prefix, Pool: r.Pool, Strip: r.Strip, Prepend: r.Prepend})
 		return true
 	})
 	return out, nil
@@ -217,7 +217,7 @@ func (n *Node) ListRoutes(context.Context) ([]api.Route, error) {
 
 // AddRoute implements api.Backend.
 func (n *Node) AddRoute(ctx context.Context, r api.Route) error {
-	row := &pb.Route{Domain: r.Domain, Prefix: r.Prefix, Pool: r.Pool, Strip: r.Strip}
+	row := &pb.Route{Domain: r.Domain, Prefix: r.Prefix, Pool: r.Pool, Strip: r.Strip, Prepend: r.Prepend}
 	return n.do(ctx, &pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: row}}})
 }
 

@@ -181,7 +181,7 @@ func (x *exec) removeMember(r *pb.RemoveMember) *pb.Result {
 
 func (x *exec) putRoute(rt *pb.Route) *pb.Result {
 	c := &x.st.conf
-	row := &pb.Route{Domain: CanonicalHost(rt.GetDomain()), Prefix: rt.GetPrefix(), Pool: rt.GetPool(), Strip: rt.GetStrip()}
+	row := &pb.Route{Domain: CanonicalHost(rt.GetDomain()), Prefix: rt.GetPrefix(), Pool: rt.GetPool(), Strip: rt.GetStrip(), Prepend: rt.GetPrepend()}
 	if _, found := c.domains.get(row.Domain); !found {
 		return c.noDomain(row.Domain)
 	}
@@ -193,6 +193,9 @@ func (x *exec) putRoute(rt *pb.Route) *pb.Result {
 	}
 	if row.Strip > 64 {
 		return rejected("strip %d is above 64", row.Strip)
+	}
+	if !prependable(row.Prepend) {
+		return rejected("%q is nothing to put before a number", row.Prepend)
 	}
 	var have map[string]*pb.Route
 	if d, found := c.routes.get(row.Domain); found {
@@ -207,6 +210,19 @@ func (x *exec) putRoute(rt *pb.Route) *pb.Result {
 	}
 	c.setRoutes(row.Domain, with(have, row.Prefix, row, false))
 	return &pb.Result{Existing: old != nil}
+}
+
+// prependable reports whether a route may put s before the number that it sends to a gateway: up to 32 characters that stand in the user part of a
+// URI as they are (RFC 3261 §25.1).
+func prependable(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', strings.IndexByte("-_.!~*'()&=+$,;?/", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(s) <= 32
 }
 
 func (x *exec) removeRoute(r *pb.RemoveRoute) *pb.Result {

@@ -55,6 +55,8 @@ func TestMemberFlow(t *testing.T) {
 		}
 	}
 	m.must(cmd(&pb.PutPool{Pool: &pb.Pool{Name: "p"}}))
+	m.must(cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "example.com"}}))
+	m.refused(cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "p", Prepend: "0@x"}}), pb.Code_REJECTED, `"0@x" is nothing to put before a number`)
 	for _, c := range []struct {
 		group uint32
 		vip   string
@@ -138,7 +140,7 @@ func TestConfigLookups(t *testing.T) {
 		cmd(&pb.PutPool{Pool: &pb.Pool{Name: "trunks", Algorithm: Weighted}}),
 		cmd(&pb.PutMember{Member: &pb.Member{Pool: "trunks", Name: "t1", Address: "trunk.example.net:5070", Sources: []string{"10.77.0.0/16", "2001:db8::/32"}}}),
 		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "trunks"}}),
-		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "EXAMPLE.com", Prefix: "49", Pool: "carriers", Strip: 2}}),
+		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "EXAMPLE.com", Prefix: "49", Pool: "carriers", Strip: 2, Prepend: "+"}}),
 		cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Prefix: "4930", Pool: "trunks"}}),
 		cmd(&pb.PutKey{Purpose: "nonce", Id: 1, Secret: []byte("a")}),
 		cmd(&pb.PutKey{Purpose: "nonce", Id: 2, Secret: []byte("b")}),

@@ -69,6 +69,8 @@ type Route struct {
 	Prefix string `json:"prefix" doc:"may be empty: matches all" example:"0049"`
 	Pool   string `json:"pool" example:"carriers"`
 	Strip  uint32 `json:"strip,omitempty" doc:"characters removed from the front of the user part" maximum:"64"`
+
+	Prepend string `json:"prepend,omitempty" doc:"what is put before the user part then" maxLength:"32" example:"+49"`
 }
 
 // CallFilter narrows ListCalls.

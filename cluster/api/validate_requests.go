@@ -194,5 +194,8 @@ func (r *Route) Validate() error {
 	if r.Strip > 64 {
 		return Errorf(CodeInvalid, "strip %d is more than 64: no number is that long", r.Strip)
 	}
+	if r.Prepend != "" && (!validUser(r.Prepend) || len(r.Prepend) > 32) {
+		return Errorf(CodeInvalid, "%q cannot be put before a number: give up to 32 digits or letters, such as +49", r.Prepend)
+	}
 	return checkName("pool", r.Pool)
 }

@@ -21,12 +21,14 @@ func (a *app) routeAddCmd() *cobra.Command {
 		Use: "add DOMAIN --prefix PREFIX --pool POOL", Short: "Send calls of a domain to a pool",
 		Long: "Sends calls of a domain to a pool. A route with the same prefix is replaced.",
 		Example: `  holdline route add example.com --prefix '' --pool carriers
-  holdline route add example.com --prefix 00 --pool abroad --strip 2`,
+  holdline route add example.com --prefix 0 --pool carriers --strip 1 --prepend +49
+  holdline route add example.com --prefix 00 --pool abroad --strip 2 --prepend +`,
 		Args: needs("DOMAIN"), ValidArgsFunction: a.complete(domainNames),
 	}
 	c.Flags().StringVar(&r.Prefix, "prefix", "", "beginning of the dialled user part; empty: all")
 	c.Flags().StringVar(&r.Pool, "pool", "", "pool that gets the calls")
 	c.Flags().Uint32Var(&r.Strip, "strip", 0, "characters to remove from the front of the user part")
+	c.Flags().StringVar(&r.Prepend, "prepend", "", "what to put before it then, such as +49")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := required(c, "pool"); err != nil {
 			return err
@@ -75,9 +77,9 @@ func (a *app) routeListCmd() *cobra.Command {
 				return err
 			}
 			return a.print(*asJSON, routes, func() error {
-				t := newTable("DOMAIN", "PREFIX", "POOL", "STRIP")
+				t := newTable("DOMAIN", "PREFIX", "POOL", "STRIP", "PREPEND")
 				for _, r := range routes {
-					t.row(r.Domain, "'"+r.Prefix+"'", r.Pool, fmt.Sprint(r.Strip))
+					t.row(r.Domain, "'"+r.Prefix+"'", r.Pool, fmt.Sprint(r.Strip), orDash(r.Prepend))
 				}
 				return t.write(a.out)
 			})

@@ -2724,6 +2724,7 @@ type Route struct {
 	Prefix        string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	Pool          string                 `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
 	Strip         uint32                 `protobuf:"varint,4,opt,name=strip,proto3" json:"strip,omitempty"`
+	Prepend       string                 `protobuf:"bytes,5,opt,name=prepend,proto3" json:"prepend,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2784,6 +2785,13 @@ func (x *Route) GetStrip() uint32 {
 		return x.Strip
 	}
 	return 0
+}
+
+func (x *Route) GetPrepend() string {
+	if x != nil {
+		return x.Prepend
+	}
+	return ""
 }
 
 type PutRoute struct {
@@ -5799,12 +5807,13 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\v2\x17.holdline.fsm.v1.MemberR\x06member\"6\n" +
 	"\fRemoveMember\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"a\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"{\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x12\n" +
 	"\x04pool\x18\x03 \x01(\tR\x04pool\x12\x14\n" +
-	"\x05strip\x18\x04 \x01(\rR\x05strip\"8\n" +
+	"\x05strip\x18\x04 \x01(\rR\x05strip\x12\x18\n" +
+	"\aprepend\x18\x05 \x01(\tR\aprepend\"8\n" +
 	"\bPutRoute\x12,\n" +
 	"\x05route\x18\x01 \x01(\v2\x16.holdline.fsm.v1.RouteR\x05route\"=\n" +
 	"\vRemoveRoute\x12\x16\n" +

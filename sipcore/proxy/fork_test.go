@@ -401,3 +401,25 @@ func TestCancelReason(t *testing.T) {
 		}
 	}
 }
+
+// TestRoutePrepends: what a gateway gets of the number that was dialled: without what is stripped, and after what is put before it.
+func TestRoutePrepends(t *testing.T) {
+	for _, c := range []struct {
+		strip         uint32
+		prepend, want string
+	}{{1, "+49", "+49301234"}, {0, "9*", "9*0301234"}, {7, "+", "+"}, {1, "", "301234"}} {
+		for _, method := range []string{"INVITE", "MESSAGE"} {
+			cl := newCluster(t)
+			route := &pb.Route{Domain: "example.com", Prefix: "0", Pool: "gw", Strip: c.strip, Prepend: c.prepend}
+			if r := cl.apply(&pb.Command{Op: &pb.Command_PutRoute{PutRoute: &pb.PutRoute{Route: route}}}); r.Code != pb.Code_OK {
+				t.Fatal(r)
+			}
+			w := newWorld(t, cl)
+			w.in(1, alice.addr, alice.request(method, "sip:0301234@example.com", "c1", 1, "c1", ""))
+			got := w.takeBut100()
+			if len(got) != 1 || !strings.HasPrefix(got[0].data, method+" sip:"+c.want+"@10.0.0.2") {
+				t.Errorf("%+v: %s goes on as %v", c, method, got)
+			}
+		}
+	}
+}

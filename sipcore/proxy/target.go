@@ -43,7 +43,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		if !w.mayDialOut() {
 			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
-		d.pool, d.user = r.Pool, text(wire.SkipUser(u.User, int(r.Strip))) // escapes stay: what they stand for may not be written bare (§19.1.2)
+		d.pool, d.user = r.Pool, r.Prepend+text(wire.SkipUser(u.User, int(r.Strip))) // escapes stay: what they stand for may not be written bare (§19.1.2)
 		return d, nil
 	}
 	if s.view.Config.User(aor) != nil {
