@@ -87,15 +87,7 @@ func newWorld(t *testing.T, zone string) *world {
 		}
 		w.zone[k] = append(w.zone[k], rr)
 	}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
-	l, err := net.Listen("tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l, port := listenBoth(t)
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: w}, {Listener: l, Handler: w}} {
 		ready := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(ready) }
@@ -109,6 +101,24 @@ func newWorld(t *testing.T, zone string) *world {
 	os.WriteFile(hosts, []byte("10.5.5.5 local.test # a comment\n"), 0o600)
 	w.r = New(Options{ResolvConf: conf, Hosts: hosts, Port: port, Now: func() time.Time { return w.now }})
 	return w
+}
+
+// listenBoth takes a port that is free for UDP and for TCP.
+func listenBoth(t *testing.T) (pc net.PacketConn, l net.Listener, port string) {
+	t.Helper()
+	for range 100 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return pc, l, port
+		}
+		_ = pc.Close() // another process's connection has it
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil, ""
 }
 
 // find resolves q and writes its targets as text.
