@@ -67,7 +67,7 @@ func gatewayChecks(all []seenGateway) []api.Check {
 			up++
 		case api.MemberDown:
 			out = append(out, api.Check{
-				Name: "gateway " + g.Pool + "/" + g.Name, Result: api.CheckWarn, Detail: g.Address + " does not answer this node: it is tried after the others of its pool",
+				Name: "gateway " + g.Pool + "/" + g.Name, Result: api.CheckWarn, Detail: g.Address + " is silent, closed, or answers 503 to this node: it is tried after the others of its pool",
 				Advice: "see that it runs, and that it lets this node's VIPs in",
 			})
 		default:

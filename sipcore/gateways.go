@@ -113,7 +113,7 @@ func (p *prober) tell(g *probing, now int64) {
 	}
 	g.down = h.Down
 	if h.Down {
-		p.core.log.Warn("a gateway does not answer: it is tried after the others of its pool", "pool", m.Pool, "member", m.Name, "address", m.Address)
+		p.core.log.Warn("a gateway is taken for down (silent, closed, or 503): it is tried after the others of its pool", "pool", m.Pool, "member", m.Name, "address", m.Address)
 		return
 	}
 	p.core.log.Info("a gateway is taken for up again", "pool", m.Pool, "member", m.Name, "address", m.Address)
