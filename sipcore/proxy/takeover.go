@@ -106,7 +106,7 @@ func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 		s.resumed[u.number] = c.Ref()
 	}
 	switch row.State {
-	case pb.CallState_CALL_FAILED:
+	case pb.CallState_CALL_FAILED: // nothing rings any more: legs that the record does not call failed were never begun
 		u.decided, u.noMore = true, true
 		if len(row.Final) == 0 {
 			s.freeCell(c)
@@ -180,10 +180,11 @@ func declined(row *fsm.Call) (d decline) {
 func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
 	no := declined(row)
 	u.noMore = u.noMore || no.status != 0
+	first := len(c.Legs)
 	for i := range row.Legs {
 		l := &row.Legs[i]
 		if c.Request == nil || i >= s.opt.MaxLegs {
-			return
+			break
 		}
 		cancel := l.State == pb.LegState_CANCELLING
 		if no.status != 0 && (l.State == pb.LegState_TRYING || l.State == pb.LegState_RINGING) {
@@ -193,11 +194,17 @@ func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
 		case l.State == pb.LegState_FAILED:
 			s.resumeFailed(c, u, l)
 		case cancel && begun(row, i) && i < len(u.targets) && u.targets[i] != nil:
-			s.startTarget(c, u, i, 0)
-			if x := legOf(c, uint8(i), 0); x != nil && (x.State == txn.LegCalling || x.State == txn.LegIdle && x.Open) {
-				x.Cancel = txn.CancelWanted
-			}
+			s.tab.NewLeg(c).Index = uint8(i)
 			u.next = max(u.next, i+1)
+		}
+	}
+	for _, l := range c.Legs[first:] { // all are there by now: one that fails at once must not be taken for the last
+		if !l.Open || c.Request == nil {
+			continue
+		}
+		s.launch(c, u, l, u.targets[l.Index])
+		if l.State == txn.LegCalling || l.State == txn.LegIdle && l.Open {
+			l.Cancel = txn.CancelWanted
 		}
 	}
 }
