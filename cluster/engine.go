@@ -46,6 +46,7 @@ type engine struct {
 	raft      *raft.Raft
 	submitter *submit.Submitter
 	running   atomic.Bool // raft is there
+	onDisk    uint64      // the last entry that was on disk when this process started
 
 	number  atomic.Uint32 // of this node; 0 until the log has given it
 	link    atomic.Pointer[link.Link]

@@ -60,6 +60,7 @@ func (e *engine) followLeadership(leads <-chan bool) {
 func (e *engine) startLeadership() *leadership {
 	ctx, cancel := context.WithCancel(e.ctx)
 	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
+	silence := e.replica.silence() // before the barrier has more applied
 	l.gatherer = submit.NewGatherer(submit.GathererOptions{
 		Apply: func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
 		Own:   e.submitter.Take,
@@ -69,6 +70,7 @@ func (e *engine) startLeadership() *leadership {
 			}
 		},
 		Now:    e.machine.Now,
+		Outage: func() int64 { return e.outage(silence) },
 		Logger: e.logger,
 	}, l.ready)
 	l.wg.Go(func() {

@@ -16,6 +16,7 @@ type replica struct {
 	machine *fsm.Machine
 	bytes   atomic.Int64 // of entries applied since the last snapshot
 	entries atomic.Int64
+	last    atomic.Pointer[time.Time] // when an entry was last applied; nil: none since this process started
 
 	// Used by raft's state machine goroutine alone.
 	config *fsm.Config
@@ -28,6 +29,8 @@ var _ raft.BatchingFSM = (*replica)(nil)
 // Apply implements raft.FSM.
 func (r *replica) Apply(log *raft.Log) any {
 	r.machine.Apply(log.Index, log.Data)
+	now := time.Now()
+	r.last.Store(&now)
 	r.bytes.Add(int64(len(log.Data)))
 	r.entries.Add(1)
 	r.checkAsked()

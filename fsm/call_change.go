@@ -117,10 +117,10 @@ func (c *Call) ring(l *Leg, tag string) bool {
 // (RFC 3261 §16.7 step 2). A no-answer time that was asked for is not put off.
 func (c *Call) renew(now int64) bool {
 	waiting := c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY
-	if !waiting || c.DeadlineMs-c.CreatedMs < timerCMs || now+timerCMs-c.DeadlineMs < renewStepMs {
+	if !waiting || c.DeadlineMs-c.CreatedMs < timerCMs || now+timerCMs-c.DeadlineMs+c.Outage() < renewStepMs {
 		return false
 	}
-	c.DeadlineMs = now + timerCMs
+	c.until(now + timerCMs)
 	return true
 }
 
@@ -138,7 +138,7 @@ func (c *Call) fail(r *pb.LegResult, now int64) bool {
 		c.FinalStatus = s // the best response, not always this leg's
 	}
 	c.Final = slices.Clip(r.Final)
-	c.DeadlineMs = now + lingerMs
+	c.until(now + lingerMs)
 	return true
 }
 
@@ -236,10 +236,11 @@ func (x *exec) answer(old *Call, c *pb.AnswerCall) *pb.Result {
 	}
 	row.stopLegs(int(c.Leg))
 	row.settle()
-	row.DeadlineMs = x.st.conf.MaxEnd(row)
+	deadline := x.st.conf.MaxEnd(row)
 	if c.SessionExpires != 0 { // RFC 4028: renewed by each refresh
-		row.DeadlineMs = min(row.DeadlineMs, x.now+int64(c.SessionExpires)*1000)
+		deadline = min(deadline, x.now+int64(c.SessionExpires)*1000)
 	}
+	row.until(deadline)
 	if len(row.Dialogs) == 0 { // the BYE was faster
 		row.end(x.now)
 		x.putCall(old, row, endedBecause(old.odd.cause))
@@ -280,7 +281,7 @@ func (x *exec) giveUp(old *Call, c *pb.CancelCall) *pb.Result {
 	row.ownLegs()
 	row.stopLegs(-1)
 	row.State = pb.CallState_CALL_CANCELLING
-	row.DeadlineMs = x.now + lingerMs
+	row.until(x.now + lingerMs)
 	x.st.calls.put(old, row)
 	return okID(row.Number)
 }
@@ -295,7 +296,8 @@ func (x *exec) endCall(c *pb.EndCall) *pb.Result {
 }
 
 func (x *exec) endDialog(old *Call, c *pb.EndCall) *pb.Result {
-	if !old.Active() {
+	cause := endedBecause(c.Cause)
+	if !old.Active() || cause == CauseLost && old.wasAnswered() { // a former owner has entered the answer meanwhile
 		return again(old.Number)
 	}
 	row := old.next(c.Epoch)
@@ -319,7 +321,10 @@ func (x *exec) endDialog(old *Call, c *pb.EndCall) *pb.Result {
 			row.FinalStatus = c.Status
 		}
 	}
-	x.putCall(old, row, endedBecause(c.Cause))
+	if cause == CauseLost { // who says so took the call up, and knows no more of it than Expire would
+		cause = expiredBecause(old)
+	}
+	x.putCall(old, row, cause)
 	return okID(row.Number)
 }
 
@@ -345,5 +350,5 @@ func (c *Call) end(now int64) {
 	if c.odd != nil && c.odd.gone != nil {
 		c.odd = &odd{number: c.odd.number}
 	}
-	c.DeadlineMs = now + lingerMs
+	c.until(now + lingerMs)
 }

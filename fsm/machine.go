@@ -20,6 +20,7 @@ type Machine struct {
 
 	config   atomic.Pointer[Config]
 	now      atomic.Int64
+	wall     atomic.Int64
 	applied  atomic.Uint64
 	watchers atomic.Pointer[[]func(Event)]
 	known    uint32 // the highest feature level that this release knows; 0: not asked
@@ -67,6 +68,9 @@ func (m *Machine) Config() *Config { return m.config.Load() }
 // Now is FSM time in ms: that of the last entry applied.
 func (m *Machine) Now() int64 { return m.now.Load() }
 
+// Wall is the wall clock in ms of the leader that made the last entry, when it made it; 0: not known.
+func (m *Machine) Wall() int64 { return m.wall.Load() }
+
 // Applied is the raft index of the last entry applied or restored. Whoever has seen it reads what that entry changed: a read index waits
 // for it.
 func (m *Machine) Applied() uint64 { return m.applied.Load() }
@@ -90,6 +94,12 @@ func (m *Machine) Apply(index uint64, entry []byte) []*pb.Result {
 	x := &exec{m: m, st: m.st, index: index, now: max(m.now.Load(), e.TimeMs), wall: e.WallMs}
 	x.ago(0)
 	m.now.Store(x.now)
+	if e.WallMs != 0 {
+		m.wall.Store(e.WallMs)
+	}
+	if e.OutageMs > 0 {
+		x.outage(e.OutageMs)
+	}
 	var out []*pb.Result
 	for _, b := range e.Batches {
 		out = append(out, x.batch(b)...)

@@ -27,7 +27,7 @@ func drawLog(t *rapid.T) [][]byte {
 	next := map[uint64]uint64{}
 	for range rapid.IntRange(1, 40).Draw(t, "entries") {
 		now += rapid.SampledFrom([]int64{-50, 0, 1, 1000, 40_000, 200_000}).Draw(t, "ms")
-		e := &pb.Entry{TimeMs: now, WallMs: 1_700_000_000_000 + now}
+		e := &pb.Entry{TimeMs: now, WallMs: 1_700_000_000_000 + now, OutageMs: rapid.SampledFrom([]int64{0, 0, 0, -1, 10_000, 1 << 62}).Draw(t, "outage")}
 		for range rapid.IntRange(1, 3).Draw(t, "batches") {
 			session := rapid.Uint64Range(0, 2).Draw(t, "session")
 			first := next[session] + rapid.SampledFrom([]uint64{0, 0, 0, 0, 1}).Draw(t, "hole") + 1
@@ -137,7 +137,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 	default:
 		return rapid.SampledFrom([]*pb.Command{
 			cmd(&pb.CancelCall{Call: call, Home: home, Epoch: epoch}),
-			cmd(&pb.EndCall{Call: call, Home: home, Epoch: epoch, ToTag: tag(), Cause: pick("caller", "")}),
+			cmd(&pb.EndCall{Call: call, Home: home, Epoch: epoch, ToTag: tag(), Cause: pick("caller", "", CauseLost)}),
 			cmd(&pb.PutCursor{Name: pick("billing", "archive", "node/u1", "node/u2"), UpTo: uint64(n(5))}),
 			cmd(&pb.AddLegs{Call: call, Home: home, Epoch: epoch, Targets: []*pb.Target{{Uri: "sip:c"}}}),
 		}).Draw(t, "change")

@@ -33,6 +33,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.st = in.st
 	m.mu.Unlock()
 	m.now.Store(in.meta.TimeMs)
+	m.wall.Store(in.meta.WallMs)
 	m.config.Store(config)
 	m.applied.Store(in.meta.Applied)
 	m.tell([]Event{Restored{in.meta.Applied}})

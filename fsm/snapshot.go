@@ -83,7 +83,7 @@ func (m *Machine) Snapshot() *Snapshot {
 		return true
 	})
 	s.meta = &pb.Meta{
-		Applied: m.applied.Load(), TimeMs: m.now.Load(), FeatureLevel: s.config.FeatureLevel, ConfigVersion: s.config.Version,
+		Applied: m.applied.Load(), TimeMs: m.now.Load(), WallMs: m.wall.Load(), FeatureLevel: s.config.FeatureLevel, ConfigVersion: s.config.Version,
 		LastSession: st.meta.lastSession, LastCall: st.meta.lastCall, LastNode: st.meta.lastNode, LastGroup: st.meta.lastGroup,
 		LastCdr: st.cdrs.last,
 	}

@@ -36,7 +36,9 @@ type GathererOptions struct {
 	// Committed is told from which other nodes there were batches in an entry that is committed; nil: nobody wants to know.
 	Committed func(nodes []uint32)
 	// Now is FSM time: what the entries applied so far say. Read once, when this node has become leader and applied everything.
-	Now    func() int64
+	Now func() int64
+	// Outage is for how long there was no leader before, in ms, if that is to be told in the log; read when Now is. Nil: it is not.
+	Outage func() int64
 	Logger *slog.Logger
 }
 
@@ -188,6 +190,10 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 		return
 	}
 	clock := leaderClock{base: g.opt.Now(), start: time.Now()}
+	outage := int64(0)
+	if g.opt.Outage != nil {
+		outage = g.opt.Outage()
+	}
 	futures := make(chan flight, maxApplies)
 	waiter := sync.WaitGroup{}
 	waiter.Go(func() {
@@ -215,7 +221,8 @@ func (g *Gatherer) loop(ready <-chan struct{}) {
 	for {
 		batches, size, wait := g.take(time.Now())
 		if batches != nil {
-			futures <- flight{g.opt.Apply(encodeEntry(clock.now(), time.Now().UnixMilli(), batches, size)), others(batches)}
+			futures <- flight{g.opt.Apply(encodeEntry(clock.now(), time.Now().UnixMilli(), outage, batches, size)), others(batches)}
+			outage = 0
 			continue
 		}
 		timer.Reset(wait)
@@ -297,8 +304,8 @@ func (g *Gatherer) expire(now int64) {
 }
 
 // encodeEntry writes a pb.Entry around encoded batches.
-func encodeEntry(timeMs, wallMs int64, batches []queued, size int) []byte {
-	b := make([]byte, 0, size+6*len(batches)+24)
+func encodeEntry(timeMs, wallMs, outageMs int64, batches []queued, size int) []byte {
+	b := make([]byte, 0, size+6*len(batches)+35)
 	b = protowire.AppendTag(b, 1, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(timeMs))
 	b = protowire.AppendTag(b, 2, protowire.VarintType)
@@ -306,6 +313,10 @@ func encodeEntry(timeMs, wallMs int64, batches []queued, size int) []byte {
 	for _, q := range batches {
 		b = protowire.AppendTag(b, 3, protowire.BytesType)
 		b = protowire.AppendBytes(b, q.batch)
+	}
+	if outageMs > 0 {
+		b = protowire.AppendTag(b, 4, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(outageMs))
 	}
 	return b
 }

@@ -108,3 +108,21 @@ func TestLateCommit(t *testing.T) {
 		t.Error("the next command was applied without the one before it")
 	}
 }
+
+// TestOutageToldOnce: of the time without leader the first entry of a term tells, and no other.
+func TestOutageToldOnce(t *testing.T) {
+	running(t, 1, func(t *testing.T, c *cluster) {
+		for _, outage := range []int64{7000, 0, 9000} {
+			c.outage = outage
+			c.elect()
+			for i := range 3 {
+				if _, err := c.nodes[0].SubmitWait(t.Context(), put(fmt.Sprintf("d%d-%d.example", outage, i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if fmt.Sprint(c.outages) != "[7000 9000]" {
+			t.Errorf("told of %v", c.outages)
+		}
+	})
+}

@@ -36,6 +36,8 @@ type cluster struct {
 	loseNext int // batches on the way that get lost
 	leader   atomic.Pointer[Gatherer]
 	batches  []int // commands in each batch of each entry
+	outage   int64 // that the next leader tells of
+	outages  []int64
 }
 
 type applied struct {
@@ -55,6 +57,9 @@ func (a applied) Error() error {
 	e := new(pb.Entry)
 	if err := proto.Unmarshal(a.entry, e); err != nil {
 		panic(err)
+	}
+	if e.OutageMs != 0 {
+		a.c.outages = append(a.c.outages, e.OutageMs)
 	}
 	for _, b := range e.Batches {
 		a.c.batches = append(a.c.batches, len(b.Commands))
@@ -94,6 +99,7 @@ func (c *cluster) elect() {
 		Apply:  func(entry []byte) Future { <-made; return applied{c, entry, g} },
 		Own:    c.nodes[0].Take,
 		Now:    c.machine.Now,
+		Outage: func() int64 { return c.outage },
 		Logger: quiet,
 	}, ready)
 	close(made)

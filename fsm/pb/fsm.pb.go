@@ -270,8 +270,9 @@ func (CallState) EnumDescriptor() ([]byte, []int) {
 type Entry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"` // FSM time: stamped by the leader as last + own monotonic elapsed; never goes back
-	WallMs        int64                  `protobuf:"varint,2,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"` // the leader's wall clock, for people only (CDR, created-at); decides nothing
+	WallMs        int64                  `protobuf:"varint,2,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"` // the leader's wall clock, for people (CDR, created-at); decides nothing but what outage_ms was after a cold start
 	Batches       []*Batch               `protobuf:"bytes,3,rep,name=batches,proto3" json:"batches,omitempty"`
+	OutageMs      int64                  `protobuf:"varint,4,opt,name=outage_ms,json=outageMs,proto3" json:"outage_ms,omitempty"` // in the first entry of a leader: for how long there was none before, if that was long. Not part of time_ms
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +326,13 @@ func (x *Entry) GetBatches() []*Batch {
 		return x.Batches
 	}
 	return nil
+}
+
+func (x *Entry) GetOutageMs() int64 {
+	if x != nil {
+		return x.OutageMs
+	}
+	return 0
 }
 
 // Batch is a run of commands of one session, in order, without a hole.
@@ -4567,6 +4575,7 @@ type Call struct {
 	Gone           []string               `protobuf:"bytes,42,rep,name=gone,proto3" json:"gone,omitempty"`                             // To-tags of dialogs that have ended: an answer that is committed later does not revive them
 	GoneCause      string                 `protobuf:"bytes,43,opt,name=gone_cause,json=goneCause,proto3" json:"gone_cause,omitempty"`
 	CallerInstance uint64                 `protobuf:"fixed64,44,opt,name=caller_instance,json=callerInstance,proto3" json:"caller_instance,omitempty"`
+	OutageMs       int64                  `protobuf:"varint,45,opt,name=outage_ms,json=outageMs,proto3" json:"outage_ms,omitempty"` // that FSM time leaves out, since deadline_ms was set
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -4818,6 +4827,13 @@ func (x *Call) GetCallerInstance() uint64 {
 	return 0
 }
 
+func (x *Call) GetOutageMs() int64 {
+	if x != nil {
+		return x.OutageMs
+	}
+	return 0
+}
+
 type Registration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
@@ -5005,6 +5021,7 @@ type Meta struct {
 	LastNode      uint32                 `protobuf:"varint,6,opt,name=last_node,json=lastNode,proto3" json:"last_node,omitempty"`
 	LastGroup     uint32                 `protobuf:"varint,7,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
 	ConfigVersion uint64                 `protobuf:"varint,8,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
+	WallMs        int64                  `protobuf:"varint,9,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"` // of the last entry that had one
 	LastCdr       uint64                 `protobuf:"varint,20,opt,name=last_cdr,json=lastCdr,proto3" json:"last_cdr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5092,6 +5109,13 @@ func (x *Meta) GetLastGroup() uint32 {
 func (x *Meta) GetConfigVersion() uint64 {
 	if x != nil {
 		return x.ConfigVersion
+	}
+	return 0
+}
+
+func (x *Meta) GetWallMs() int64 {
+	if x != nil {
+		return x.WallMs
 	}
 	return 0
 }
@@ -5622,11 +5646,12 @@ var File_fsm_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsm_proto_rawDesc = "" +
 	"\n" +
-	"\rfsm/fsm.proto\x12\x0fholdline.fsm.v1\"k\n" +
+	"\rfsm/fsm.proto\x12\x0fholdline.fsm.v1\"\x88\x01\n" +
 	"\x05Entry\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x17\n" +
 	"\awall_ms\x18\x02 \x01(\x03R\x06wallMs\x120\n" +
-	"\abatches\x18\x03 \x03(\v2\x16.holdline.fsm.v1.BatchR\abatches\"\x8a\x01\n" +
+	"\abatches\x18\x03 \x03(\v2\x16.holdline.fsm.v1.BatchR\abatches\x12\x1b\n" +
+	"\toutage_ms\x18\x04 \x01(\x03R\boutageMs\"\x8a\x01\n" +
 	"\x05Batch\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
@@ -5974,7 +5999,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vcancel_call\x18\f \x01(\v2\x1b.holdline.fsm.v1.CancelCallH\x00R\n" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18\r \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCallB\x06\n" +
-	"\x04step\"\xa9\a\n" +
+	"\x04step\"\xc6\a\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
@@ -6012,7 +6037,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04gone\x18* \x03(\tR\x04gone\x12\x1d\n" +
 	"\n" +
 	"gone_cause\x18+ \x01(\tR\tgoneCause\x12'\n" +
-	"\x0fcaller_instance\x18, \x01(\x06R\x0ecallerInstance\"\xae\x01\n" +
+	"\x0fcaller_instance\x18, \x01(\x06R\x0ecallerInstance\x12\x1b\n" +
+	"\toutage_ms\x18- \x01(\x03R\boutageMs\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +
@@ -6027,7 +6053,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bnext_seq\x18\x04 \x01(\x04R\anextSeq\x12\x14\n" +
 	"\x05acked\x18\x05 \x01(\x04R\x05acked\x121\n" +
 	"\aresults\x18\x06 \x03(\v2\x17.holdline.fsm.v1.ResultR\aresults\x12\x17\n" +
-	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\x9c\x02\n" +
+	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\xb5\x02\n" +
 	"\x04Meta\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x17\n" +
 	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12#\n" +
@@ -6037,7 +6063,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\tlast_node\x18\x06 \x01(\rR\blastNode\x12\x1d\n" +
 	"\n" +
 	"last_group\x18\a \x01(\rR\tlastGroup\x12%\n" +
-	"\x0econfig_version\x18\b \x01(\x04R\rconfigVersion\x12\x19\n" +
+	"\x0econfig_version\x18\b \x01(\x04R\rconfigVersion\x12\x17\n" +
+	"\awall_ms\x18\t \x01(\x03R\x06wallMs\x12\x19\n" +
 	"\blast_cdr\x18\x14 \x01(\x04R\alastCdr\"v\n" +
 	"\x05Token\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12&\n" +

@@ -14,10 +14,10 @@ import (
 // Rearm takes up a call of a group that this node has come to own under epoch, from its record (DESIGN §4, "The call
 // record"): each open leg's INVITE is sent again under its branch, so that the callee repeats its latest response;
 // a CANCEL follows that response; a final that the caller may not have acknowledged is sent again. Answered and ended
-// calls need nothing: their messages route by token.
+// calls need nothing: their messages route by token. What was over before anybody could take it up is not begun anew (endLate).
 func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 	s.view, s.now = v, now
-	if len(row.Invite) == 0 && len(row.Final) == 0 {
+	if len(row.Invite) == 0 && len(row.Final) == 0 || !row.Active() && row.TimeOver(s.opt.State.Now()) {
 		return
 	}
 	text := row.Invite
@@ -105,7 +105,7 @@ func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 	if len(row.Invite) > 0 {
 		s.resumed[u.number] = c.Ref()
 	}
-	switch row.State {
+	switch now := s.opt.State.Now(); row.State {
 	case pb.CallState_CALL_FAILED: // nothing rings any more: legs that the record does not call failed were never begun
 		u.decided, u.noMore = true, true
 		if len(row.Final) == 0 {
@@ -118,17 +118,29 @@ func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 		}
 	case pb.CallState_CALL_ANSWERED, pb.CallState_CALL_ENDED:
 		u.answered, u.noMore, u.reason = true, true, elsewhere
-		if row.State == pb.CallState_CALL_ANSWERED && s.opt.State.Now()-row.AnsweredMs < txn.TimerB/1e6 { // who lost rings on until he hears so
-			s.resumeLegs(c, u, row)
+		if age := now - row.AnsweredMs; row.State == pb.CallState_CALL_ANSWERED && age < txn.TimerB/1e6 { // who lost rings on until he hears so
+			if age+row.Outage() < txn.TimerB/1e6 {
+				s.resumeLegs(c, u, row)
+			} else {
+				s.cancelLate(c, u, row)
+			}
 		}
 		s.tab.Accept(c, s.now) // the callee repeats its 200 until the ACK; it is relayed by its branch
 	case pb.CallState_CALL_CANCELLING:
 		u.cancel, u.noMore = phaseDone, true
+		if row.TimeOver(now) {
+			s.endLate(c, u, row)
+			return
+		}
 		s.resumeLegs(c, u, row)
 		if !anyOpen(c) {
 			s.finish(c, u, 487, nil)
 		}
 	default:
+		if row.TimeOver(now) {
+			s.endLate(c, u, row)
+			return
+		}
 		if c.Response == nil && u.trying == nil {
 			u.trying = s.provisionalOf(c, 100)
 		}
@@ -226,19 +238,24 @@ func (s *Shard) resumeFailed(c *txn.Cell, u *call, row *fsm.Leg) {
 	if row.Target == nil || row.Status == 0 {
 		return
 	}
+	l := s.sentLeg(c, u, row)
+	l.Open, l.Taken = false, true
+	l.State, l.Status = txn.LegCompleted, uint16(row.Status)
+}
+
+// sentLeg makes a leg whose INVITE the last owner has sent, and that is not sent again; without its Request when it cannot be written.
+func (s *Shard) sentLeg(c *txn.Cell, u *call, row *fsm.Leg) *txn.Leg {
 	l := s.tab.NewLeg(c)
 	l.Index, l.Attempt = uint8(row.Index), uint8(row.Attempt)
-	l.Open, l.Taken = false, true
-	ok := s.legFlow(c, u, l, targetPB(row.Target))
-	l.State, l.Status = txn.LegCompleted, uint16(row.Status)
-	if !ok || !l.Flow.Remote.IsValid() {
-		return
+	if !s.legFlow(c, u, l, targetPB(row.Target)) || !l.Flow.Remote.IsValid() {
+		return l
 	}
 	buf := s.opt.Pool.Get(len(c.Request.B) + 512)
 	if out, ok := s.appendLeg(buf.B, c, u, l, []byte(row.Target.URI), row.Target.Routes); ok {
 		buf.B = out
 		l.Request = buf
-		return
+		return l
 	}
 	buf.Release()
+	return l
 }

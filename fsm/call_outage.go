@@ -1,0 +1,53 @@
+package fsm
+
+import "holdline/fsm/pb"
+
+// outage notes that there was no leader for ms, in each call whose owner has transactions to see to, or a final to repeat. FSM time stood still
+// meanwhile, and Expire goes by that: an owner may have seen to the call all the time. Phones and callers lived through it, so whoever takes the
+// call up counts it (TimeOver). It goes over all calls, which are many; but nothing could be committed before.
+func (x *exec) outage(ms int64) {
+	x.m.mu.Lock()
+	defer x.m.mu.Unlock()
+	ms = min(ms, maxAgoMs)
+	t := &x.st.calls
+	var rows []*Call
+	t.rows.scan(func(_ uint64, c *Call) bool {
+		if len(c.Invite) > 0 || len(c.Final) > 0 {
+			rows = append(rows, c)
+		}
+		return true
+	})
+	for _, old := range rows {
+		row := old.next(old.Epoch)
+		row.odd = row.oddly()
+		row.odd.outage = min(row.odd.outage+ms, maxAgoMs)
+		t.put(old, row)
+	}
+}
+
+// Outage is for how many ms there was no leader since the call's deadline was set, if it was then being set up. FSM time leaves them out.
+func (c *Call) Outage() int64 {
+	if c.odd == nil {
+		return 0
+	}
+	return c.odd.outage
+}
+
+// TimeOver reports whether the time of a call that is being set up, or has failed, is over for its phones by FSM time now, outages counted. One that rings has Expire's
+// grace: its owner does not put the deadline off with each 180, and may rightly let it ring for longer.
+func (c *Call) TimeOver(now int64) bool {
+	at := c.DeadlineMs
+	if c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY {
+		at = c.dueAt()
+	}
+	return now+c.Outage() >= at
+}
+
+// until sets the deadline; outages count from here.
+func (c *Call) until(at int64) {
+	c.DeadlineMs = at
+	if c.Outage() != 0 {
+		c.odd = c.oddly()
+		c.odd.outage = 0
+	}
+}
