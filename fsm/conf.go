@@ -49,6 +49,7 @@ func (s *state) view() *Config {
 	c := &s.conf
 	if c.sourcesDirty {
 		c.sources = sourceTable(c.pools)
+		c.hosts, c.names = memberHosts(c.pools)
 		c.sourcesDirty = false
 	}
 	if c.dirty {

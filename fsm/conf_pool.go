@@ -281,6 +281,23 @@ func memberSources(m *pb.Member) []netip.Prefix {
 	return nil
 }
 
+// memberHosts indexes where members are called: addresses, and the names of those that have sources. One that is called by a name and has
+// none cannot be told from a stranger when it calls.
+func memberHosts(pools map[string]*Pool) (addrs map[netip.Addr]bool, names map[string]bool) {
+	addrs, names = map[netip.Addr]bool{}, map[string]bool{}
+	for _, p := range pools {
+		for _, m := range p.Members {
+			host, _, _ := splitHostPort(m.Address)
+			if a, err := netip.ParseAddr(host); err == nil {
+				addrs[a.Unmap()] = true
+			} else if len(m.Sources) > 0 {
+				names[host] = true
+			}
+		}
+	}
+	return addrs, names
+}
+
 // splitHostPort reads host, host:port, [v6] or [v6]:port; port 0 when none is given. The host is returned without brackets.
 func splitHostPort(s string) (host string, port uint16, ok bool) {
 	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {

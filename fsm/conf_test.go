@@ -162,6 +162,14 @@ func TestConfigLookups(t *testing.T) {
 			t.Errorf("source %s: %v, want %s", addr, got, want)
 		}
 	}
+	for addr, want := range map[string]bool{"10.77.0.21": true, "::ffff:10.77.0.22": true, "10.77.9.9": false, "192.0.2.1": false} {
+		if c.MemberAt(netip.MustParseAddr(addr)) != want {
+			t.Errorf("a member at %s: want %v", addr, want)
+		}
+	}
+	if !c.MemberNamed("trunk.example.net") || c.MemberNamed("10.77.0.21") || c.MemberNamed("") {
+		t.Error("names of members")
+	}
 	if len(c.Sources(netip.MustParseAddr("192.0.2.1"))) != 0 {
 		t.Error("a stranger is no member")
 	}
@@ -184,7 +192,7 @@ func TestConfigLookups(t *testing.T) {
 	if before.User("user3@example.com") == nil || len(before.Pool("trunks").Members) != 1 || len(before.Sources(netip.MustParseAddr("10.77.9.9"))) != 1 {
 		t.Error("an old view changed")
 	}
-	if c := r.Config(); c.User("user3@example.com") != nil || len(c.Sources(netip.MustParseAddr("10.77.9.9"))) != 0 || c.Version != before.Version+2 {
+	if c := r.Config(); c.User("user3@example.com") != nil || len(c.Sources(netip.MustParseAddr("10.77.9.9"))) != 0 || c.MemberNamed("trunk.example.net") || c.Version != before.Version+2 {
 		t.Error("the new view didn't")
 	}
 }

@@ -23,6 +23,8 @@ type Config struct {
 	users   listing[*User]
 	pools   map[string]*Pool
 	sources *bart.Table[[]*pb.Member]
+	hosts   map[netip.Addr]bool // addresses of pool members
+	names   map[string]bool     // and host names, of those with sources
 	routes  tree[string, *domainRoutes]
 	keys    map[string][]*pb.PutKey
 	setting map[string]string
@@ -146,6 +148,12 @@ func (c *Config) Sources(addr netip.Addr) []*pb.Member {
 	m, _ := c.sources.Lookup(addr.Unmap())
 	return m
 }
+
+// MemberAt reports whether a pool member is called at this address. It may not be among the member's sources.
+func (c *Config) MemberAt(addr netip.Addr) bool { return c.hosts[addr.Unmap()] }
+
+// MemberNamed reports whether a pool member with sources is called by this host name, in lower case.
+func (c *Config) MemberNamed(host string) bool { return c.names[host] }
 
 // Route returns the domain's route with the longest prefix of user, or nil.
 func (c *Config) Route(domain, user string) *pb.Route {

@@ -15,7 +15,8 @@ func (a *app) memberAddCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add POOL NAME --address HOST[:PORT]", Short: "Add a gateway to a pool",
 		Long: `Adds a gateway. Requests from its sources are trusted without a password and routed by the domain they name; without
---source that is its own address.`,
+--source that is its own address. Give a gateway with a host name its networks: it cannot be told from a stranger else, neither
+when it calls nor when somebody in a call wants to reach it.`,
 		Example: "  holdline pool member add carriers gw1 --address 10.77.0.22:5080 --source 10.77.0.0/28",
 		Args:    needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
 	}

@@ -28,7 +28,19 @@ type Side struct {
 	// Pinned: requests go to Flow.Remote whatever the remote target says: the peer is behind NAT, or on a
 	// stream connection.
 	Pinned bool
+	// Bars are what requests to this side may not be sent to.
+	Bars Bars
 }
+
+// Bars are the addresses of gateways that the requests to a side that is none are kept from. A token says what is barred, not what is
+// allowed: one that was made before there were bars has none, and who knows of none passes over them.
+type Bars uint8
+
+// The bars, as their bits stand in a token's flags.
+const (
+	BarMembers Bars = 1 << 6 // addresses of pool members
+	BarSources Bars = 1 << 7 // networks that pool members' requests come from
+)
 
 // Token is the content of the parameter.
 type Token struct {
@@ -52,6 +64,7 @@ const (
 	flagPinned = 1 << 3
 	flagV6     = 1 << 4
 	flagConn   = 1 << 5
+	barsMask   = BarMembers | BarSources
 )
 
 // ErrToken says that a token is not one of ours, or has been tampered with.
@@ -77,7 +90,7 @@ func (t *Token) Append(dst []byte, k Key) []byte {
 }
 
 func (s *Side) append(b []byte) []byte {
-	flags := byte(s.Flow.Proto) & 7
+	flags := byte(s.Flow.Proto)&7 | byte(s.Bars&barsMask)
 	addr := s.Flow.Remote.Addr()
 	if s.Pinned {
 		flags |= flagPinned
@@ -184,7 +197,7 @@ func (r *reader) side() Side {
 	s.Flow.Proto, s.Flow.VIP = pb.Transport(flags&7), h[1]
 	s.Flow.Group = uint32(r.uvarint())
 	s.Flow.Port = binary.BigEndian.Uint16(r.take(2))
-	s.Pinned = flags&flagPinned != 0
+	s.Pinned, s.Bars = flags&flagPinned != 0, Bars(flags)&barsMask
 	if !s.Pinned {
 		return s
 	}

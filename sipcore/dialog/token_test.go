@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 
@@ -9,12 +10,13 @@ import (
 	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
 )
 
 var testKeys = []Key{{ID: 2, Secret: txn.Secret{K0: 3, K1: 4}}, {ID: 1, Secret: txn.Secret{K0: 1, K1: 2}}}
 
 func drawSide(t *rapid.T) Side {
-	s := Side{Pinned: rapid.Bool().Draw(t, "pinned")}
+	s := Side{Pinned: rapid.Bool().Draw(t, "pinned"), Bars: Bars(rapid.IntRange(0, 3).Draw(t, "bars")) << 6}
 	s.Flow = transport.Flow{
 		Group: rapid.Uint32().Draw(t, "group"), VIP: rapid.Uint8().Draw(t, "vip"),
 		Proto: pb.Transport(rapid.IntRange(0, 4).Draw(t, "proto")), Port: rapid.Uint16().Draw(t, "port"),
@@ -49,6 +51,32 @@ func TestTokenRoundTrip(t *testing.T) {
 			t.Fatalf("a changed token was accepted: %+v", got)
 		}
 	})
+}
+
+// TestTokenWithoutBars: a token that was made before there were bars bars nothing; with bars it is as it was but for their bits, over which its
+// readers of then pass.
+func TestTokenWithoutBars(t *testing.T) {
+	const before = "AQIBBwAAAAkAAAETxCoAAhPFCgAAARJnBT55_tRcueTsvDoP8A"
+	tok, key, err := Parse([]byte(before), testKeys)
+	if err != nil || tok.Home != 1 || tok.Call != 7 || tok.Caller.Bars != 0 || tok.Callee.Bars != 0 || !tok.Callee.Pinned {
+		t.Fatalf("%+v %v", tok, err)
+	}
+	if text := string(tok.Append(nil, key)); text != before {
+		t.Errorf("made anew: %s", text)
+	}
+	tok.Caller.Bars, tok.Callee.Bars = BarMembers|BarSources, BarMembers
+	var raw, was [maxRaw]byte
+	n, err := wire.DecodeBase64(raw[:], tok.Append(nil, key))
+	m, _ := wire.DecodeBase64(was[:], []byte(before))
+	if err != nil || n != m {
+		t.Fatalf("%d bytes, were %d (%v)", n, m, err)
+	}
+	const caller, callee = 8, 13 // where their flags are
+	was[caller] |= 0xc0
+	was[callee] |= 0x40
+	if !bytes.Equal(raw[:n-macLen], was[:n-macLen]) {
+		t.Errorf("%x, was %x", raw[:n-macLen], was[:n-macLen])
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -74,4 +74,29 @@ func TestRelayAllocatesNothing(t *testing.T) {
 		info()
 	}
 	none("INFO and its 200", 2, info)
+
+	// To the phone, which is no gateway's side: where it goes is looked at.
+	from, to := "From: "+header(string(ok), "To")[0]+"\r\n", "To: "+header(string(ok), "From")[0]+"\r\n"
+	for i := range distinct {
+		infos[i] = fmt.Appendf(nil, "INFO sip:alice@10.0.0.31:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.21:5080;branch=z9hG4bKup%d\r\nMax-Forwards: 70\r\n%s%s%s"+
+			"Call-ID: %s\r\nCSeq: %d INFO\r\nContent-Length: 0\r\n\r\n", i, from, to, routes, header(string(ok), "Call-ID")[0], 10+i)
+		c.in1("b", infos[i])
+		answers[i] = []byte(alice.answer(string(c.env.last), 200))
+		c.in1("a", answers[i])
+	}
+	c.now += int64(time.Minute)
+	c.s.Advance(c.v, c.now)
+	i = 0
+	up := func() {
+		c.in1("b", infos[i%distinct])
+		c.in1("a", answers[i%distinct])
+		if i++; i%distinct == 0 {
+			c.now += int64(time.Minute)
+			c.s.Advance(c.v, c.now)
+		}
+	}
+	for range distinct {
+		up()
+	}
+	none("the callee's INFO and its 200", 2, up)
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 )
@@ -70,6 +71,7 @@ type call struct {
 	tokenCall uint64 // the number of the dialog's call
 	tokenHash uint32 // of the caller's From tag in it
 	toCaller  bool   // of that dialog
+	bars      dialog.Bars
 
 	gone       []uint64 // connections of phones that turned out to be gone
 	waitsSince int64    // when that was first found; 0: not yet

@@ -288,7 +288,11 @@ func (s *Shard) ownFinal(c *txn.Cell, u *call, status uint16, fields []wire.Fiel
 	}
 	var tag [8]byte
 	buf := s.opt.Pool.Get(512)
-	out, err := wire.AppendResponse(buf.B, &s.tmp2, &wire.Response{Status: int(status), ToTag: appendTag(tag[:0], u.respTag), Fields: fields})
+	r := wire.Response{Status: int(status), ToTag: appendTag(tag[:0], u.respTag), Fields: fields}
+	if u.hasToken && status == 403 {
+		r.Reason = noGateway
+	}
+	out, err := wire.AppendResponse(buf.B, &s.tmp2, &r)
 	if err != nil {
 		buf.Release()
 		return nil

@@ -22,6 +22,15 @@ func (s *Shard) trusts(f transport.Flow) bool {
 	return f.Remote.IsValid() && len(s.view.Config.Sources(f.Remote.Addr())) > 0
 }
 
+// trusted reports which ends of a dialog are: who sends a request, and who gets it. Its token says so.
+func trusted(in *Inbound) (sender, receiver bool) {
+	sender, receiver = in.Token.Caller.Bars == 0, in.Token.Callee.Bars == 0
+	if in.TokenKey.TagHash(in.Msg.Bytes(in.Msg.From.Tag)) != in.Token.TagHash {
+		return receiver, sender
+	}
+	return sender, receiver
+}
+
 // callerIdentity sees to what a request says of who sends it. Gateways are told which user has proven his password, whatever his phone claims
 // (RFC 3325 §5); to withhold his name in From withholds it there as well (§7). w is nil in a dialog.
 func (s *Shard) callerIdentity(e *wire.Edit, m *wire.Msg, u *call, w *sender) {

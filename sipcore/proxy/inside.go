@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
 	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
@@ -32,7 +33,14 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 		u.dialogTag(in)
 	}
 	hop, ok := s.nextHop(in)
-	u.near, u.far = s.trusts(in.Flow), s.trusts(hop.flow)
+	if hop.barred {
+		s.freeCell(c)
+		s.opt.Stats.KeptOff.Add(1)
+		s.reply(in, key, &wire.Response{Status: 403, Reason: noGateway})
+		return
+	}
+	u.bars = hop.bars
+	u.near, u.far = trusted(in)
 	if !ok || !s.template(in, c, u, nil) {
 		s.freeCell(c)
 		s.reply(in, key, unwritable(in.Msg))
@@ -51,6 +59,10 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 type hop struct {
 	flow transport.Flow // Remote is not valid when uri has yet to be looked up
 	uri  []byte
+
+	toCaller bool        // of the dialog
+	bars     dialog.Bars // of that side
+	barred   bool        // the request may not go there
 }
 
 // nextHop applies §16.6 steps 6 and 7: the next Route that is not ours, else the remote target. Behind NAT and on
@@ -90,7 +102,11 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 	if a, literal := resolve.Literal(u.Host); literal {
 		h.flow.Remote = addrPort(a, portOf(&u, h.flow.Proto))
 	}
-	return h, true
+	if m.Method != wire.Bye { // it can end the dialog that it names and nothing else (§15.1.2): calls end, come what may
+		h.toCaller, h.bars = !toCallee, side.Bars
+		h.barred = s.stopped(in, &h, u.Host)
+	}
+	return h, !h.barred
 }
 
 // nextRoute is the first Route value that is not ours.
@@ -235,6 +251,10 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 		return
 	}
 	h, ok := s.nextHop(in)
+	if h.barred {
+		s.opt.Stats.KeptOff.Add(1)
+		return
+	}
 	if !ok {
 		s.opt.Stats.Unroutable.Add(1)
 		return
@@ -255,6 +275,10 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 			s.opt.Stats.Unroutable.Add(1)
 			return
 		}
+		if flows = s.unbarred(flows, h.bars, in.Flow, m, in.Token.Call, h.toCaller); len(flows) == 0 {
+			s.opt.Stats.KeptOff.Add(1)
+			return
+		}
 		h.flow = flows[0]
 	}
 	c, u, l := &s.ackCell, &s.ackCall, &s.ackLeg
@@ -263,7 +287,7 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
 	u.hasToken, u.loop, u.gen = true, s.loopHash(in), in.gen
 	l.Flow = h.flow
-	u.near, u.far = s.trusts(in.Flow), s.trusts(h.flow)
+	u.near, u.far = trusted(in)
 	if !s.template(in, c, u, nil) {
 		return
 	}

@@ -54,6 +54,11 @@ func (s *Shard) Resolved(v *View, now int64, r Lookup, targets []resolve.Target)
 		s.legFailed(c, u, l, 503)
 		return
 	}
+	if flows = s.unbarredLeg(c, u, flows); len(flows) == 0 {
+		s.opt.Stats.KeptOff.Add(1)
+		s.legFailed(c, u, l, 403)
+		return
+	}
 	l.Flow, l.Others = flows[0], flows[1:]
 	if len(l.Others) > 0 && l.Patience == 0 {
 		l.Patience = s.seconds(settingGatewayTimeout, gatewayTimeout)

@@ -33,6 +33,7 @@ type Stats struct {
 	WaitedInVain        atomic.Uint64
 	WaitsRefused        atomic.Uint64
 	Followed            atomic.Uint64
+	KeptOff             atomic.Uint64
 }
 
 // Each calls fn for each counter with a name and an explanation fit for metrics.
@@ -63,5 +64,6 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("waited_in_vain", "requests that ended because their phone did not register again in time", s.WaitedInVain.Load())
 	fn("waits_refused", "requests that could not wait for a phone to register again: too many did", s.WaitsRefused.Load())
 	fn("followed", "requests sent over another connection than their phone had had", s.Followed.Load())
+	fn("kept_off", "requests of dialogs, and ACKs, not sent on: they were for a gateway, and that side of the dialog is none", s.KeptOff.Load())
 	fn("unroutable", "ACKs dropped: their next hop cannot be read", s.Unroutable.Load())
 }

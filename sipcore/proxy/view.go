@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -205,6 +206,12 @@ func (v *View) domain(host []byte) *pb.Domain {
 		b = b[1 : n-1]
 	}
 	return v.Config.Domain(string(b))
+}
+
+// namesGateway reports whether a host is the name of a gateway that is known by its sources.
+func (v *View) namesGateway(host []byte) bool {
+	var buf [128]byte
+	return v.Config.MemberNamed(string(bytes.TrimSuffix(wire.AppendLower(buf[:0], host), []byte("."))))
 }
 
 // face returns the VIP that a flow uses, nil when it is gone.
