@@ -17,8 +17,11 @@ import (
 // say which sides are no gateways, and requests to those go to no gateway's address. What a side is follows from its address and its target,
 // not from what it writes, and so comes out the same on a new owner.
 
-// noGateway is why such a request gets 403.
-const noGateway = "This Side Of The Dialog Is No Gateway"
+// Why such requests get 403.
+const (
+	noGateway = "This Side Of The Dialog Is No Gateway"
+	byNumber  = "Gateways Are Called By Number"
+)
 
 // callerBars are the bars of a caller at addr.
 func (s *Shard) callerBars(addr netip.Addr) dialog.Bars {
@@ -97,8 +100,28 @@ func (s *Shard) unbarred(flows []transport.Flow, bars dialog.Bars, from transpor
 	return slices.DeleteFunc(flows, stops)
 }
 
+// legBars are those of a leg outside of dialogs: of a Route that a user has written, and of a Path that came with the REGISTER of one. Users reach gateways by the
+// routes of their domain alone.
+func (s *Shard) legBars(u *call, l *txn.Leg) dialog.Bars {
+	t := targetOf(u, l)
+	switch {
+	case u.hasToken || t == nil || t.Member != "":
+		return 0
+	case t.Aor == "" && !u.near:
+		return dialog.BarMembers | dialog.BarSources
+	case t.Aor != "" && len(t.Routes) > 0:
+		if from, err := transport.FlowFromPB(t.Flow); err == nil {
+			return s.callerBars(from.Remote.Addr())
+		}
+	}
+	return 0
+}
+
 // unbarredLeg is unbarred for a leg that waited for its lookup.
-func (s *Shard) unbarredLeg(c *txn.Cell, u *call, flows []transport.Flow) []transport.Flow {
+func (s *Shard) unbarredLeg(c *txn.Cell, u *call, l *txn.Leg, flows []transport.Flow) []transport.Flow {
+	if bars := s.legBars(u, l); bars != 0 {
+		return slices.DeleteFunc(flows, func(f transport.Flow) bool { return s.barred(bars, f.Remote.Addr()) })
+	}
 	if u.bars == 0 {
 		return flows
 	}

@@ -8,6 +8,7 @@ import (
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/dialog"
+	"holdline/sipcore/resolve"
 	"holdline/sipcore/transport"
 )
 
@@ -421,4 +422,69 @@ func TestGatewayAddedMeanwhile(t *testing.T) {
 	q := w.between(stranger, carol, stranger.foreign(stranger.request("INVITE", "sip:carol@example.com", "d2", 1, "d2", "")))
 	w.in(1, stranger.addr, stranger.foreign(q.down("INVITE", "sip:x@"+bob.addr)))
 	w.want(stranger.addr + " 403 This Side Of The Dialog Is No Gateway")
+}
+
+// TestGatewaysByNumberAlone: users reach no gateway by a Route of theirs, nor by a Path that they have registered with; trusted sources, and edge proxies
+// among them, go where they write.
+func TestGatewaysByNumberAlone(t *testing.T) {
+	const forbidden = " 403 Gateways Are Called By Number"
+	edge := "10.1.2.4:5060"
+	for _, c := range []struct {
+		say      string
+		from     phone
+		route    string // of the request
+		path     string // of bob's REGISTER, which came from registers
+		register string
+		lookup   []resolve.Target
+		want     string // "": 403
+	}{
+		{say: "a user's Route to a gateway", from: alice, route: "<sip:10.0.0.21:5080;lr>"},
+		{say: "at another port", from: alice, route: "<sip:10.0.0.21;lr>"},
+		{say: "to where a gateway's requests come from", from: alice, route: "<sip:10.1.9.9;lr>"},
+		{say: "by a name", from: alice, route: "<sip:trunk.example.net;lr>", lookup: []resolve.Target{target("10.1.9.9:5060")}},
+		{say: "to a name with another address, too", from: alice, route: "<sip:far.example.net;lr>", lookup: []resolve.Target{target("10.1.9.9:5060"), target("10.9.9.9:5060")}, want: "10.9.9.9:5060"},
+		{say: "to somebody else", from: alice, route: "<sip:10.9.9.9;lr>", want: "10.9.9.9:5060"},
+		{say: "a gateway's Route to a gateway", from: gw2, route: "<sip:10.0.0.21:5080;lr>", want: "10.0.0.21:5080"},
+		{say: "a user's Path", from: alice, path: "<sip:10.0.0.21:5080;lr>", register: bob.addr},
+		{say: "by a name", from: alice, path: "<sip:trunk.example.net;lr>", register: bob.addr, lookup: []resolve.Target{target("10.1.9.9:5060")}},
+		{say: "to somebody else", from: alice, path: "<sip:10.9.9.9;lr>", register: bob.addr, want: "10.9.9.9:5060"},
+		{say: "an edge proxy's", from: alice, path: "<sip:10.1.2.5;lr>", register: edge, want: "10.1.2.5:5060"},
+	} {
+		t.Run(c.say+" "+c.route+c.path, func(t *testing.T) {
+			cl := newCluster(t)
+			cl.putGateway("gw3", "trunk.example.net", "10.1.0.0/16")
+			if c.path != "" {
+				from := transport.Flow{Group: 1, Port: 5060, Remote: netip.MustParseAddrPort(c.register)}
+				r := cl.apply(&pb.Command{Op: &pb.Command_Register{Register: &pb.Register{
+					Aor: "bob@example.com", CallId: "r", Cseq: 1, Txn: []byte("r"), Group: 1,
+					Changes: []*pb.BindingChange{{ExpiresS: 3600, Binding: &pb.Binding{Contact: "sip:+1900@10.0.0.21", Q: 1000, Path: []string{c.path}, Flow: from.PB()}}},
+				}}})
+				if r.Code != pb.Code_OK {
+					t.Fatal(r)
+				}
+			}
+			for _, method := range []string{"INVITE", "MESSAGE"} {
+				w := newWorld(t, cl)
+				uri, routes := "sip:bob@example.com", []string(nil)
+				if c.route != "" {
+					uri, routes = "sip:+1900@elsewhere.example", []string{"Route: " + c.route}
+				}
+				w.in(1, c.from.addr, c.from.request(method, uri, "c-"+method, 1, "c"+method, "", routes...))
+				if c.lookup != nil {
+					w.resolved(c.lookup...)
+				}
+				got := w.takeBut100()
+				if len(got) != 1 {
+					t.Fatalf("%s: sent %v", method, got)
+				}
+				line, _, _ := strings.Cut(got[0].data, "\r\n")
+				switch to := got[0].to.Remote.String(); {
+				case c.want == "" && (to != c.from.addr || line != "SIP/2.0"+forbidden || w.stats.KeptOff.Load() != 1):
+					t.Errorf("%s: %s to %s; kept off %d", method, line, to, w.stats.KeptOff.Load())
+				case c.want != "" && (to != c.want || !strings.HasPrefix(line, method+" ")):
+					t.Errorf("%s: %s to %s", method, line, to)
+				}
+			}
+		})
+	}
 }

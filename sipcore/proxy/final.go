@@ -289,8 +289,10 @@ func (s *Shard) ownFinal(c *txn.Cell, u *call, status uint16, fields []wire.Fiel
 	var tag [8]byte
 	buf := s.opt.Pool.Get(512)
 	r := wire.Response{Status: int(status), ToTag: appendTag(tag[:0], u.respTag), Fields: fields}
-	if u.hasToken && status == 403 {
-		r.Reason = noGateway
+	if status == 403 {
+		if r.Reason = byNumber; u.hasToken {
+			r.Reason = noGateway
+		}
 	}
 	out, err := wire.AppendResponse(buf.B, &s.tmp2, &r)
 	if err != nil {

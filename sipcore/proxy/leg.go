@@ -67,6 +67,11 @@ func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
 	}
 	if addr, ok := resolve.Literal(uri.Host); ok {
 		l.Flow.Remote = addrPort(addr, portOf(&uri, l.Flow.Proto))
+		if s.barred(s.legBars(u, l), l.Flow.Remote.Addr()) {
+			s.opt.Stats.KeptOff.Add(1)
+			s.legFailed(c, u, l, 403)
+			return
+		}
 		s.sendLeg(c, u, l)
 		return
 	}

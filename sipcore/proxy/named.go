@@ -54,7 +54,7 @@ func (s *Shard) Resolved(v *View, now int64, r Lookup, targets []resolve.Target)
 		s.legFailed(c, u, l, 503)
 		return
 	}
-	if flows = s.unbarredLeg(c, u, flows); len(flows) == 0 {
+	if flows = s.unbarredLeg(c, u, l, flows); len(flows) == 0 {
 		s.opt.Stats.KeptOff.Add(1)
 		s.legFailed(c, u, l, 403)
 		return

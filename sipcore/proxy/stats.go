@@ -64,6 +64,6 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("waited_in_vain", "requests that ended because their phone did not register again in time", s.WaitedInVain.Load())
 	fn("waits_refused", "requests that could not wait for a phone to register again: too many did", s.WaitsRefused.Load())
 	fn("followed", "requests sent over another connection than their phone had had", s.Followed.Load())
-	fn("kept_off", "requests of dialogs, and ACKs, not sent on: they were for a gateway, and that side of the dialog is none", s.KeptOff.Load())
+	fn("kept_off", "requests not sent on to a gateway: of dialogs in which that side is none, ACKs too, and of users by a Route or Path of their own", s.KeptOff.Load())
 	fn("unroutable", "ACKs dropped: their next hop cannot be read", s.Unroutable.Load())
 }
