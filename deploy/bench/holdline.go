@@ -117,7 +117,8 @@ func (h *holdline) configure(ctx context.Context, c *api.Client) error {
 			return fmt.Errorf("configure %s: %w", h.name, err)
 		}
 	}
-	if err := c.SetSetting(ctx, "proxy.gateway-probe", "0"); err != nil { // sipp's gateway takes an OPTIONS for a call gone wrong; Kamailio asks nobody here either
+	// sipp's gateway takes an OPTIONS for a call gone wrong, and Kamailio asks nobody here either. An older binary knows no such setting.
+	if err := c.SetSetting(ctx, "proxy.gateway-probe", "0"); err != nil && api.CodeOf(err) != api.CodeNotFound {
 		return fmt.Errorf("configure %s: %w", h.name, err)
 	}
 	if h.later {
