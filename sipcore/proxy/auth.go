@@ -50,7 +50,7 @@ func (w *sender) mayDialOut() bool { return w.aor != "" || len(w.members) > 0 }
 // of ours by digest. done tells that the request has been answered with a challenge.
 func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	m := in.Msg
-	w.members = s.view.Config.Sources(in.Flow.Remote.Addr())
+	w.members = s.view.sources(in.Flow.Remote.Addr())
 	if len(w.members) > 0 {
 		return w, nil
 	}

@@ -25,7 +25,7 @@ const (
 
 // callerBars are the bars of a caller at addr.
 func (s *Shard) callerBars(addr netip.Addr) dialog.Bars {
-	if len(s.view.Config.Sources(addr)) > 0 || s.view.Config.MemberAt(addr) {
+	if len(s.view.sources(addr)) > 0 || s.view.Config.MemberAt(addr) {
 		return 0
 	}
 	return dialog.BarMembers | dialog.BarSources
@@ -37,7 +37,7 @@ func (s *Shard) calleeBars(t *pb.Target, addr netip.Addr) dialog.Bars {
 	switch {
 	case t == nil || t.Member != "" || s.view.Config.MemberAt(addr):
 		return 0
-	case len(s.view.Config.Sources(addr)) == 0:
+	case len(s.view.sources(addr)) == 0:
 		return dialog.BarMembers | dialog.BarSources
 	case t.Aor == "" || len(t.Routes) > 0:
 		return 0
@@ -47,7 +47,7 @@ func (s *Shard) calleeBars(t *pb.Target, addr netip.Addr) dialog.Bars {
 
 // barred reports whether bars keep a request from an address.
 func (s *Shard) barred(bars dialog.Bars, addr netip.Addr) bool {
-	return bars&dialog.BarMembers != 0 && s.view.Config.MemberAt(addr) || bars&dialog.BarSources != 0 && len(s.view.Config.Sources(addr)) > 0
+	return bars&dialog.BarMembers != 0 && s.view.Config.MemberAt(addr) || bars&dialog.BarSources != 0 && len(s.view.sources(addr)) > 0
 }
 
 // stopped reports whether bars keep a request of a dialog from its next hop, whose URI names host. What does not count now is taken off them.
@@ -68,7 +68,7 @@ func (s *Shard) stopped(in *Inbound, h *hop, host []byte) bool {
 // barsNow is what is left of a token's bars for a request that they would stop. A trusted source may send where it likes, outside of dialogs
 // too. And a side whose address has become a gateway's since it called, or was called, is one: its calls go on.
 func (s *Shard) barsNow(bars dialog.Bars, from transport.Flow, m *wire.Msg, number uint64, toCaller bool) dialog.Bars {
-	if len(s.view.Config.Sources(from.Remote.Addr())) > 0 {
+	if len(s.view.sources(from.Remote.Addr())) > 0 {
 		return 0
 	}
 	if number == 0 {

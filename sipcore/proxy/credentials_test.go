@@ -69,3 +69,17 @@ func TestWithheld(t *testing.T) {
 		})
 	}
 }
+
+// TestSentByOurselves: what comes from a VIP of ours is no gateway's, though it lies in the network of one: somebody has had us send it.
+func TestSentByOurselves(t *testing.T) {
+	cl := newCluster(t)
+	cl.putGateway("gw3", "10.0.0.23:5060", "10.0.0.0/24")
+	w := newWorld(t, cl)
+	zoe := phone{"zoe", "10.0.0.102:5060"}
+	for _, from := range []struct {
+		addr, want string
+	}{{"10.0.0.99:5060", gw1.addr + " MESSAGE sip:123@" + gw1.addr}, {zoe.addr, zoe.addr + " 403 Calling Out Needs A User Or A Trusted Source"}} {
+		w.in(1, from.addr, strings.Replace(zoe.request("MESSAGE", "sip:0123@example.com", from.addr, 1, "b"+from.addr[:9], ""), "sip:zoe@example.com", "sip:zoe@far.example", 1))
+		w.want(from.want)
+	}
+}

@@ -79,7 +79,7 @@ func (s *Shard) callerEnd(row *fsm.Call, tag string) *end {
 		row: row, side: "caller", to: row.FromURI, toTag: row.FromTag, from: row.ToURI, fromTag: tag,
 		contact: row.CallerContact, routes: row.CallerRoutes, flow: transport.Flow(row.Caller),
 	}
-	gateway := len(s.view.Config.Sources(e.flow.Remote.Addr())) > 0
+	gateway := len(s.view.sources(e.flow.Remote.Addr())) > 0
 	e.pinned = e.flow.Proto != pb.Transport_UDP || !gateway && e.routes == "" && !uriNames([]byte(e.contact), e.flow)
 	return e
 }

@@ -19,7 +19,7 @@ var saysWho = [...]wire.HeaderID{wire.HdrPAssertedIdentity, wire.HdrPPreferredId
 
 // trusts reports whether a peer belongs to the trust domain of RFC 3325 §3: gateways do, phones and strangers do not.
 func (s *Shard) trusts(f transport.Flow) bool {
-	return f.Remote.IsValid() && len(s.view.Config.Sources(f.Remote.Addr())) > 0
+	return f.Remote.IsValid() && len(s.view.sources(f.Remote.Addr())) > 0
 }
 
 // trusted reports which ends of a dialog are: who sends a request, and who gets it. Its token says so.

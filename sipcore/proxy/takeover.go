@@ -44,7 +44,7 @@ func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 	u.serial = row.Pool != ""
 	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
 	u.near, u.far = s.trusts(in.Flow), row.Pool != ""
-	u.pinned = s.behindNAT(&in, &sender{members: s.view.Config.Sources(in.Flow.Remote.Addr())})
+	u.pinned = s.behindNAT(&in, &sender{members: s.view.sources(in.Flow.Remote.Addr())})
 	u.number = row.TokenNumber()
 	s.adoptRow(u, row)
 	s.resume(c, u, row)

@@ -63,6 +63,7 @@ type View struct {
 	alive  []branchKey  // of keep-alives, current first
 	faces  map[faceKey]*face
 	own    map[string][]*face // by host as URIs name it
+	addrs  map[netip.Addr]bool
 	ports  map[uint16]bool    // served on any VIP
 }
 
@@ -88,7 +89,7 @@ var protoNames = [5]string{"UDP", "TCP", "TLS", "WS", "WSS"}
 // NewView derives a view. Without keys in the configuration fallback, which should be random, takes their place:
 // calls then work, but not beyond this process; ok is false.
 func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool) {
-	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face), ports: make(map[uint16]bool)}
+	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face), addrs: make(map[netip.Addr]bool), ports: make(map[uint16]bool)}
 	ok = true
 	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
 	v.assert = cfg.Setting(SettingIdentity, IdentityAsserted) == IdentityAsserted
@@ -151,6 +152,7 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 		}
 	}
 	v.faces[faceKey{group, index}] = f
+	v.addrs[vip.Addr.Unmap()] = true
 	v.own[host] = append(v.own[host], f)
 	if host != addr {
 		v.own[addr] = append(v.own[addr], f)
@@ -212,6 +214,16 @@ func (v *View) domain(host []byte) *pb.Domain {
 func (v *View) namesGateway(host []byte) bool {
 	var buf [128]byte
 	return v.Config.MemberNamed(string(bytes.TrimSuffix(wire.AppendLower(buf[:0], host), []byte("."))))
+}
+
+// sources are the pool members whose requests may come from addr. What comes from one of our VIPs we have sent ourselves, for whomever: that it lies in a
+// member's network does not make it trusted.
+func (v *View) sources(addr netip.Addr) []*pb.Member {
+	members := v.Config.Sources(addr)
+	if len(members) > 0 && v.addrs[addr.Unmap()] && !v.Config.MemberAt(addr) {
+		return nil
+	}
+	return members
 }
 
 // face returns the VIP that a flow uses, nil when it is gone.
