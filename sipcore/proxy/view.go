@@ -64,7 +64,7 @@ type View struct {
 	faces  map[faceKey]*face
 	own    map[string][]*face // by host as URIs name it
 	addrs  map[netip.Addr]bool
-	ports  map[uint16]bool    // served on any VIP
+	ports  map[uint16]bool // served on any VIP
 }
 
 type faceKey struct {
