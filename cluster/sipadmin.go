@@ -124,14 +124,8 @@ func (n *Node) ListPools(context.Context) ([]api.Pool, error) {
 	for _, p := range cfg.Pools() {
 		row := api.Pool{Name: p.Name, Algorithm: p.Algorithm}
 		for _, m := range p.Members {
-			member := api.Member{
-				Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
-				LargeOverTCP: m.LargeOverTcp,
-				Calls:        e.machine.MemberCalls(p.Name, m.Name),
-			}
-			if g := cfg.Group(m.Group); g != nil {
-				member.Group = cmp.Or(m.Vip, g.Name)
-			}
+			member := memberOf(cfg, m)
+			member.Calls = e.machine.MemberCalls(p.Name, m.Name)
 			member.State, member.AnswerMs = e.gatewayState(p.Name, m.Name)
 			row.Members = append(row.Members, member)
 		}
@@ -168,7 +162,49 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 	if p := cfg.Pool(pool); p != nil && slices.ContainsFunc(p.Members, func(o *pb.Member) bool { return o.Name == m.Name }) {
 		return api.Errorf(api.CodeExists, "pool %s has a member %s already: remove it first to change it", pool, m.Name)
 	}
-	row := &pb.Member{Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport, LargeOverTcp: m.LargeOverTCP}
+	return e.putMember(ctx, cfg, pool, m)
+}
+
+// SetMember implements api.Backend. Of two changes at once to the same part of a member the later holds.
+func (n *Node) SetMember(ctx context.Context, pool, member string, c api.MemberChange) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	cfg := e.machine.Config()
+	p := cfg.Pool(pool)
+	if p == nil {
+		return api.Errorf(api.CodeNotFound, "pool %s does not exist: see `holdline pool list`", pool)
+	}
+	i := slices.IndexFunc(p.Members, func(o *pb.Member) bool { return o.Name == member })
+	if i < 0 {
+		return api.Errorf(api.CodeNotFound, "pool %s has no member %s: see `holdline pool member list %s`", pool, member, pool)
+	}
+	m := memberOf(cfg, p.Members[i])
+	c.Apply(&m)
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	return e.putMember(ctx, cfg, pool, m)
+}
+
+// memberOf is a pool member as the API shows it.
+func memberOf(cfg *fsm.Config, m *pb.Member) api.Member {
+	out := api.Member{
+		Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
+		LargeOverTCP: m.LargeOverTcp, Disabled: m.Disabled,
+	}
+	if g := cfg.Group(m.Group); g != nil {
+		out.Group = cmp.Or(m.Vip, g.Name)
+	}
+	return out
+}
+
+func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m api.Member) error {
+	row := &pb.Member{
+		Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
+		LargeOverTcp: m.LargeOverTCP, Disabled: m.Disabled,
+	}
 	if m.Group != "" {
 		g, err := findGroup(cfg, m.Group)
 		if err != nil {
@@ -182,6 +218,9 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 // namedVIP is the address of a group of several that name names, "" when it names the group.
 func namedVIP(cfg *fsm.Config, g *pb.Group, name string) string {
 	a, err := netip.ParseAddr(name)
+	if p, bad := netip.ParsePrefix(name); bad == nil { // as VIPs are written elsewhere
+		a, err = p.Addr(), nil
+	}
 	if err != nil || len(g.Vips) < 2 {
 		return ""
 	}

@@ -75,11 +75,11 @@ func (x *exec) firstLegs(c *pb.CreateCall) ([]Leg, *pb.Result) {
 	case p == nil:
 		return nil, noPool(c.Pool)
 	case len(p.Members) == 0:
-		return nil, rejected("pool %s has no members: add one with `holdline pool member add %s`", p.Name, p.Name)
+		return nil, fail(pb.Code_LIMIT, "pool %s has no members: add one with `holdline pool member add %s`", p.Name, p.Name)
 	}
 	chosen := x.st.calls.choose(p, c.CallId, c.Avoid)
 	if len(chosen) == 0 {
-		return nil, fail(pb.Code_LIMIT, "every member of pool %s carries as many calls as it may", p.Name)
+		return nil, fail(pb.Code_LIMIT, "every member of pool %s carries as many calls as it may, or is disabled", p.Name)
 	}
 	chosen = chosen[:min(len(chosen), 1+int(min(c.Alternates, maxLegs-1)))]
 	legs := make([]Leg, len(chosen))

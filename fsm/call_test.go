@@ -201,11 +201,19 @@ func TestPoolCall(t *testing.T) {
 	for _, n := range []string{"gw1", "gw3"} {
 		r.must(cmd(&pb.PutMember{Member: &pb.Member{Pool: "carriers", Name: n, Address: "192.0.2.1", MaxCalls: 1}}))
 	}
-	r.refused(poolCall("toomany", 0), pb.Code_LIMIT, "every member of pool carriers carries as many calls as it may")
+	r.refused(poolCall("toomany", 0), pb.Code_LIMIT, "every member of pool carriers carries as many calls as it may, or is disabled")
+	r.must(cmd(&pb.PutMember{Member: &pb.Member{Pool: "carriers", Name: "gw3", Address: "192.0.2.1", Disabled: true}}))
+	r.must(cmd(&pb.PutMember{Member: &pb.Member{Pool: "carriers", Name: "gw1", Address: "192.0.2.1"}}))
+	for i := range 3 { // one that is disabled is nobody's turn, and nobody's alternate
+		c := poolCall(fmt.Sprint("without", i), 3)
+		if legs := r.Call(r.must(c).Id).Legs; len(legs) != 1 || legs[0].Target.Member != "gw1" {
+			t.Errorf("legs: %+v", legs)
+		}
+	}
 	r.must(cmd(&pb.PutPool{Pool: &pb.Pool{Name: "empty"}}))
 	empty := poolCall("e", 0)
 	empty.GetCreateCall().Pool = "empty"
-	r.refused(empty, pb.Code_REJECTED, "pool empty has no members: add one with `holdline pool member add empty`")
+	r.refused(empty, pb.Code_LIMIT, "pool empty has no members: add one with `holdline pool member add empty`")
 }
 
 func TestPoolAlgorithms(t *testing.T) {

@@ -19,14 +19,14 @@ type rotation struct {
 
 func (r *rotation) clone() *rotation { return &rotation{r.cursor, maps.Clone(r.current)} }
 
-// choose orders a pool's members for a call, the first to be tried first, without those that are full, and moves the pool's turn on.
+// choose orders a pool's members for a call, the first to be tried first, without those that are full or disabled, and moves the pool's turn on.
 // Those to avoid come last and don't get the turn, unless there are no others.
 func (t *callTable) choose(p *Pool, callID string, avoid []string) []*pb.Member {
 	free := make([]*pb.Member, 0, len(p.Members))
 	var last []*pb.Member
 	for _, m := range p.Members {
 		switch {
-		case !t.hasRoom(m):
+		case m.Disabled, !t.hasRoom(m):
 		case slices.Contains(avoid, m.Name):
 			last = append(last, m)
 		default:

@@ -72,6 +72,9 @@ func TestOperationsArriveWhole(t *testing.T) {
 		{"AddPool", []any{Pool{Name: "carriers", Algorithm: RoundRobin}}, func() error { return c.AddPool(ctx, Pool{Name: "carriers"}) }},
 		{"RemovePool", []any{"carriers"}, func() error { return c.RemovePool(ctx, "carriers") }},
 		{"AddMember", []any{"carriers", member}, func() error { return c.AddMember(ctx, "carriers", member) }},
+		{"SetMember", []any{"carriers", "gw1", MemberChange{Sources: &[]string{"10.77.0.0/28"}, Disabled: new(bool)}}, func() error {
+			return c.SetMember(ctx, "carriers", "gw1", MemberChange{Sources: &[]string{"10.77.0.9/28"}, Disabled: new(bool)})
+		}},
 		{"RemoveMember", []any{"carriers", "gw1"}, func() error { return c.RemoveMember(ctx, "carriers", "gw1") }},
 		{"AddRoute", []any{Route{Domain: "example.com", Pool: "carriers", Strip: 2}}, func() error { return c.AddRoute(ctx, Route{Domain: "example.com", Pool: "carriers", Strip: 2}) }},
 		{"RemoveRoute", []any{"example.com", ""}, func() error { return c.RemoveRoute(ctx, "example.com", "") }},

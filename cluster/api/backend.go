@@ -63,6 +63,7 @@ type Backend interface {
 	AddPool(ctx context.Context, p Pool) error
 	RemovePool(ctx context.Context, name string) error
 	AddMember(ctx context.Context, pool string, m Member) error
+	SetMember(ctx context.Context, pool, member string, c MemberChange) error
 	RemoveMember(ctx context.Context, pool, member string) error
 
 	ListRoutes(ctx context.Context) ([]Route, error)

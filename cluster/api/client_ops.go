@@ -163,6 +163,11 @@ func (c *Client) AddMember(ctx context.Context, pool string, m Member) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "/v1/pools/" + seg(pool) + "/members", in: m})
 }
 
+// SetMember implements Backend.
+func (c *Client) SetMember(ctx context.Context, pool, member string, change MemberChange) error {
+	return c.do(ctx, call{method: http.MethodPatch, path: "/v1/pools/" + seg(pool) + "/members/" + seg(member), in: change})
+}
+
 // RemoveMember implements Backend.
 func (c *Client) RemoveMember(ctx context.Context, pool, member string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/pools/" + seg(pool) + "/members/" + seg(member)})

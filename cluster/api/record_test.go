@@ -130,6 +130,10 @@ func (r *recorder) ListUsers(_ context.Context, f UserFilter) ([]User, error) {
 	return nil, r.got("ListUsers", f)
 }
 
+func (r *recorder) SetMember(_ context.Context, p, m string, c MemberChange) error {
+	return r.got("SetMember", p, m, c)
+}
+
 func (r *recorder) AddMember(_ context.Context, p string, m Member) error {
 	return r.got("AddMember", p, m)
 }

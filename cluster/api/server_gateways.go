@@ -34,6 +34,11 @@ func (s *server) gatewayOps() {
 		func(ctx context.Context, r *memberRequest) (*none, error) {
 			return done(s.b.AddMember(ctx, r.Pool, r.Body))
 		})
+	register(s, op{id: "set-member", method: http.MethodPatch, path: "/pools/{pool}/members/{member}", summary: "Change a gateway of a pool; calls that it has go on"}, tag,
+		func(r *memberChange) error { return r.Body.Validate() },
+		func(ctx context.Context, r *memberChange) (*none, error) {
+			return done(s.b.SetMember(ctx, r.Pool, r.Member, r.Body))
+		})
 	register(s, op{id: "remove-member", method: http.MethodDelete, path: "/pools/{pool}/members/{member}", summary: "Remove a gateway from a pool"}, tag, nil,
 		func(ctx context.Context, r *struct {
 			Pool   string `path:"pool" doc:"name of the pool" maxLength:"63"`
@@ -53,6 +58,12 @@ func (s *server) gatewayOps() {
 		func(ctx context.Context, r *routeQuery) (*none, error) {
 			return done(s.b.RemoveRoute(ctx, r.Domain, r.Prefix))
 		})
+}
+
+type memberChange struct {
+	Pool   string `path:"pool" doc:"name of the pool" maxLength:"63"`
+	Member string `path:"member" doc:"name of the member" maxLength:"63"`
+	Body   MemberChange
 }
 
 // routeQuery names a route. In the query, not in the path: a prefix may be empty.

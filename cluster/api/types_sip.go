@@ -55,6 +55,37 @@ type Member struct {
 	AnswerMs  float64  `json:"answer_ms,omitempty" readOnly:"true" doc:"ms in which it answered the last OPTIONS"`
 
 	LargeOverTCP bool `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP; with transport udp only"`
+	Disabled     bool `json:"disabled,omitempty" doc:"it gets no new calls; those it has go on, and it may call"`
+}
+
+// MemberChange is what of a gateway is to be another: what is absent stays.
+type MemberChange struct {
+	Address      *string   `json:"address,omitempty" doc:"IP address or host name, with or without port (5060)"`
+	Sources      *[]string `json:"sources,omitempty" doc:"all networks its requests come from; empty: its own address"`
+	Weight       *uint32   `json:"weight,omitempty" doc:"share of calls with the weighted algorithm"`
+	MaxCalls     *uint32   `json:"max_calls,omitempty" doc:"exact limit over the whole cluster; 0 = none"`
+	Transport    *string   `json:"transport,omitempty" enum:"udp,tcp,tls"`
+	LargeOverTCP *bool     `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP"`
+	Group        *string   `json:"group,omitempty" doc:"VIP group it is called through, or one address of a group of several; empty: the call's own group"`
+	Disabled     *bool     `json:"disabled,omitempty" doc:"it gets no new calls; those it has go on, and it may call"`
+}
+
+// Apply makes the change.
+func (c *MemberChange) Apply(m *Member) {
+	set(&m.Address, c.Address)
+	set(&m.Sources, c.Sources)
+	set(&m.Weight, c.Weight)
+	set(&m.MaxCalls, c.MaxCalls)
+	set(&m.Transport, c.Transport)
+	set(&m.LargeOverTCP, c.LargeOverTCP)
+	set(&m.Group, c.Group)
+	set(&m.Disabled, c.Disabled)
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
 }
 
 // States of members.

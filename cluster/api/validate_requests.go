@@ -181,6 +181,22 @@ func (m *Member) Validate() error {
 	return nil
 }
 
+// Validate checks what is to be changed of a gateway, as far as it can be told without the gateway.
+func (c *MemberChange) Validate() error {
+	if *c == (MemberChange{}) {
+		return Errorf(CodeInvalid, "nothing is to be changed: say what, as in --disabled or --address 10.77.0.22:5080")
+	}
+	m := Member{Name: "m", Address: "192.0.2.1"}
+	c.Apply(&m)
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if c.Sources != nil {
+		*c.Sources = m.Sources
+	}
+	return nil
+}
+
 // Validate checks the route and puts it into canonical form.
 func (r *Route) Validate() error {
 	name, err := domainName("domain", r.Domain)

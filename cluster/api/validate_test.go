@@ -94,6 +94,8 @@ func TestRefused(t *testing.T) {
 		"control characters":         &UserRequest{AoR: "a@b.c", Password: "x\ny"},
 		"alias a.b of a.b":           &Domain{Name: "a.b", Aliases: []string{"A.b"}},
 		"prefix":                     &Route{Domain: "a.b", Prefix: "00 49", Pool: "p"},
+		"nothing is to be changed":   &MemberChange{},
+		"transport \"sctp\"":         &MemberChange{Transport: ptr("sctp")},
 		"cannot be put before":       &Route{Domain: "a.b", Pool: "p", Prepend: "0@x"},
 		"strip 65":                   &Route{Domain: "a.b", Pool: "p", Strip: 65},
 		"7 days":                     &TokenRequest{ValidSeconds: 8 * 24 * 3600},
@@ -105,3 +107,5 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+func ptr[T any](v T) *T { return &v }

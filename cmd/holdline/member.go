@@ -20,13 +20,7 @@ when it calls nor when somebody in a call wants to reach it.`,
 		Example: "  holdline pool member add carriers gw1 --address 10.77.0.22:5080 --source 10.77.0.0/28",
 		Args:    needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
 	}
-	c.Flags().StringVar(&m.Address, "address", "", "IP address or host name, with or without port (5060)")
-	c.Flags().StringArrayVar(&m.Sources, "source", nil, "network its requests come from; may be repeated")
-	c.Flags().Uint32Var(&m.Weight, "weight", 0, "share of calls with the weighted algorithm (default 1)")
-	c.Flags().Uint32Var(&m.MaxCalls, "max-calls", 0, "limit over the whole cluster (0: none)")
-	c.Flags().StringVar(&m.Transport, "transport", "udp", "udp, tcp or tls")
-	c.Flags().BoolVar(&m.LargeOverTCP, "large-over-tcp", false, "send requests of more than 1300 bytes over TCP (with --transport udp)")
-	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through, or one address of a group of several (default: the call's own group)")
+	memberFlags(c, &m)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := required(c, "address"); err != nil {
 			return err
@@ -43,6 +37,61 @@ when it calls nor when somebody in a call wants to reach it.`,
 		})
 	}
 	return c
+}
+
+func (a *app) memberSetCmd() *cobra.Command {
+	var m api.Member
+	c := &cobra.Command{
+		Use: "set POOL NAME", Short: "Change a gateway; what is not given stays as it is",
+		Long: `Changes a gateway. Calls that it has go on as they are. With --disabled it gets no new ones, and may still call: for maintenance, wait
+until "holdline pool member list" shows no CALLS. --disabled=false puts it back.`,
+		Example: `  holdline pool member set carriers gw1 --disabled
+  holdline pool member set carriers gw1 --address 10.77.0.24:5080 --disabled=false`,
+		Args: needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
+	}
+	memberFlags(c, &m)
+	c.Flags().BoolVar(&m.Disabled, "disabled", false, "no new calls for it")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var change api.MemberChange
+		given(c, "address", &m.Address, &change.Address)
+		given(c, "source", &m.Sources, &change.Sources)
+		given(c, "weight", &m.Weight, &change.Weight)
+		given(c, "max-calls", &m.MaxCalls, &change.MaxCalls)
+		given(c, "transport", &m.Transport, &change.Transport)
+		given(c, "large-over-tcp", &m.LargeOverTCP, &change.LargeOverTCP)
+		given(c, "vip", &m.Group, &change.Group)
+		given(c, "disabled", &m.Disabled, &change.Disabled)
+		if err := change.Validate(); err != nil {
+			return err
+		}
+		return a.with(c, func(ctx context.Context, cl *api.Client) error {
+			if err := cl.SetMember(ctx, args[0], args[1], change); err != nil {
+				return err
+			}
+			if m.Disabled {
+				return a.say("member %s of pool %s gets no new calls; those that it has go on", args[1], args[0])
+			}
+			return a.say("member %s of pool %s changed", args[1], args[0])
+		})
+	}
+	return c
+}
+
+// given passes a flag's value on if it was given.
+func given[T any](c *cobra.Command, flag string, value *T, to **T) {
+	if c.Flags().Changed(flag) {
+		*to = value
+	}
+}
+
+func memberFlags(c *cobra.Command, m *api.Member) {
+	c.Flags().StringVar(&m.Address, "address", "", "IP address or host name, with or without port (5060)")
+	c.Flags().StringArrayVar(&m.Sources, "source", nil, "network its requests come from; may be repeated")
+	c.Flags().Uint32Var(&m.Weight, "weight", 0, "share of calls with the weighted algorithm (default 1)")
+	c.Flags().Uint32Var(&m.MaxCalls, "max-calls", 0, "limit over the whole cluster (0: none)")
+	c.Flags().StringVar(&m.Transport, "transport", "udp", "udp, tcp or tls")
+	c.Flags().BoolVar(&m.LargeOverTCP, "large-over-tcp", false, "send requests of more than 1300 bytes over TCP (with --transport udp)")
+	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through, or one address of a group of several (default: the call's own group)")
 }
 
 func (a *app) memberRemoveCmd() *cobra.Command {
@@ -94,6 +143,9 @@ func onlyPool(pools []api.Pool, name string) ([]api.Pool, error) {
 
 // memberState is how a gateway looks from this node, and how fast it answers.
 func memberState(m *api.Member) string {
+	if m.Disabled {
+		return "disabled"
+	}
 	if m.State == api.MemberUp && m.AnswerMs > 0 {
 		return fmt.Sprintf("%s (%.3g ms)", m.State, m.AnswerMs)
 	}

@@ -11,7 +11,7 @@ import (
 
 func (a *app) poolCmd() *cobra.Command {
 	return noun("pool", "Pools of gateways", a.poolAddCmd(), a.poolRemoveCmd(), a.poolListCmd(),
-		noun("member", "Gateways of a pool", a.memberAddCmd(), a.memberRemoveCmd(), a.memberListCmd()))
+		noun("member", "Gateways of a pool", a.memberAddCmd(), a.memberSetCmd(), a.memberRemoveCmd(), a.memberListCmd()))
 }
 
 func (a *app) poolAddCmd() *cobra.Command {

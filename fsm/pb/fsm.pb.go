@@ -2526,6 +2526,7 @@ type Member struct {
 	Group         uint32                 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`                                     // VIP group it is called through; 0 = the call's home
 	LargeOverTcp  bool                   `protobuf:"varint,9,opt,name=large_over_tcp,json=largeOverTcp,proto3" json:"large_over_tcp,omitempty"` // requests of more than 1300 bytes go over TCP (RFC 3261 §18.1.1); udp only
 	Vip           string                 `protobuf:"bytes,10,opt,name=vip,proto3" json:"vip,omitempty"`                                         // address of the group that it is called from; empty: the one in its network, else the call's own or the first
+	Disabled      bool                   `protobuf:"varint,11,opt,name=disabled,proto3" json:"disabled,omitempty"`                              // it gets no new calls; those it has, and those it makes, go on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2628,6 +2629,13 @@ func (x *Member) GetVip() string {
 		return x.Vip
 	}
 	return ""
+}
+
+func (x *Member) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
 }
 
 type PutMember struct {
@@ -5815,7 +5823,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\x15.holdline.fsm.v1.PoolR\x04pool\" \n" +
 	"\n" +
 	"RemovePool\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x85\x02\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xa1\x02\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -5827,7 +5835,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05group\x18\b \x01(\rR\x05group\x12$\n" +
 	"\x0elarge_over_tcp\x18\t \x01(\bR\flargeOverTcp\x12\x10\n" +
 	"\x03vip\x18\n" +
-	" \x01(\tR\x03vip\"<\n" +
+	" \x01(\tR\x03vip\x12\x1a\n" +
+	"\bdisabled\x18\v \x01(\bR\bdisabled\"<\n" +
 	"\tPutMember\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.holdline.fsm.v1.MemberR\x06member\"6\n" +
 	"\fRemoveMember\x12\x12\n" +

@@ -84,6 +84,9 @@ func (s *Shard) poolTargets(c *txn.Cell, u *call, pool, user string) []*pb.Targe
 		if len(targets) == s.opt.MaxLegs {
 			break
 		}
+		if m.Disabled {
+			continue
+		}
 		if down := s.opt.Health.isDown(m.Pool, m.Name, s.now); down != (i >= len(p.Members)) {
 			continue
 		}
