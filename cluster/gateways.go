@@ -12,10 +12,10 @@ import (
 	"holdline/fsm/pb"
 )
 
-var descGateway = prometheus.NewDesc("holdline_member_up", "1 when the pool member has answered this node's last OPTIONS, 0 when it is taken for down; absent: not known.",
+var descGateway = prometheus.NewDesc("holdline_member_up", "1 when the pool member has answered this node's last OPTIONS, 0 when it is down or silent; absent: not known.",
 	[]string{"pool", "member"}, nil)
 
-// gatewayState is how a pool member looks from this node: up or down, or "" when that is not known, and in how many ms it answered last.
+// gatewayState is how a pool member looks from this node: up, down or silent, or "" when that is not known, and in how many ms it answered last.
 func (e *engine) gatewayState(pool, member string) (state string, ms float64) {
 	core := e.vips.core.Load()
 	if core == nil {
@@ -24,6 +24,8 @@ func (e *engine) gatewayState(pool, member string) (state string, ms float64) {
 	switch g := core.Gateway(pool, member); {
 	case g.Down:
 		return api.MemberDown, 0
+	case g.Silent:
+		return api.MemberSilent, 0
 	case g.Answered:
 		return api.MemberUp, float64(g.Took.Round(100*time.Microsecond)) / float64(time.Millisecond)
 	}
@@ -60,11 +62,13 @@ func (collector) collectGateways(e *engine, ch chan<- prometheus.Metric) {
 // gatewayChecks tells of each pool member that does not answer, and how many do.
 func gatewayChecks(all []seenGateway) []api.Check {
 	var out []api.Check
-	up, unknown := 0, 0
+	up, silent, unknown := 0, 0, 0
 	for _, g := range all {
 		switch g.state {
 		case api.MemberUp:
 			up++
+		case api.MemberSilent:
+			silent++
 		case api.MemberDown:
 			out = append(out, api.Check{
 				Name: "gateway " + g.Pool + "/" + g.Name, Result: api.CheckWarn, Detail: g.Address + " is silent, closed, or answers 503 to this node: it is tried after the others of its pool",
@@ -74,10 +78,13 @@ func gatewayChecks(all []seenGateway) []api.Check {
 			unknown++
 		}
 	}
-	if up+unknown > 0 {
+	if up+silent+unknown > 0 {
 		detail := fmt.Sprintf("%d up", up)
+		if silent > 0 {
+			detail += fmt.Sprintf(", %d silent (off, or they answer no OPTIONS; they are called all the same)", silent)
+		}
 		if unknown > 0 {
-			detail += fmt.Sprintf(", %d not known: no route leads there, they answer no OPTIONS, or this node owns no VIP to ask from", unknown)
+			detail += fmt.Sprintf(", %d not known (no route leads there, or this node owns no VIP to ask from)", unknown)
 		}
 		out = append(out, api.Check{Name: "gateways", Result: api.CheckOK, Detail: detail})
 	}

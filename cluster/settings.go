@@ -55,6 +55,9 @@ func knownSettings() []knownSetting {
 		choice(proxy.SettingIdentity, proxy.IdentityAsserted, "who calls, as gateways and phones are told it (RFC 3325): asserted by this cluster, which tells gateways the user whose password was given "+
 			"and takes off what phones claim; or relayed as the phones say it",
 			proxy.IdentityAsserted, proxy.IdentityRelayed),
+		choice(proxy.SettingStrangers, proxy.StrangersUsers, "whom those reach who are neither users nor trusted sources: users, as everybody on the Internet may be reached; or refuse: nobody, for clusters that "+
+			"are spoken to by their own phones and gateways alone",
+			proxy.StrangersUsers, proxy.StrangersRefuse),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
 		number("call.min-session-expires", 90, 90, 86400, "seconds; a session timer that is shorter is answered 422, or lengthened for phones that know no session timers"),
 		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),

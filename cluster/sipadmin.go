@@ -57,14 +57,10 @@ func (n *Node) ListUsers(_ context.Context, f api.UserFilter) ([]api.User, error
 	}
 	var out []api.User
 	var bindings []fsm.Binding
-	suffix := "@" + fsm.CanonicalHost(f.Domain)
-	if f.Domain != "" {
-		d := e.machine.Config().Domain(fsm.CanonicalHost(f.Domain))
-		if d == nil {
-			return nil, api.Errorf(api.CodeNotFound, "domain %s does not exist: see `holdline domain list`", f.Domain)
-		}
-		suffix = "@" + d.Name // f.Domain may be an alias
+	if f.Domain, err = domainNamed(e.machine.Config(), f.Domain); err != nil {
+		return nil, err
 	}
+	suffix := "@" + f.Domain
 	e.machine.Config().Users(func(u *fsm.User) bool {
 		if f.Domain == "" || strings.HasSuffix(u.AoR, suffix) {
 			bindings = e.machine.Bindings(u.AoR, bindings[:0])
@@ -211,8 +207,35 @@ func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m 
 			return err
 		}
 		row.Group, row.Vip = g.Number, namedVIP(cfg, g, m.Group)
+		if err := sameFamily(g, row); err != nil {
+			return err
+		}
 	}
 	return e.write(ctx, &pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: row}}})
+}
+
+// sameFamily refuses a gateway whose address none of the VIPs that it is to be called from can reach.
+func sameFamily(g *pb.Group, m *pb.Member) error {
+	a, err := addressIn(m.Address)
+	if err != nil {
+		return nil // a host name
+	}
+	for _, v := range g.Vips {
+		p, err := netip.ParsePrefix(v.Prefix)
+		if err == nil && p.Addr().Is4() == a.Is4() && (m.Vip == "" || p.Addr().String() == m.Vip) {
+			return nil
+		}
+	}
+	return api.Errorf(api.CodeInvalid, "%s cannot be called from VIP group %s: it has no address of that family there", m.Address, cmp.Or(m.Vip, g.Name))
+}
+
+// addressIn reads the IP address of an address with or without a port.
+func addressIn(s string) (netip.Addr, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap(), nil
+	}
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return a.Unmap(), err
 }
 
 // namedVIP is the address of a group of several that name names, "" when it names the group.

@@ -34,6 +34,9 @@ func (n *Node) ListCalls(_ context.Context, f api.CallFilter) (api.Calls, error)
 	}
 	cfg := e.machine.Config()
 	out := api.Calls{Calls: []api.Call{}}
+	if f.Domain, err = domainNamed(cfg, f.Domain); err != nil {
+		return out, err
+	}
 	e.machine.Calls(func(c *fsm.Call) bool {
 		if !c.Active() || f.Domain != "" && c.Domain != f.Domain {
 			return true
@@ -45,6 +48,18 @@ func (n *Node) ListCalls(_ context.Context, f api.CallFilter) (api.Calls, error)
 		return true
 	})
 	return out, nil
+}
+
+// domainNamed is the name of the domain that has this name or alias; "" of "".
+func domainNamed(cfg *fsm.Config, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	d := cfg.Domain(fsm.CanonicalHost(name))
+	if d == nil {
+		return "", api.Errorf(api.CodeNotFound, "domain %s does not exist: see `holdline domain list`", name)
+	}
+	return d.Name, nil
 }
 
 func callRow(cfg *fsm.Config, c *fsm.Call) api.Call {
@@ -87,11 +102,22 @@ func (n *Node) ListRegistrations(_ context.Context, f api.RegistrationFilter) (a
 		}
 	}
 	if f.AoR != "" {
-		aor := fsm.CanonicalAoR(f.AoR)
+		user, host, _ := cutLast(fsm.CanonicalAoR(f.AoR), '@')
+		domain, err := domainNamed(cfg, host)
+		if err != nil {
+			return out, err
+		}
+		aor := user + "@" + domain
+		if cfg.User(aor) == nil {
+			return out, api.Errorf(api.CodeNotFound, "user %s does not exist: see `holdline user list --domain %s`", aor, domain)
+		}
 		add(aor, e.machine.Bindings(aor, nil))
 		return out, nil
 	}
-	suffix := "@" + fsm.CanonicalHost(f.Domain)
+	if f.Domain, err = domainNamed(cfg, f.Domain); err != nil {
+		return out, err
+	}
+	suffix := "@" + f.Domain
 	e.machine.Registrations(func(aor string, bindings []fsm.Binding) bool {
 		if f.Domain == "" || strings.HasSuffix(aor, suffix) {
 			add(aor, bindings)

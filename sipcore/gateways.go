@@ -145,6 +145,8 @@ func probeEvery(v *proxy.View) time.Duration {
 // Gateway is how a pool member looks from this node. An answer of long ago, before this node ceased to ask, is none.
 func (c *Core) Gateway(pool, member string) proxy.Gateway {
 	g := c.health.Gateway(pool, member, c.now())
-	g.Answered = g.Answered && g.Ago < 3*probeEvery(c.currentView())
+	every := probeEvery(c.currentView())
+	g.Answered = g.Answered && g.Ago < 3*every
+	g.Silent = g.Silent && every > 0
 	return g
 }

@@ -52,7 +52,7 @@ func TestGatewaysAsked(t *testing.T) {
 	}
 	addr := gw.Addr()
 	_ = gw.Close()
-	wait("that its port is closed", 0, proxy.Gateway{Down: true, Answered: true})
+	wait("that its port is closed", 0, proxy.Gateway{Down: true, Answered: true, Silent: true})
 	gw = serve(addr)
 	wait("that it is back", 0, proxy.Gateway{Answered: true})
 	if g := state(1); g != (proxy.Gateway{}) {
@@ -64,7 +64,7 @@ func TestGatewaysAsked(t *testing.T) {
 
 	m := &pb.Member{Pool: "gw", Name: "m1", Address: fmt.Sprintf("127.0.0.1:%d", closedPort(t))}
 	l.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
-	wait("that another is meant", 0, proxy.Gateway{Down: true})
+	wait("that another is meant", 0, proxy.Gateway{Down: true, Silent: true})
 	l.set(proxy.SettingProbe, "0")
 	time.Sleep(2 * probeStep) // what was under way
 	for len(asked) > 0 {

@@ -51,7 +51,7 @@ type Member struct {
 	Transport string   `json:"transport,omitempty" doc:"default udp" enum:"udp,tcp,tls"`
 	Group     string   `json:"group,omitempty" doc:"VIP group it is called through (name or number), or one address of a group of several; default: the call's own group"`
 	Calls     int      `json:"calls,omitempty" readOnly:"true" doc:"calls it carries now"`
-	State     string   `json:"state,omitempty" readOnly:"true" doc:"as the node that is asked sees it; absent: not known, for it answers no OPTIONS or the node owns no VIP to ask from" enum:"up,down"`
+	State     string   `json:"state,omitempty" readOnly:"true" doc:"as the node that is asked sees it; silent: it has answered no OPTIONS yet, and is called all the same; absent: not known, for no route leads there or the node owns no VIP to ask from" enum:"up,down,silent"`
 	AnswerMs  float64  `json:"answer_ms,omitempty" readOnly:"true" doc:"ms in which it answered the last OPTIONS"`
 
 	LargeOverTCP bool `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP; with transport udp only"`
@@ -92,6 +92,8 @@ func set[T any](to, from *T) {
 const (
 	MemberUp   = "up"
 	MemberDown = "down"
+	// MemberSilent: it has answered no OPTIONS yet. It is called all the same, for some never do.
+	MemberSilent = "silent"
 )
 
 // Route sends a domain's calls to a pool. The longest matching prefix of the dialled user part wins.

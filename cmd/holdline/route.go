@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,10 +42,31 @@ func (a *app) routeAddCmd() *cobra.Command {
 			if err := cl.AddRoute(ctx, r); err != nil {
 				return err
 			}
-			return a.say("calls of %s to '%s…' go to pool %s", r.Domain, r.Prefix, r.Pool)
+			if err := a.say("calls of %s to '%s…' go to pool %s%s", r.Domain, r.Prefix, r.Pool, rewritten(&r)); err != nil {
+				return err
+			}
+			pools, err := cl.ListPools(ctx)
+			if err != nil {
+				return err
+			}
+			for _, p := range pools {
+				if p.Name == r.Pool && !slices.ContainsFunc(p.Members, func(m api.Member) bool { return !m.Disabled }) {
+					return a.say("pool %s has no gateway in service yet: such calls get 503", p.Name)
+				}
+			}
+			return nil
 		})
 	}
 	return c
+}
+
+// rewritten says what becomes of a dialled number.
+func rewritten(r *api.Route) string {
+	if r.Strip == 0 && r.Prepend == "" {
+		return ""
+	}
+	number := r.Prefix + "123456"
+	return fmt.Sprintf(", %s as %s", number, r.Prepend+number[min(int(r.Strip), len(number)):])
 }
 
 func (a *app) routeRemoveCmd() *cobra.Command {

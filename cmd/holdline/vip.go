@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,10 +64,41 @@ func (a *app) vipAddCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(*asJSON, made, func() error { return a.say("VIP group %s added: %s", made.Name, addresses(made.VIPs)) })
+			return a.print(*asJSON, made, func() error {
+				if err := a.say("VIP group %s added: %s", made.Name, addresses(made.VIPs)); err != nil {
+					return err
+				}
+				return a.adviseAliases(ctx, cl, made)
+			})
 		})
 	}
 	return c
+}
+
+// adviseAliases tells how calls to a new VIP by its address are made to reach somebody, where other addresses are called so.
+func (a *app) adviseAliases(ctx context.Context, cl *api.Client, g api.Group) error {
+	domains, err := cl.ListDomains(ctx)
+	if err != nil {
+		return err
+	}
+	named, have := "", map[string]bool{}
+	for _, d := range domains {
+		for _, alias := range d.Aliases {
+			if _, err := netip.ParseAddr(alias); err == nil {
+				named, have[alias] = d.Name, true
+			}
+		}
+	}
+	for _, v := range g.VIPs {
+		host, _, _ := strings.Cut(cmp.Or(v.Advertise, v.Prefix), "/")
+		if named == "" || have[host] {
+			continue
+		}
+		if err := a.say("calls to it by address get 404 until a domain has it as an alias: holdline domain alias add %s %s", named, host); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) vipRemoveCmd() *cobra.Command {

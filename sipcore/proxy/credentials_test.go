@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdline/fsm/pb"
 )
 
 const (
@@ -81,5 +83,33 @@ func TestSentByOurselves(t *testing.T) {
 	}{{"10.0.0.99:5060", gw1.addr + " MESSAGE sip:123@" + gw1.addr}, {zoe.addr, zoe.addr + " 403 Calling Out Needs A User Or A Trusted Source"}} {
 		w.in(1, from.addr, strings.Replace(zoe.request("MESSAGE", "sip:0123@example.com", from.addr, 1, "b"+from.addr[:9], ""), "sip:zoe@example.com", "sip:zoe@far.example", 1))
 		w.want(from.want)
+	}
+}
+
+// TestStrangersRefused: with call.strangers set to refuse nobody is reached but by users and trusted sources; who withholds his name is asked first.
+func TestStrangersRefused(t *testing.T) {
+	cl := newCluster(t)
+	cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+	cl.apply(&pb.Command{Op: &pb.Command_PutSetting{PutSetting: &pb.PutSetting{Name: SettingStrangers, Value: StrangersRefuse}}})
+	const refused = " 403 Calls Are Taken From Users And Trusted Sources Alone"
+	to := bob.addr + " INVITE sip:bob@" + bob.addr
+	for _, c := range []struct {
+		from phone
+		name string // in From
+		want []string
+	}{
+		{stranger, "sip:zoe@far.example", []string{stranger.addr + refused}},
+		{stranger, "sip:anonymous@anonymous.invalid", []string{stranger.addr + " 407 Proxy Authentication Required"}},
+		{alice, "sip:alice@example.com", []string{alice.addr + " 100 Trying", to}},
+		{gw1, "sip:4930@far.example", []string{gw1.addr + " 100 Trying", to}},
+	} {
+		w := newWorld(t, cl)
+		w.s.opt.Auth = digests{}
+		req := c.from.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "", "Proxy-Authorization: "+answersUs)
+		if c.from == stranger {
+			req = strings.Replace(req, "Proxy-Authorization: "+answersUs+"\r\n", "", 1)
+		}
+		w.in(1, c.from.addr, strings.Replace(req, "sip:"+c.from.name+"@example.com", c.name, 1))
+		w.want(c.want...)
 	}
 }

@@ -27,6 +27,7 @@ type Health struct {
 	mu   sync.Mutex
 	till map[memberName]downTill
 	last map[memberName]probeAnswer // of those that have answered a probe: the last time
+	mute map[memberName]bool        // those that have not answered the last one
 }
 
 type memberName struct{ pool, member string }
@@ -89,6 +90,17 @@ func (h *Health) answered(pool, member string, asked, now int64) {
 		h.last = make(map[memberName]probeAnswer)
 	}
 	h.last[memberName{pool, member}] = probeAnswer{now, now - asked}
+	delete(h.mute, memberName{pool, member})
+}
+
+// silent notes that a member has not answered a probe.
+func (h *Health) silent(pool, member string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mute == nil {
+		h.mute = make(map[memberName]bool)
+	}
+	h.mute[memberName{pool, member}] = true
 }
 
 // answers reports whether a member has ever answered a probe.
@@ -104,6 +116,7 @@ func (h *Health) Forget(pool, member string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.last, memberName{pool, member})
+	delete(h.mute, memberName{pool, member})
 	delete(h.till, memberName{pool, member})
 	h.down.Store(int32(len(h.till)))
 }
@@ -112,6 +125,7 @@ func (h *Health) Forget(pool, member string) {
 type Gateway struct {
 	Down     bool          // it is tried after the others
 	Answered bool          // it has answered a probe
+	Silent   bool          // but not the last one
 	Took     time.Duration // the last time
 	Ago      time.Duration // and when that was
 }
@@ -125,7 +139,7 @@ func (h *Health) Gateway(pool, member string, now int64) (g Gateway) {
 	if ok {
 		g.Answered, g.Took, g.Ago = true, time.Duration(last.took), time.Duration(now-last.at)
 	}
-	g.Down = now < h.till[k].at
+	g.Down, g.Silent = now < h.till[k].at, h.mute[k]
 	return g
 }
 

@@ -84,8 +84,11 @@ func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
 		} else {
 			s.down(u, 0)
 		}
-	case l.Status != 408 || h.answers(t.Pool, t.Member):
-		s.down(u, 0)
+	default:
+		if l.Status != 408 || h.answers(t.Pool, t.Member) {
+			s.down(u, 0)
+		}
+		h.silent(t.Pool, t.Member)
 	}
 	s.freeCell(c)
 }

@@ -36,7 +36,7 @@ func TestProbe(t *testing.T) {
 	if n := len(w.take()); n != 3 { // after 0.5, 1.5 and 3.5 s
 		t.Errorf("repeated %d times", n)
 	}
-	state("one that has never answered", Gateway{})
+	state("one that has never answered", Gateway{Silent: true})
 
 	req := w.probe("p2")
 	if via := header(req, "Via"); len(via) != 1 || !strings.HasPrefix(via[0], "SIP/2.0/UDP 10.0.0.101:5060;branch=z9hG4bKh") || header(req, "From")[0][:24] != "<sip:10.0.0.101:5060>;ta" {
@@ -51,7 +51,7 @@ func TestProbe(t *testing.T) {
 	w.probe("p3")
 	w.pass(4 * time.Second)
 	w.take()
-	state("silent", Gateway{Down: true, Answered: true, Took: took})
+	state("silent", Gateway{Down: true, Answered: true, Silent: true, Took: took})
 	if gw, _ := w.dial("c1"); gw != gw2.addr {
 		t.Errorf("a call goes to %s", gw)
 	}
@@ -74,9 +74,9 @@ func TestProbe(t *testing.T) {
 	w.in(1, gw1.addr, gw1.answer(w.probe("p9"), 200))
 	w.pass(4 * time.Second) // p8
 	w.take()
-	state("asked for a minute", Gateway{Down: true, Answered: true})
+	state("asked for a minute", Gateway{Down: true, Answered: true, Silent: true})
 	w.pass(time.Minute)
-	state("a minute later", Gateway{Answered: true})
+	state("a minute later", Gateway{Answered: true, Silent: true})
 
 	req = w.probe("pa")
 	w.in(1, gw1.addr, gw1.answer(req, 100))
@@ -86,7 +86,7 @@ func TestProbe(t *testing.T) {
 
 	req = w.probe("pb")
 	w.refused(req, gw1.addr, true)
-	state("its port is closed", Gateway{Down: true, Answered: true, Took: 4 * time.Second})
+	state("its port is closed", Gateway{Down: true, Answered: true, Silent: true, Took: 4 * time.Second})
 
 	w.s.opt.Health.Forget("gw", "gw1")
 	state("forgotten", Gateway{})

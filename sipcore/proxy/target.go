@@ -17,6 +17,13 @@ type destination struct {
 	user    string // user part towards the gateway
 }
 
+// SettingStrangers says whether those who are neither users nor trusted sources reach the users.
+const (
+	SettingStrangers = "call.strangers"
+	StrangersUsers   = "users"
+	StrangersRefuse  = "refuse"
+)
+
 // route finds the destination of a request outside a dialog (RFC 3261 §16.5): the bindings of a registered user, else the
 // pool of the longest route prefix. refusal is the answer when there is none.
 func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Response) {
@@ -32,6 +39,9 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		return d, &wire.Response{Status: 404, Reason: "Domain Not Served Here"}
 	}
 	aor := s.aor(&u, d.domain)
+	if w.aor == "" && len(w.members) == 0 && s.view.closed {
+		return d, s.mayNot(in, w, d.domain, "Calls Are Taken From Users And Trusted Sources Alone")
+	}
 	s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
 	if len(s.bindings) > 0 {
 		d.targets, d.several = s.phoneTargets(aor)

@@ -57,6 +57,7 @@ func (v *VIP) PortOf(p pb.Transport) uint16 {
 type View struct {
 	Config *fsm.Config
 	later  bool         // calls are recorded after the fact (SettingCommit)
+	closed bool         // strangers reach nobody (SettingStrangers)
 	assert bool         // who calls is what this cluster knows (SettingIdentity)
 	branch []branchKey  // current first
 	route  []dialog.Key // current first
@@ -92,6 +93,7 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face), addrs: make(map[netip.Addr]bool), ports: make(map[uint16]bool)}
 	ok = true
 	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
+	v.closed = cfg.Setting(SettingStrangers, StrangersUsers) == StrangersRefuse
 	v.assert = cfg.Setting(SettingIdentity, IdentityAsserted) == IdentityAsserted
 	for _, k := range cfg.Keys("branch") {
 		v.branch = append(v.branch, branchKey{uint8(k.Id), secret("branch", k.Secret)})
