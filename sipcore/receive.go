@@ -70,6 +70,7 @@ func (c *Core) datagram(v *proxy.View, now int64, out *transport.Sender, sc *scr
 		return
 	}
 	if v.Ping(m) {
+		v.AnswerSource(m, flow)
 		sc.reply = proxy.AppendReply(sc.reply[:0], m, flow, &wire.Response{Status: 200})
 		c.answer(out, sc, flow)
 		return

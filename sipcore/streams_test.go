@@ -324,7 +324,11 @@ func TestGatewayOverTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { _ = d.WaitAnswer(ctx, sipgo.AnswerOptions{Username: "alice", Password: "secret-alice"}) }()
+	begun := time.Now()
 	msg := receive(t, ctx, got)
+	if took := time.Since(begun); took > 2*time.Second { // silence is given up after 4 s
+		t.Errorf("the second gateway was called after %v", took)
+	}
 	vip := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.101"), l.port)
 	for _, want := range []string{
 		"127.0.0.101 INVITE sip:0049123@" + ln.Addr().String() + ";transport=tcp SIP/2.0\r\n",

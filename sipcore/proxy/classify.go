@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"holdline/fsm/pb"
 	"holdline/sipcore/dialog"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/wire"
 )
 
@@ -15,6 +18,7 @@ func (v *View) Classify(in *Inbound) bool {
 		in.Branch, in.Home = b, b.Home
 		return ok && v.isOwn(m.Bytes(m.Via1.Host), m.Via1.Port)
 	}
+	v.AnswerSource(m, in.Flow)
 	in.Home, in.Routes, in.HasToken, in.Strict = in.Flow.Group, 0, false, false
 	v.ownRoutes(in)
 	if !in.HasToken && m.Has(wire.HdrRoute) {
@@ -24,6 +28,19 @@ func (v *View) Classify(in *Inbound) bool {
 		in.Home = in.Token.Home
 	}
 	return true
+}
+
+// AnswerSource has a request answered where it came from that comes straight from a phone which writes another address into its Via than it has, and does not
+// ask for rport (RFC 3581), as many phones behind NATs do: by RFC 3261 §18.2.2 responses go to the port that it writes, and its NAT lets them in at the
+// one that it sends from only. Call it before anything is answered.
+func (v *View) AnswerSource(m *wire.Msg, from transport.Flow) {
+	if !m.Request || from.Proto != pb.Transport_UDP || m.Via1.HasRPort || !m.Via2.Value.Empty() {
+		return
+	}
+	a, literal := resolve.Literal(m.Bytes(m.Via1.Host))
+	if literal && a.Unmap() != from.Remote.Addr().Unmap() && len(v.sources(from.Remote.Addr())) == 0 {
+		m.ForceRPort()
+	}
 }
 
 // ownRoutes counts the Route values on top that name us and reads the first token among them (§16.4). A

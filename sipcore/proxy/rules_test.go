@@ -201,6 +201,38 @@ func TestBehindNAT(t *testing.T) {
 	n.want(alice.addr + " UPDATE sip:alice@192.168.7.7:5060")
 }
 
+// TestBehindNATWithoutRPort: a phone that does not ask for rport is answered where it sends from, if that is plainly not where it thinks it is; by a new
+// owner, too. Who writes the address that he has means the port that he writes (RFC 3261 §18.2.2), and a gateway means all that it writes.
+func TestBehindNATWithoutRPort(t *testing.T) {
+	bare := func(req string) string { return strings.Replace(req, ";rport", "", 1) }
+	for _, c := range []struct {
+		say, via, from, to string
+	}{
+		{"behind NAT", "192.168.7.7:5060", "10.0.0.31:34567", "10.0.0.31:34567"},
+		{"behind NAT, without a port", "192.168.7.7", "10.0.0.31:34567", "10.0.0.31:34567"},
+		{"another port of its own", "10.0.0.31:5060", "10.0.0.31:34567", "10.0.0.31:5060"},
+		{"by a name", "alice.example.com:5060", "10.0.0.31:34567", "10.0.0.31:5060"},
+		{"a gateway", "192.168.7.7:5060", "10.0.0.21:34567", "10.0.0.21:5060"},
+	} {
+		t.Run(c.say, func(t *testing.T) {
+			w := newTestCall(t)
+			from := phone{"alice", c.via}
+			w.in(1, c.from, bare(from.request("OPTIONS", "sip:nobody@example.com", "o1", 1, "o1", "")))
+			w.want(c.to + " 404 Not Found")
+			w.in(1, c.from, bare(from.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "")))
+			inv := w.want(c.to+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+			if via := header(inv, "Via")[1]; c.to == c.from && !strings.Contains(via, ";rport=34567") {
+				t.Errorf("Via: %s", via)
+			}
+			w.in(1, bob.addr, bob.answer(inv, 180))
+			w.want(c.to + " 180 X")
+			n := w.moved()
+			n.in(1, bob.addr, bob.answer(inv, 200)) // by its branch alone
+			n.want(c.to + " 200 X")
+		})
+	}
+}
+
 // TestStrictRouter: the hop before us put our Route into the Request-URI and the target at the end (§16.4); the hop
 // after us is one, too (§16.6 step 6).
 func TestStrictRouter(t *testing.T) {

@@ -29,10 +29,13 @@ func (s *Shard) Undeliverable(v *View, now int64, x Undelivered) {
 	if l == nil || !l.Open || l.State != txn.LegCalling && l.State != txn.LegProceeding {
 		return
 	}
-	if x.Conn != 0 && x.Conn != l.Flow.Conn {
+	if x.Conn != 0 && l.Flow.Conn != 0 && x.Conn != l.Flow.Conn {
 		return // it goes another way by now
 	}
 	if u := callOf(c); !s.follow(c, u, l) {
+		if len(l.Others) == 0 && l.Cancel == txn.CancelNone {
+			s.down(u, l.Index)
+		}
 		s.absent(c, u, l)
 	}
 }

@@ -27,6 +27,7 @@ type Via struct {
 	Port      uint16 // sent-by port, 0 when none is named
 	Header    int16  // index of its header line
 	HasRPort  bool   // rport is there, with or without a value
+	forced    bool   // it is not, and counts as if it were
 }
 
 // Addr is where the parts of a From or To value lie.

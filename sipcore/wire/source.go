@@ -17,7 +17,9 @@ func (m *Msg) sourceChanges(src netip.AddrPort) (rport, received viaChange, hasR
 	v := &m.Via1
 	if hasRPort = v.HasRPort; hasRPort {
 		rport = viaChange{off: v.RPort.Off, end: v.RPort.End}
-		if v.RPort.Empty() && !assigned(m.B, v.RPort.Off) {
+		if v.forced {
+			rport.prefix = ";rport="
+		} else if v.RPort.Empty() && !assigned(m.B, v.RPort.Off) {
 			rport.prefix = "="
 		}
 	}
@@ -27,6 +29,13 @@ func (m *Msg) sourceChanges(src netip.AddrPort) (rport, received viaChange, hasR
 		received = viaChange{off: v.Value.End, end: v.Value.End, prefix: ";received="}
 	}
 	return rport, received, hasRPort, hasReceived
+}
+
+// ForceRPort has the top Via of a request count as if its sender had asked for rport (RFC 3581): responses go to where it came from.
+func (m *Msg) ForceRPort() {
+	if v := &m.Via1; !v.HasRPort {
+		v.HasRPort, v.forced, v.RPort = true, true, Span{v.Value.End, v.Value.End}
+	}
 }
 
 // assigned reports whether an equals sign stands before off.
