@@ -423,3 +423,54 @@ func TestRoutePrepends(t *testing.T) {
 		}
 	}
 }
+
+// TestNotSentBack: what a gateway sends for a number that nobody has is not sent back to it, nor to the others of its pool. What somebody else on its machine sends is
+// no gateway's.
+func TestNotSentBack(t *testing.T) {
+	for _, c := range []struct{ from, want string }{
+		{gw1.addr, gw1.addr + " 404 That Number Leads Back To The Pool It Comes From"},
+		{gw2.addr, gw2.addr + " 404 That Number Leads Back To The Pool It Comes From"},
+		{"10.0.0.21:5070", "INVITE sip:123@"},
+	} {
+		w := newTestCall(t)
+		from := phone{"gw", c.from}
+		w.in(1, c.from, from.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+		got := w.takeBut100()
+		if len(got) != 1 || !strings.HasPrefix(got[0].data, c.want) && !strings.HasPrefix(got[0].to.Remote.String()+" "+strings.TrimPrefix(got[0].data, "SIP/2.0 "), c.want+"\r\n") {
+			t.Errorf("from %s: %v", c.from, got)
+		}
+	}
+}
+
+// TestCalledNumber: a user is found by his number whatever a carrier hangs on to it (RFC 4694), and by tel where there is one domain alone.
+func TestCalledNumber(t *testing.T) {
+	for _, c := range []struct {
+		uri  string
+		two  bool // domains
+		want string
+	}{
+		{"sip:+491;npdi=yes@example.com", false, " INVITE "},
+		{"sip:+491;rn=+492;npdi@example.com", false, " INVITE "},
+		{"sip:+491@example.com", false, " INVITE "},
+		{"sip:x;npdi=yes@example.com", false, " 404 Not Found"},
+		{"sip:+492;npdi=yes@example.com", false, " 404 Not Found"},
+		{"tel:+491", false, " INVITE "},
+		{"tel:+491;npdi=yes", false, " INVITE "},
+		{"tel:+491", true, " 404 Domain Not Served Here"},
+	} {
+		cl := newCluster(t)
+		for _, u := range []string{"+491", "x"} {
+			cl.apply(&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: u + "@example.com", Ha1Md5: make([]byte, 16)}}}})
+		}
+		if c.two {
+			cl.apply(&pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: "other.example"}}}})
+		}
+		cl.register("+491@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+		w := newWorld(t, cl)
+		w.in(1, gw1.addr, gw1.request("INVITE", c.uri, "c1", 1, "c1", ""))
+		got := w.takeBut100()
+		if len(got) != 1 || !strings.HasPrefix(" "+strings.TrimPrefix(got[0].data, "SIP/2.0 "), c.want) {
+			t.Errorf("%s: %v", c.uri, got)
+		}
+	}
+}

@@ -71,10 +71,24 @@ func takeOff(e *wire.Edit, m *wire.Msg, from, to bool) {
 		for _, id := range saysWho {
 			e.RemoveAll(id)
 		}
-	case !to && withheld(m):
+	case !to && (withheld(m) || secretParty(m)):
 		e.RemoveAll(wire.HdrPAssertedIdentity)
 		e.RemoveAll(wire.HdrRemotePartyID)
 	}
+}
+
+// secretParty reports whether a Remote-Party-ID says that it is for the trusted alone (draft-ietf-sip-privacy-04 §5.3): gateways of that time have no Privacy.
+func secretParty(m *wire.Msg) bool {
+	for i := m.First(wire.HdrRemotePartyID); i >= 0; i = m.Next(i) {
+		_, params, _ := bytes.Cut(m.Bytes(m.Header(i).Value), []byte(">"))
+		for p := range bytes.SplitSeq(params, []byte(";")) {
+			name, value, _ := bytes.Cut(p, []byte("="))
+			if wire.EqualFold(bytes.TrimSpace(name), "privacy") && !wire.EqualFold(bytes.TrimSpace(value), "off") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // withheld reports whether the identity is not to leave the trust domain: Privacy has id (§9.3).

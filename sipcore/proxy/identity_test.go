@@ -51,7 +51,9 @@ func TestIdentity(t *testing.T) {
 		{say: "a stranger to a phone", from: phone{"x", "192.0.2.9:5060"}, uri: in, has: []string{claimed, party}},
 		{say: "a gateway to a phone", from: gateway, uri: in, has: []string{number, party, preferred, "Privacy: none"}, want: []string{number, preferred, party, "Privacy: none"}},
 		{say: "a gateway whose caller wants privacy", from: gateway, uri: in, has: []string{number, party, "Privacy: user;id"}, want: []string{"Privacy: user;id"}},
-		{say: "a gateway to a gateway", from: gateway, uri: out, has: []string{number, "Privacy: id"}, want: []string{number, "Privacy: id"}},
+		{say: "a gateway that says so in the draft's way", from: gateway, uri: in, has: []string{number, party + ";Privacy=full"}},
+		{say: "or says that it may be told", from: gateway, uri: in, has: []string{number, party + ";privacy=off"}, want: []string{number, party + ";privacy=off"}},
+		{say: "a gateway to a gateway", from: phone{"gw1", "10.0.0.21:5099"}, uri: out, has: []string{number, "Privacy: id"}, want: []string{number, "Privacy: id"}},
 		{say: "relayed", from: alice, uri: out, relayed: true, has: []string{claimed, party}, want: []string{claimed, party}},
 	} {
 		for _, method := range []string{"INVITE", "MESSAGE"} {

@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"bytes"
+	"net/netip"
+	"slices"
 	"sort"
 
 	"holdline/fsm/pb"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -34,11 +38,14 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	}
 	if d.domain = s.view.domain(u.Host); d.domain == nil && u.Scheme == wire.SchemeTel {
 		d.domain = w.domain // a tel URI is dialled in the caller's domain
+		if d.domain == nil && len(w.members) > 0 {
+			d.domain = s.view.only
+		}
 	}
 	if d.domain == nil {
 		return d, &wire.Response{Status: 404, Reason: "Domain Not Served Here"}
 	}
-	aor := s.aor(&u, d.domain)
+	aor := s.called(&u, d.domain)
 	if w.aor == "" && len(w.members) == 0 && s.view.closed {
 		return d, s.mayNot(in, w, d.domain, "Calls Are Taken From Users And Trusted Sources Alone")
 	}
@@ -53,6 +60,9 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		if !w.mayDialOut() {
 			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
+		if len(w.members) > 0 && s.isMember(r.Pool, in.Flow.Remote) {
+			return d, &wire.Response{Status: 404, Reason: "That Number Leads Back To The Pool It Comes From"}
+		}
 		d.pool, d.user = r.Pool, r.Prepend+text(wire.SkipUser(u.User, int(r.Strip))) // escapes stay: what they stand for may not be written bare (§19.1.2)
 		return d, nil
 	}
@@ -60,6 +70,35 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		return d, &wire.Response{Status: 480}
 	}
 	return d, &wire.Response{Status: 404}
+}
+
+// called is the address-of-record that a Request-URI names. A number that nobody has may bear parameters that carriers add (npdi and rn of RFC 4694, isub): they
+// are in the user part, and no user's name has them.
+func (s *Shard) called(u *wire.URI, d *pb.Domain) string {
+	aor := s.aor(u, d)
+	i := bytes.IndexByte(u.User, ';')
+	if i <= 0 || u.User[0] != '+' && (u.User[0] < '0' || u.User[0] > '9') || s.view.Config.User(aor) != nil {
+		return aor
+	}
+	plain := *u
+	plain.User = u.User[:i]
+	if bare := s.aor(&plain, d); s.view.Config.User(bare) != nil {
+		return bare
+	}
+	return aor
+}
+
+// isMember reports whether a member of the pool is called at addr. What comes from there is not sent back: the carrier would send it here again, as another
+// call, until it has no channel left.
+func (s *Shard) isMember(pool string, addr netip.AddrPort) bool {
+	p := s.view.Config.Pool(pool)
+	return p != nil && slices.ContainsFunc(p.Members, func(m *pb.Member) bool {
+		if a, err := netip.ParseAddrPort(m.Address); err == nil {
+			return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) == addr
+		}
+		a, err := netip.ParseAddr(m.Address)
+		return err == nil && netip.AddrPortFrom(a.Unmap(), transport.DefaultPort) == addr
+	})
 }
 
 // phoneTargets makes targets of s.bindings, highest q first; several: a phone has more flows than the one that is a target.

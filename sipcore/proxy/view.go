@@ -57,6 +57,7 @@ func (v *VIP) PortOf(p pb.Transport) uint16 {
 type View struct {
 	Config *fsm.Config
 	later  bool         // calls are recorded after the fact (SettingCommit)
+	only   *pb.Domain   // the only domain there is, if there is one
 	closed bool         // strangers reach nobody (SettingStrangers)
 	assert bool         // who calls is what this cluster knows (SettingIdentity)
 	branch []branchKey  // current first
@@ -93,6 +94,15 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 	v = &View{Config: cfg, faces: make(map[faceKey]*face), own: make(map[string][]*face), addrs: make(map[netip.Addr]bool), ports: make(map[uint16]bool)}
 	ok = true
 	v.later = cfg.Setting(SettingCommit, CommitBefore) == CommitAfter
+	n := 0
+	cfg.Domains(func(d *pb.Domain) bool {
+		v.only = d
+		n++
+		return n < 2
+	})
+	if n > 1 {
+		v.only = nil
+	}
 	v.closed = cfg.Setting(SettingStrangers, StrangersUsers) == StrangersRefuse
 	v.assert = cfg.Setting(SettingIdentity, IdentityAsserted) == IdentityAsserted
 	for _, k := range cfg.Keys("branch") {
