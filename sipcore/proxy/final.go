@@ -129,7 +129,7 @@ func (s *Shard) submitLeg(c *txn.Cell, u *call, l *txn.Leg, toTag []byte, final 
 		return
 	}
 	cmd := &pb.LegResult{
-		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(l.Status), ToTag: text(toTag),
+		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(l.Status), ToTag: tagText(toTag),
 		CallFailed: final,
 	}
 	if final && u.final != nil {

@@ -155,9 +155,9 @@ func (s *Shard) lastRoute(m *wire.Msg) []byte {
 func (u *call) dialogTag(in *Inbound) {
 	m := in.Msg
 	if in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
-		u.calleeTag = text(m.Bytes(m.To.Tag))
+		u.calleeTag = tagText(m.Bytes(m.To.Tag))
 	} else {
-		u.calleeTag = text(m.Bytes(m.From.Tag))
+		u.calleeTag = tagText(m.Bytes(m.From.Tag))
 		u.byCallee = true
 	}
 }

@@ -13,6 +13,12 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	if !m.To.Tag.Empty() && s.strayInDialog(in, key) {
 		return
 	}
+	if m.Method == wire.Invite {
+		if r := tooLong(m); r != nil {
+			s.reply(in, key, r)
+			return
+		}
+	}
 	w, answer := s.identify(in)
 	if answer != nil {
 		s.reply(in, key, answer)

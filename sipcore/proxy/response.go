@@ -123,7 +123,7 @@ func (s *Shard) renew(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	}
 	u.renewed = s.now
 	s.submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: &pb.LegResult{
-		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(in.Msg.Status), ToTag: text(in.Msg.Bytes(in.Msg.To.Tag)),
+		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(in.Msg.Status), ToTag: tagText(in.Msg.Bytes(in.Msg.To.Tag)),
 	}}}, Commit{Kind: commitRenew, Cell: c.Ref(), Call: u.number})
 }
 

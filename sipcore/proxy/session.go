@@ -14,13 +14,22 @@ import (
 // either side needs. It is called while the request is still there.
 func (s *Shard) answerCommand(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) *pb.AnswerCall {
 	cmd := &pb.AnswerCall{
-		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: text(m.Bytes(m.To.Tag)),
-		SessionExpires: sessionExpires(m), CalleeContact: contact(m), CalleeRoutes: s.routesAbove(m),
+		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: tagText(m.Bytes(m.To.Tag)),
+		SessionExpires: sessionExpires(m),
 	}
+	cmd.CalleeContact, cmd.CalleeRoutes = reach(contact(m), s.routesAbove(m))
 	if c.Request != nil && s.tmp2.Scan(c.Request.B) == nil {
-		cmd.CallerContact, cmd.CallerRoutes = contact(&s.tmp2), recordedRoutes(&s.tmp2)
+		cmd.CallerContact, cmd.CallerRoutes = reach(contact(&s.tmp2), recordedRoutes(&s.tmp2))
 	}
 	return cmd
+}
+
+// reach is how a side is reached, as a record keeps it: one with more Routes than it keeps is left to its own session timer.
+func reach(contact, routes string) (string, string) {
+	if len(routes) > maxRoutes {
+		return "", ""
+	}
+	return contact, routes
 }
 
 // contact is the URI of a message's Contact, "" without a readable one.
@@ -30,6 +39,9 @@ func contact(m *wire.Msg) string {
 	}
 	na, err := wire.ParseNameAddr(m.Value(wire.HdrContact))
 	if err != nil {
+		return ""
+	}
+	if len(na.URI) > maxURI {
 		return ""
 	}
 	return text(na.URI)
