@@ -1,7 +1,11 @@
 package proxy
 
 import (
+	"net/netip"
+
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -93,7 +97,32 @@ func (s *Shard) behindNAT(in *Inbound, w *sender) bool {
 		return false
 	}
 	na, err := wire.ParseNameAddr(m.Value(wire.HdrContact))
-	return err == nil && !uriNames(na.URI, in.Flow)
+	if err != nil {
+		return false
+	}
+	_, elsewhere := Listens(m, in.Flow, na.URI)
+	return !elsewhere && !uriNames(na.URI, in.Flow)
+}
+
+// Listens finds where a device on UDP listens that sends from another port: it writes its own address into Via and Contact, with the port that it means, and does
+// not ask for rport (RFC 3581), which would say that it hears where it sends from. No NAT is between, for that would show. Requests go to the Contact then
+// (RFC 3261 §16.6 step 7), as responses do (§18.2.2).
+func Listens(m *wire.Msg, from transport.Flow, contact []byte) (at netip.AddrPort, ok bool) {
+	if from.Proto != pb.Transport_UDP || m.Via1.HasRPort || !m.Via2.Value.Empty() {
+		return at, false
+	}
+	source := addrPort(from.Remote.Addr(), from.Remote.Port())
+	via, ok := resolve.Literal(m.Bytes(m.Via1.Host))
+	if !ok || via.Unmap() != source.Addr() || responseAddr(&m.Via1, m, from.Remote).Port() == source.Port() {
+		return at, false
+	}
+	u, err := wire.ParseURI(contact)
+	if err != nil {
+		return at, false
+	}
+	host, ok := resolve.Literal(u.Host)
+	at = addrPort(host, portOf(&u, from.Proto))
+	return at, ok && at.Addr() == source.Addr() && at.Port() != source.Port()
 }
 
 // contactAsksForFlow reports whether a request comes straight from a phone whose Contact has ob (RFC 5626 §5.3).

@@ -233,6 +233,37 @@ func TestBehindNATWithoutRPort(t *testing.T) {
 	}
 }
 
+// TestListensElsewhere: a device that sends from another port than it listens on is called, and reached in dialogs, where it listens.
+func TestListensElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		say, via, contact, from string
+		rport                   bool
+		want                    string // where requests of the dialog go
+	}{
+		{"from any port", "10.0.0.31:5060", "sip:alice@10.0.0.31:5060", "10.0.0.31:51234", false, "10.0.0.31:5060"},
+		{"without a port", "10.0.0.31", "sip:alice@10.0.0.31", "10.0.0.31:51234", false, "10.0.0.31:5060"},
+		{"with rport", "10.0.0.31:5060", "sip:alice@10.0.0.31:5060", "10.0.0.31:51234", true, "10.0.0.31:51234"},
+		{"behind a NAT", "192.168.1.5:5060", "sip:alice@192.168.1.5:5060", "10.0.0.31:51234", false, "10.0.0.31:51234"},
+		{"that has changed Via", "10.0.0.31:51234", "sip:alice@10.0.0.31:5060", "10.0.0.31:51234", false, "10.0.0.31:51234"},
+		{"or Contact", "10.0.0.31:5060", "sip:alice@192.168.1.5:5060", "10.0.0.31:51234", false, "10.0.0.31:51234"},
+	} {
+		t.Run(c.say, func(t *testing.T) {
+			w := newTestCall(t)
+			req := strings.Replace(alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""), "UDP "+alice.addr, "UDP "+c.via, 1)
+			req = strings.Replace(req, "<sip:alice@"+alice.addr+">", "<"+c.contact+">", 1)
+			if !c.rport {
+				req = strings.Replace(req, ";rport", "", 1)
+			}
+			w.in(1, c.from, req)
+			invite := w.takeBut100()[0].data
+			w.in(1, bob.addr, bob.answer(invite, 200))
+			w.take()
+			w.in(1, bob.addr, bob.request("BYE", c.contact, "c1", 1, "b1", header(invite, "From")[0], routeSet(invite, false)...))
+			w.want(c.want + " BYE " + c.contact)
+		})
+	}
+}
+
 // TestStrictRouter: the hop before us put our Route into the Request-URI and the target at the end (§16.4); the hop
 // after us is one, too (§16.6 step 6).
 func TestStrictRouter(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/proxy"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/wire"
 )
 
@@ -49,7 +51,7 @@ type request struct {
 	limits   limits
 	outbound outbound
 	cmd      *pb.Register
-	flow     *pb.Flow
+	from     transport.Flow // where it came from
 	agent    string
 	path     []string
 }
@@ -148,7 +150,11 @@ func (q *request) contact(c *wire.Contact) error {
 	if err != nil {
 		return err
 	}
-	b := &pb.Binding{Q: 1000, Flow: q.flow, Path: q.path, UserAgent: q.agent}
+	flow := q.from
+	if at, elsewhere := proxy.Listens(q.m, flow, c.URI); elsewhere && len(q.path) == 0 {
+		flow.Remote = at
+	}
+	b := &pb.Binding{Q: 1000, Flow: flow.PB(), Path: q.path, UserAgent: q.agent}
 	if c.Q >= 0 {
 		b.Q = uint32(c.Q)
 	}

@@ -91,7 +91,7 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 		Aor: aor, CallId: callID, Cseq: m.CSeq, Txn: txnKey, Group: in.Home, Epoch: in.Epoch,
 	}}
 	req.cmd.MaxBindings = req.limits.bindings
-	req.flow = in.Flow.PB()
+	req.from = in.Flow
 	if err := req.read(); err != nil {
 		return nil, nil, err
 	}

@@ -283,3 +283,29 @@ func FuzzRegister(f *testing.F) {
 		}
 	})
 }
+
+// TestListensElsewhere: a device that sends from another port than it listens on is bound where it listens; any other where it sends from.
+func TestListensElsewhere(t *testing.T) {
+	for _, c := range []struct{ via, contact, path, want string }{
+		{"198.51.100.7:5060", "<sip:a@198.51.100.7:5062>", "", "198.51.100.7:5062"},
+		{"198.51.100.7:5060;rport", "<sip:a@198.51.100.7:5062>", "", "198.51.100.7:40000"},
+		{"192.0.2.7:5060", "<sip:a@192.0.2.7:5060>", "", "198.51.100.7:40000"},
+		{"198.51.100.7:5060", "<sip:a@198.51.100.7:5062>", "Supported: path\r\nPath: <sip:198.51.100.9;lr>\r\n", "198.51.100.7:40000"},
+	} {
+		w := newWorld(t)
+		m := new(wire.Msg)
+		if err := m.Scan([]byte("REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP " + c.via + ";branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=f\r\n" +
+			"To: <sip:alice@example.com>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\nX-User: alice@example.com\r\nContact: " + c.contact + "\r\n" + c.path + "Content-Length: 0\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		in := &proxy.Inbound{Msg: m, Home: 1, Epoch: 1, Flow: transport.Flow{Group: 1, Port: 5060, Remote: netip.MustParseAddrPort("198.51.100.7:40000")}}
+		cmd, resp := w.reg.Register(in, w.Config().Domain("example.com"), []byte("t"))
+		if cmd == nil {
+			t.Fatal(resp)
+		}
+		w.apply(cmd)
+		if b := w.Bindings("alice@example.com", nil); len(b) != 1 || b[0].Flow.Remote.String() != c.want {
+			t.Errorf("%+v: bound at %+v", c, b)
+		}
+	}
+}
