@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdline/cluster/api"
+	"holdline/domains"
 	"holdline/fsm"
 	"holdline/sipcore"
 	"holdline/sipcore/proxy"
@@ -43,8 +44,8 @@ func number(name string, def, low, high int64, meaning string) knownSetting {
 // knownSettings returns all of them by name. Defaults are those of the packages that read them.
 func knownSettings() []knownSetting {
 	return []knownSetting{
-		choice("auth.algorithms", "sha-256,md5", "digest algorithms offered to phones, the first one first; some old phones look at the first alone",
-			"sha-256,md5", "md5,sha-256", "sha-256", "md5"),
+		choice("auth.algorithms", domains.DefaultAlgorithms, "digest algorithms offered to phones, in this order; md5 is what every phone knows, and many fail where sha-256 is offered at all, first, or last",
+			"md5", "sha-256,md5", "md5,sha-256", "sha-256"),
 		number("auth.nonce-life", 300, 10, 86400, "seconds for which a digest nonce may be used"),
 		choice(settingLeaseProfile, string(vip.Fast), "lease timing of VIPs: fast (72 ms grants), or standard (300 ms) for networks with slow bonds or switches",
 			string(vip.Fast), string(vip.Standard)),

@@ -154,8 +154,8 @@ func (a *Auth) keys(cfg *fsm.Config) []*pb.PutKey {
 	return a.own
 }
 
-// Challenges makes the challenges of a 401 or 407, the better algorithm first (RFC 8760 §2.4), with one nonce. Which are
-// offered the setting auth.algorithms says, "sha-256,md5" by default; some old phones look at the first alone.
+// Challenges makes the challenges of a 401 or 407, one for each algorithm of the setting auth.algorithms and in its order, with one nonce. RFC 8760 §2.4
+// wants the better one first; only MD5 is offered by default (DefaultAlgorithms).
 func (a *Auth) Challenges(cfg *fsm.Config, now int64, realm string, proxy, stale bool) []wire.Field {
 	id := wire.HdrWWWAuthenticate
 	if proxy {

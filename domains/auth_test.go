@@ -15,7 +15,7 @@ import (
 
 const uri = "sip:example.com"
 
-// machine is a state machine with a domain, a user that has both hashes, one that has MD5 only, and a nonce key.
+// machine is a state machine with a domain, a user that has both hashes, one that has MD5 only, and a nonce key. It offers SHA-256 and MD5.
 type machine struct {
 	*fsm.Machine
 	t     testing.TB
@@ -32,6 +32,7 @@ func newMachine(t testing.TB) *machine {
 		&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "alice@example.com", Ha1Md5: a5[:], Ha1Sha256: a256[:]}}}},
 		&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "bob@example.com", Ha1Md5: b5[:]}}}},
 		key(1),
+		setting("auth.algorithms", "sha-256,md5"),
 	)
 	return m
 }
@@ -207,7 +208,7 @@ func TestOldPhonesWithoutQOP(t *testing.T) {
 func TestOfferedAlgorithms(t *testing.T) {
 	m := newMachine(t)
 	a := NewAuth(m)
-	for setTo, want := range map[string]string{"md5": "MD5", "sha-256": "SHA-256", "md5,sha-256": "MD5 SHA-256", "sha-256,md5": "SHA-256 MD5"} {
+	for setTo, want := range map[string]string{"": "MD5", "md5": "MD5", "sha-256": "SHA-256", "md5,sha-256": "MD5 SHA-256", "sha-256,md5": "SHA-256 MD5"} {
 		m.do(setting("auth.algorithms", setTo))
 		var got []string
 		for _, f := range a.Challenges(m.Config(), m.Now(), "example.com", false, false) {

@@ -32,21 +32,23 @@ func (a algorithm) name() string {
 	return "MD5"
 }
 
-const defaultAlgorithms = "sha-256,md5"
+// DefaultAlgorithms is what holds without the setting auth.algorithms: what every phone can do. Phones that do not know SHA-256 look at the first challenge
+// alone, or at the last, or give up when it is offered at all, so that no order suits them all.
+const DefaultAlgorithms = "md5"
 
 // offers are the algorithms that are offered, in order, by the setting auth.algorithms.
 var offers = map[string][]algorithm{
-	defaultAlgorithms: {algSHA256, algMD5},
-	"md5,sha-256":     {algMD5, algSHA256},
-	"md5":             {algMD5},
-	"sha-256":         {algSHA256},
+	"md5":         {algMD5},
+	"sha-256,md5": {algSHA256, algMD5},
+	"md5,sha-256": {algMD5, algSHA256},
+	"sha-256":     {algSHA256},
 }
 
 func offered(cfg *fsm.Config) []algorithm {
-	if o := offers[cfg.Setting("auth.algorithms", defaultAlgorithms)]; o != nil {
+	if o := offers[cfg.Setting("auth.algorithms", DefaultAlgorithms)]; o != nil {
 		return o
 	}
-	return offers[defaultAlgorithms] // a value that this release does not know
+	return offers[DefaultAlgorithms] // a value that this release does not know
 }
 
 // algorithmOf reads the algorithm parameter; without one it is MD5 (RFC 7616 §3.3).
