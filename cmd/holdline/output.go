@@ -4,15 +4,30 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
-// columns is what a table fits in.
-const columns = 100
+// narrowest is how many columns a table may have on any terminal, however narrow.
+const narrowest = 80
+
+// screenWidth is how many columns there are for what is written to w: those of the terminal that it is, else 0, any number.
+func screenWidth(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil { // a file or a pipe
+		return 0
+	}
+	return max(int(size.Col), narrowest)
+}
 
 // jsonFlag adds --json, which every read has.
 func jsonFlag(c *cobra.Command) *bool {
@@ -33,7 +48,7 @@ func (a *app) print(asJSON bool, v any, text func() error) error {
 	return nil
 }
 
-// table prints rows aligned under a header. When a row is too long for the screen its widest columns give way.
+// table prints rows aligned under a header. When a row is too long for the terminal its widest columns give way.
 type table struct {
 	head []string
 	rows [][]string
@@ -46,9 +61,12 @@ func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 // gap is between columns.
 const gap = 2
 
-func (t *table) write(w io.Writer) error {
+func (t *table) write(w io.Writer) error { return t.writeWithin(w, screenWidth(w)) }
+
+// writeWithin writes the table in so many columns; 0: as many as it takes.
+func (t *table) writeWithin(w io.Writer, columns int) error {
 	var b strings.Builder
-	width := t.widths()
+	width := t.widths(columns)
 	for _, r := range append([][]string{t.head}, t.rows...) {
 		var line strings.Builder
 		for i, cell := range r {
@@ -64,14 +82,14 @@ func (t *table) write(w io.Writer) error {
 	return nil
 }
 
-func (t *table) widths() []int {
+func (t *table) widths(columns int) []int {
 	width := make([]int, len(t.head))
 	for _, r := range append([][]string{t.head}, t.rows...) {
 		for i, cell := range r {
 			width[i] = max(width[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for {
+	for columns > 0 {
 		total, widest := -gap, 0
 		for i, w := range width {
 			total += w + gap
@@ -80,7 +98,7 @@ func (t *table) widths() []int {
 			}
 		}
 		if total <= columns || width[widest] <= 8 {
-			return width
+			break
 		}
 		width[widest] -= min(total-columns, width[widest]-8)
 		// Shrink step by step, so that two long columns share the loss.
@@ -91,6 +109,7 @@ func (t *table) widths() []int {
 			}
 		}
 	}
+	return width
 }
 
 // clip shortens s to n characters. Control characters, which a peer may have put into a header, are shown as '?'.

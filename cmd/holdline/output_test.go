@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,16 +10,19 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
-// However long the cells, a table fits the screen, and what a peer sent cannot steer the terminal.
+// However long the cells, a table fits the terminal, and what a peer sent cannot steer the terminal.
 func TestTableFits(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	tab := newTable("A", "B", "C")
 	tab.row("short", long, long)
 	tab.row("ä\x1b[2Jö", "y", "z")
 	var b strings.Builder
-	if err := tab.write(&b); err != nil {
+	const columns = 100
+	if err := tab.writeWithin(&b, columns); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
@@ -31,6 +36,42 @@ func TestTableFits(t *testing.T) {
 	}
 	if strings.Index(lines[0], "B") != strings.Index(lines[1], "x") {
 		t.Errorf("columns are not aligned:\n%s", b.String())
+	}
+}
+
+// What reads a pipe or a file gets every cell whole.
+func TestTableOutsideTerminal(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	long := strings.Repeat("x", 300)
+	tab := newTable("A", "B")
+	tab.row(long, "sip:alice@192.0.2.1:5060")
+	if err := errors.Join(tab.write(w), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err != nil || !strings.HasSuffix(string(got), "\n"+long+"  sip:alice@192.0.2.1:5060\n") {
+		t.Errorf("%v, got:\n%s", err, got)
+	}
+}
+
+// A terminal has the columns that it says it has, and is taken for no narrower than tables can be read on.
+func TestTerminalWidth(t *testing.T) {
+	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer ptmx.Close()
+	for set, want := range map[uint16]int{200: 200, 40: narrowest, 0: narrowest} {
+		if err := unix.IoctlSetWinsize(int(ptmx.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: set}); err != nil {
+			t.Fatal(err)
+		}
+		if got := screenWidth(ptmx); got != want {
+			t.Errorf("%d columns: want %d, got %d", set, want, got)
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ Exit code: 0 when HA is "yes", 3 when it is anything else, 1 when the daemon giv
 
 func (a *app) writeStatus(st api.Status) error {
 	var b strings.Builder
+	columns := screenWidth(a.out)
 	fmt.Fprintf(&b, "HA: %s\n", st.HA.Summary)
 	for _, p := range st.HA.Problems {
 		fmt.Fprintf(&b, "  ! %s\n", p.What)
@@ -51,19 +52,19 @@ func (a *app) writeStatus(st api.Status) error {
 	}
 	if len(st.Nodes) > 0 {
 		b.WriteByte('\n')
-		if err := nodeTable(st.Nodes, st.Time).write(&b); err != nil {
+		if err := nodeTable(st.Nodes, st.Time).writeWithin(&b, columns); err != nil {
 			return err
 		}
 	}
 	if len(st.VIPs) > 0 {
 		b.WriteByte('\n')
-		if err := groupTable(st.VIPs, st.Time).write(&b); err != nil {
+		if err := groupTable(st.VIPs, st.Time).writeWithin(&b, columns); err != nil {
 			return err
 		}
 	}
 	if st.HA.Level != api.HAUnconfigured {
 		b.WriteByte('\n')
-		if err := raftTable(st.Raft).write(&b); err != nil {
+		if err := raftTable(st.Raft).writeWithin(&b, columns); err != nil {
 			return err
 		}
 		b.WriteString(worstGap(st.Nodes))
