@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -120,6 +121,44 @@ func TestPackage(t *testing.T) {
 		if !strings.Contains(files, " ./usr/lib/"+want+"\n") {
 			t.Errorf("it has no %s:\n%s", want, files)
 		}
+	}
+	if strings.Contains(files, "growth.json") {
+		t.Error("it has the figures that a drawing was made of")
+	}
+	followLinks(t, files)
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+
+// followLinks checks that what the pages in the package refer to is in it too, but for what is about the source: that is outside of docs.
+func followLinks(t *testing.T, contents string) {
+	t.Helper()
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range append(pages, "../../docs/cli/README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			to, err := filepath.Rel("../../docs", filepath.Join(filepath.Dir(page), m[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(to, "../") {
+				continue
+			}
+			found++
+			if !strings.Contains(contents, " ."+filepath.Join(docDir, to)+"\n") {
+				t.Errorf("%s refers to %s, which is not in the package", page, to)
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d links found: is their form still what this test reads?", found)
 	}
 }
 

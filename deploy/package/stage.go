@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/goreleaser/nfpm/v2/files"
 )
+
+const docDir = "/usr/share/doc/holdline"
 
 // stage writes what is generated into work and lists everything that the package holds.
 func stage(o options, work string) (files.Contents, error) {
@@ -22,13 +25,10 @@ func stage(o options, work string) (files.Contents, error) {
 		file(in("deploy/systemd/holdline.sysusers"), "/usr/lib/sysusers.d/holdline.conf", 0o644),
 		file(in("deploy/systemd/holdline.sysctl"), "/usr/lib/sysctl.d/30-holdline.conf", 0o644), // an administrator's, from 60 on, goes before
 		config(in("deploy/package/holdline.yaml"), "/etc/holdline/holdline.yaml"),
-		file(in("LICENSE"), "/usr/share/doc/holdline/LICENSE", 0o644),
-		file(in("deploy/package/copyright"), "/usr/share/doc/holdline/copyright", 0o644),
-		file(in("docs/install.md"), "/usr/share/doc/holdline/install.md", 0o644),
-		file(in("docs/operate.md"), "/usr/share/doc/holdline/operate.md", 0o644),
-		file(in("docs/openapi.json"), "/usr/share/doc/holdline/openapi.json", 0o644),
+		file(in("LICENSE"), docDir+"/LICENSE", 0o644),
+		file(in("deploy/package/copyright"), docDir+"/copyright", 0o644),
 	}
-	for _, step := range []func(options, string) (files.Contents, error){manPages, completions, changelog} {
+	for _, step := range []func(options, string) (files.Contents, error){docs, manPages, completions, changelog} {
 		more, err := step(o, work)
 		if err != nil {
 			return nil, err
@@ -47,6 +47,28 @@ func config(src, dst string) *files.Content {
 	c := file(src, dst, 0o644)
 	c.Type = files.TypeConfigNoReplace
 	return c
+}
+
+// docs are the whole manual as it is in the source, for its pages refer to each other: text, figures, the API's description.
+func docs(o options, _ string) (c files.Contents, err error) {
+	root := filepath.Join(o.root, "docs")
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if ext := filepath.Ext(name); ext == ".md" || ext == ".svg" || name == "openapi.json" {
+			c = append(c, file(path, filepath.Join(docDir, name), 0o644))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the documentation: %w", err)
+	}
+	return c, nil
 }
 
 // manPages lets the binary write its pages and compresses them.
@@ -103,7 +125,7 @@ func changelog(o options, work string) (files.Contents, error) {
 	if err := gzipTo(path, b.Bytes()); err != nil {
 		return nil, err
 	}
-	return files.Contents{file(path, "/usr/share/doc/holdline/changelog.gz", 0o644)}, nil
+	return files.Contents{file(path, docDir+"/changelog.gz", 0o644)}, nil
 }
 
 // holdline runs the binary that is being packaged.
