@@ -68,6 +68,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	m, err := dir.load()
 	if err == nil && m != nil {
 		err = n.start(ctx, m, nil)
+		if errors.Is(err, port.ErrForeign) {
+			err = fmt.Errorf("%w: give this machine the address again, or take %s out of the cluster and have it join anew (operate.md, \"A box gets another address\")", err, m.Name)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, dir.close())

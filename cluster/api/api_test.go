@@ -218,7 +218,7 @@ func TestProbesAndMetrics(t *testing.T) {
 
 func TestNoDaemon(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	want := "no holdline daemon answers on " + path + ": start it with `systemctl start holdline` or `holdline serve`"
+	want := "no holdline daemon answers on " + path + ": start it with `systemctl start holdline` or `holdline serve`; if it ends again, `journalctl -u holdline` says why"
 	if _, err := NewClient(path).Status(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("no socket: %v", err)
 	}

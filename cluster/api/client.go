@@ -139,7 +139,7 @@ func (c *Client) explain(ctx context.Context, x call, err error) error {
 	var ne net.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return Errorf(CodeUnavailable, "no holdline daemon answers on %s: start it with `systemctl start holdline` or `holdline serve`", c.socket)
+		return Errorf(CodeUnavailable, "no holdline daemon answers on %s: start it with `systemctl start holdline` or `holdline serve`; if it ends again, `journalctl -u holdline` says why", c.socket)
 	case errors.Is(err, fs.ErrPermission):
 		return Errorf(CodeRefused, "permission denied on %s: run this as root or as a member of the socket's group", c.socket)
 	case context.Cause(ctx) == context.Canceled:

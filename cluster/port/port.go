@@ -68,6 +68,9 @@ func Listen(addr netip.AddrPort, config *tls.Config, logger *slog.Logger) (*Port
 	return p, nil
 }
 
+// ErrForeign is what CheckLocal says of an address that this machine does not have.
+var ErrForeign = errors.New("that address is not on this machine")
+
 // CheckLocal says whether addr is an address of this machine. The kernel would let us bind to foreign ones too, once
 // ip_nonlocal_bind is set for the VIPs.
 func CheckLocal(addr netip.Addr) error {
@@ -88,7 +91,7 @@ func CheckLocal(addr netip.Addr) error {
 			}
 		}
 	}
-	return fmt.Errorf("listen on %s: that address is not on this machine: see `ip address`", addr)
+	return fmt.Errorf("listen on %s: %w: see `ip address`", addr, ErrForeign)
 }
 
 // SetConfig exchanges the TLS configuration for connections accepted from now on.

@@ -78,7 +78,8 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		}
 	}
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"address": on((*boxes).address), // address BOX PREFIX: gives the box's card another address
+		"address": on((*boxes).address), // address BOX PREFIX [OLD]: gives the box's card another address, and takes the old one away
+		"refuse":  on((*boxes).refuse),  // refuse BOX PATTERN: starts the daemon there, which must end by itself and say so
 		"serve":   on((*boxes).serve),   // serve BOX [FLAG...]: starts the daemon there and waits until it answers
 		"down":    on((*boxes).stop),    // down BOX: SIGTERM; the daemon must end with exit code 0
 		"crash":   on((*boxes).kill),    // crash BOX: SIGKILL to all that runs there
@@ -92,6 +93,28 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 
 func (b *boxes) address(ts *testscript.TestScript, args []string) {
 	ts.Check(b.space[args[0]].AddAddress(netlab.Card, netip.MustParsePrefix(args[1])))
+	if len(args) > 2 {
+		ts.Check(b.space[args[0]].RemoveAddress(netlab.Card, netip.MustParsePrefix(args[2])))
+	}
+}
+
+// daemon is a box's serve, not started.
+func (b *boxes) daemon(ts *testscript.TestScript, name string, flags ...string) *exec.Cmd {
+	exe, err := exec.LookPath("holdline")
+	ts.Check(err)
+	return exec.Command(exe, append([]string{"serve", "--data-dir", filepath.Join(b.dir, name, "data"), "--socket", b.socket(name)}, flags...)...)
+}
+
+func (b *boxes) refuse(ts *testscript.TestScript, args []string) {
+	cmd := b.daemon(ts, args[0])
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	ts.Check(b.space[args[0]].Start(cmd))
+	ended := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if in := regexp.MustCompile(`(?m)` + args[1]); !ended.Stop() || err == nil || !in.MatchString(said.String()) {
+		ts.Fatalf("serve on %s: %v, want %q in\n%s", args[0], err, args[1], said.String())
+	}
 }
 
 func (b *boxes) serve(ts *testscript.TestScript, args []string) {
@@ -100,9 +123,7 @@ func (b *boxes) serve(ts *testscript.TestScript, args []string) {
 	log, err := os.OpenFile(filepath.Join(b.dir, name, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	defer log.Close()
-	exe, err := exec.LookPath("holdline")
-	ts.Check(err)
-	cmd := exec.Command(exe, append([]string{"serve", "--data-dir", filepath.Join(b.dir, name, "data"), "--socket", b.socket(name)}, args[1:]...)...)
+	cmd := b.daemon(ts, name, args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if unit := ts.Getenv(guardUnitEnv); unit != "" {
 		cmd.Env = append(os.Environ(), guardUnitEnv+"="+unit)

@@ -128,6 +128,15 @@ func (s *Space) Inode() uint64 { return s.inode }
 
 // AddAddress gives an interface of the namespace an address.
 func (s *Space) AddAddress(ifname string, prefix netip.Prefix) error {
+	return s.changeAddress(ifname, prefix, "add", s.links.AddrAdd)
+}
+
+// RemoveAddress takes it away.
+func (s *Space) RemoveAddress(ifname string, prefix netip.Prefix) error {
+	return s.changeAddress(ifname, prefix, "remove", s.links.AddrDel)
+}
+
+func (s *Space) changeAddress(ifname string, prefix netip.Prefix, what string, change func(netlink.Link, *netlink.Addr) error) error {
 	link, err := s.links.LinkByName(ifname)
 	if err != nil {
 		return fmt.Errorf("find %s in %s: %w", ifname, s.Name, err)
@@ -136,8 +145,8 @@ func (s *Space) AddAddress(ifname string, prefix netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("address %v: %w", prefix, err)
 	}
-	if err := s.links.AddrAdd(link, addr); err != nil {
-		return fmt.Errorf("add %v to %s in %s: %w", prefix, ifname, s.Name, err)
+	if err := change(link, addr); err != nil {
+		return fmt.Errorf("%s %v, %s in %s: %w", what, prefix, ifname, s.Name, err)
 	}
 	return nil
 }
