@@ -93,6 +93,9 @@ func (e *engine) startRaft(bootstrap bool) error {
 	if e.onDisk, err = lastOnDisk(e.store, snapshots); err != nil {
 		return errors.Join(err, e.transport.Close())
 	}
+	if err := e.dropReplaced(snapshots); err != nil {
+		return errors.Join(err, e.transport.Close())
+	}
 	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, pacedTransport{e.transport, e.ctx, e.term, &e.fillings})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), e.transport.Close())

@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"holdline/fsm"
+)
+
+// dropReplaced empties a log that ends before the snapshot raft will begin with: raft would write on behind the snapshot, and the log
+// takes no entry behind a hole. A crash leaves that, for raft removes the old log last when it puts another state in place, be it restored
+// or sent by the leader.
+func (e *engine) dropReplaced(snapshots raft.SnapshotStore) error {
+	first, err := e.store.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("read the begin of the log: %w", err)
+	}
+	last, err := e.store.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read the end of the log: %w", err)
+	}
+	list, err := snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	if last == 0 {
+		return nil
+	}
+	for _, s := range list { // in raft's order: it takes the first that it can read
+		if s.Index <= last {
+			return nil
+		}
+		if err := e.readable(snapshots, s.ID); err != nil {
+			e.logger.Warn("snapshot not readable", "snapshot", s.ID, "err", err)
+			continue
+		}
+		e.logger.Info("the log is dropped: a snapshot stands for all of it", "last", last, "snapshot", s.Index)
+		if err := e.store.DeleteRange(first, last); err != nil {
+			return fmt.Errorf("drop the log that a snapshot stands for: %w: start again", err)
+		}
+		return nil
+	}
+	return nil
+}
+
+// readable reads a snapshot as raft will, into a machine that is thrown away.
+func (e *engine) readable(snapshots raft.SnapshotStore, id string) error {
+	_, from, err := snapshots.Open(id)
+	if err != nil {
+		return fmt.Errorf("open snapshot: %w", err)
+	}
+	machine := fsm.New()
+	machine.Know(e.node.opt.Release.level())
+	return (&replica{machine: machine}).Restore(from)
+}
