@@ -106,13 +106,13 @@ const (
 	snapshotLogs  = 200_000
 )
 
-// trailing is how many entries to keep behind a snapshot, for entries of the size seen lately.
+// trailing is how many entries to keep behind a snapshot, for entries of the size seen lately. A few that are small do not tell.
 func (r *replica) trailing() uint64 {
-	n := r.entries.Load()
-	if n < trailingLeast {
+	n, bytes := r.entries.Load(), r.bytes.Load()
+	if n < trailingLeast && bytes < trailingBytes {
 		return trailingMost
 	}
-	return uint64(min(max(trailingBytes*n/max(r.bytes.Load(), 1), trailingLeast), trailingMost))
+	return uint64(min(max(trailingBytes*n/max(bytes, 1), trailingLeast), trailingMost))
 }
 
 const boundsInterval = 5 * time.Second
