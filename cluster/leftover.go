@@ -1,12 +1,28 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/raft"
 
 	"holdline/fsm"
 )
+
+// removeCutOff removes snapshots that a crash has cut off while they were written or received: each may be as large as the whole state, and
+// raft leaves them where they are. No raft may be running.
+func (e *engine) removeCutOff() {
+	// The name is raft's own: if it changes nothing is removed, and all else works.
+	found, err := filepath.Glob(filepath.Join(e.node.dir.file(dirSnapshots), "*.tmp"))
+	for _, path := range found {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	if err != nil {
+		e.logger.Warn("snapshots that were cut off take up room: remove them", "err", err)
+	}
+}
 
 // dropReplaced empties a log that ends before the snapshot raft will begin with: raft would write on behind the snapshot, and the log
 // takes no entry behind a hole. A crash leaves that, for raft removes the old log last when it puts another state in place, be it restored

@@ -87,3 +87,29 @@ func TestCrashAmidRestore(t *testing.T) {
 		t.Error("the state is not that of the snapshot")
 	}
 }
+
+// What is left of a snapshot that a crash has cut off goes with the next start; whole ones stay.
+func TestCutOffSnapshotIsRemoved(t *testing.T) {
+	l := newLab(t, 1)
+	l.init()
+	if err := l.nodes[0].Backup(t.Context(), io.Discard); err != nil { // takes a snapshot
+		t.Fatal(err)
+	}
+	l.kill(0)
+	dir := filepath.Join(l.dirs[0], dirSnapshots)
+	whole, err := os.ReadDir(dir)
+	if err != nil || len(whole) != 1 {
+		t.Fatal(whole, err)
+	}
+	cut := filepath.Join(dir, "1-1-1.tmp")
+	if err := os.Mkdir(cut, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cut, "state.bin"), []byte("HOLDLINE"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.restart(0)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != whole[0].Name() {
+		t.Errorf("left of %v and a snapshot that was cut off: %v, %v", whole, left, err)
+	}
+}

@@ -69,6 +69,7 @@ func (e *engine) startRaft(bootstrap bool) error {
 	if err := makeDir(dir.file(dirSnapshots)); err != nil {
 		return err
 	}
+	e.removeCutOff()
 	snapshots, err := e.openSnapshots()
 	if err != nil {
 		return err
