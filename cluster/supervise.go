@@ -94,16 +94,23 @@ func (s *supervisor) handOver(ctx context.Context, cfg *fsm.Config, servers []ra
 	return false, nil
 }
 
-// addMembers makes every node of the table known to raft, without a vote.
+// addMembers makes every node of the table known to raft, without a vote, at its address: a join that was granted but did not start may be run again
+// with another.
 func (s *supervisor) addMembers(_ context.Context, cfg *fsm.Config, servers []raft.Server, index uint64) (bool, error) {
 	leaving := leavingNodes(cfg)
 	for _, n := range cfg.Nodes() {
-		if serverOf(servers, n.Uuid) == nil && !slices.Contains(leaving, n.Uuid) {
+		if !reached(serverOf(servers, n.Uuid), n) && !slices.Contains(leaving, n.Uuid) {
 			err := s.raft.AddNonvoter(raft.ServerID(n.Uuid), raft.ServerAddress(n.Listen), index, commitPatience).Error()
 			return true, wrap(err, "add node %s to the log's replication", n.Name)
 		}
 	}
 	return false, nil
+}
+
+// reached says whether raft has a node where the table says it is. A voter stays where it was: one that joins somewhere else may have lost its
+// log, and must not vote without.
+func reached(srv *raft.Server, n *pb.Node) bool {
+	return srv != nil && (srv.Suffrage == raft.Voter || string(srv.Address) == n.Listen)
 }
 
 // recordVoters writes raft's suffrage into the node table.
