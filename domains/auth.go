@@ -46,17 +46,19 @@ type Verdict struct {
 	OK    bool
 	AoR   string // the user, when OK
 	Stale bool   // right but for the nonce, which is too old: the client may try again without asking its user
+	Wrong string // what is wrong with credentials of the realm, in words that are for operators alone; "" when there are none
 }
 
 // Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
-// Authorization. When they are good aor is whose they are, else challenges are the header lines of the 401 or 407.
-func (a *Auth) Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool) {
+// Authorization. When they are good aor is whose they are, else challenges are the header lines of the 401 or 407, and wrong says what is
+// wrong with them; whoever sent them must not be told.
+func (a *Auth) Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, wrong string, ok bool) {
 	cfg, now := a.state.Config(), a.state.Now()
 	v := a.Judge(cfg, now, m, domain.Name, proxy)
 	if v.OK {
-		return v.AoR, nil, true
+		return v.AoR, nil, "", true
 	}
-	return "", a.Challenges(cfg, now, domain.Name, proxy, v.Stale), false
+	return "", a.Challenges(cfg, now, domain.Name, proxy, v.Stale), v.Wrong, false
 }
 
 // Ours reports whether credentials, the value of an Authorization or Proxy-Authorization, answer a challenge of this cluster's for a domain that it
@@ -81,7 +83,7 @@ func (a *Auth) Judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, prox
 		id = wire.HdrProxyAuthorization
 	}
 	var d wire.Digest
-	n := 0
+	n, wrong := 0, ""
 	for i := m.First(id); i >= 0 && n < maxCredentials; i = m.Next(i) {
 		n++
 		if d.Parse(m.Bytes(m.Header(i).Value)) != nil || string(d.Realm) != realm {
@@ -90,14 +92,15 @@ func (a *Auth) Judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, prox
 		if alg := algorithmOf(d.Algorithm); slices.Contains(offered(cfg), alg) { // whoever weakens the challenge on its way must not get by with it
 			return a.judge(cfg, now, m, realm, alg, &d)
 		}
+		wrong = "algorithm not offered"
 	}
-	return Verdict{}
+	return Verdict{Wrong: wrong}
 }
 
 // judge checks one set of credentials. An unknown user costs as much as a wrong password and looks the same.
 func (a *Auth) judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, alg algorithm, d *wire.Digest) Verdict {
 	if !wellFormed(alg, d) {
-		return Verdict{}
+		return Verdict{Wrong: "incomplete credentials"}
 	}
 	keys := a.keys(cfg)
 	var room [512]byte
@@ -125,8 +128,13 @@ func (a *Auth) judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, alg 
 	got := wire.AppendLower(low[:0], d.Response)
 	right := subtle.ConstantTimeCompare(w, got) == 1
 	nonce := checkNonce(d.Nonce, keys, now, 1000*cfg.SettingInt("auth.nonce-life", defaultLifeS), realm)
-	if !right || !known {
-		return Verdict{}
+	switch {
+	case u == nil:
+		return Verdict{Wrong: "unknown user"}
+	case !known:
+		return Verdict{Wrong: "no password for this algorithm"}
+	case !right:
+		return Verdict{Wrong: "wrong password"}
 	}
 	if nonce != nonceGood { // the client knows the password, so it may simply try again (RFC 7616 §3.3)
 		return Verdict{Stale: true}

@@ -92,8 +92,8 @@ func TestChallengeAndAnswer(t *testing.T) {
 	m := newMachine(t)
 	a := NewAuth(m)
 	d := m.Config().Domain("example.com")
-	_, challenges, ok := a.Check(message(t), d, false)
-	if ok || len(challenges) != 2 || !strings.Contains(string(challenges[0].Value), "algorithm=SHA-256") || !strings.Contains(string(challenges[1].Value), "algorithm=MD5") {
+	_, challenges, wrong, ok := a.Check(message(t), d, false)
+	if ok || wrong != "" || len(challenges) != 2 || !strings.Contains(string(challenges[0].Value), "algorithm=SHA-256") || !strings.Contains(string(challenges[1].Value), "algorithm=MD5") {
 		t.Fatalf("%v %s", ok, challenges)
 	}
 	if challenges[0].ID != wire.HdrWWWAuthenticate {
@@ -103,31 +103,31 @@ func TestChallengeAndAnswer(t *testing.T) {
 		say            string
 		challenge      int
 		user, password string
-		want           string
+		want, wrong    string
 	}{
-		{"SHA-256", 0, "alice", "secret", "alice@example.com"},
-		{"MD5", 1, "alice", "secret", "alice@example.com"},
-		{"wrong password", 0, "alice", "Secret", ""},
-		{"unknown user", 0, "carol", "secret", ""},
-		{"unknown user, MD5", 1, "carol", "secret", ""},
-		{"MD5 of a user who has no other", 1, "bob", "hidden", "bob@example.com"},
-		{"SHA-256 of that user", 0, "bob", "hidden", ""},
+		{"SHA-256", 0, "alice", "secret", "alice@example.com", ""},
+		{"MD5", 1, "alice", "secret", "alice@example.com", ""},
+		{"wrong password", 0, "alice", "Secret", "", "wrong password"},
+		{"unknown user", 0, "carol", "secret", "", "unknown user"},
+		{"unknown user, MD5", 1, "carol", "secret", "", "unknown user"},
+		{"MD5 of a user who has no other", 1, "bob", "hidden", "bob@example.com", ""},
+		{"SHA-256 of that user", 0, "bob", "hidden", "", "no password for this algorithm"},
 	} {
 		msg := message(t, "Authorization: "+answer(t, challenges[c.challenge], c.user, c.password))
-		aor, again, ok := a.Check(msg, d, false)
-		if aor != c.want || ok != (c.want != "") || !ok && len(again) != 2 {
-			t.Errorf("%s: %q %v", c.say, aor, ok)
+		aor, again, wrong, ok := a.Check(msg, d, false)
+		if aor != c.want || ok != (c.want != "") || !ok && len(again) != 2 || wrong != c.wrong {
+			t.Errorf("%s: %q %v %q", c.say, aor, ok, wrong)
 		}
 		if strings.Contains(fmt.Sprintf("%s", again), "stale=true") {
 			t.Errorf("%s: not stale", c.say)
 		}
-		if _, _, ok := a.Check(msg, d, true); ok {
+		if _, _, _, ok := a.Check(msg, d, true); ok {
 			t.Errorf("%s: Authorization is not Proxy-Authorization", c.say)
 		}
 	}
-	_, proxyChallenges, _ := a.Check(message(t), d, true)
+	_, proxyChallenges, _, _ := a.Check(message(t), d, true)
 	msg := message(t, "Proxy-Authorization: "+answer(t, proxyChallenges[0], "alice", "secret"))
-	if aor, _, ok := a.Check(msg, d, true); !ok || aor != "alice@example.com" || proxyChallenges[0].ID != wire.HdrProxyAuthenticate {
+	if aor, _, _, ok := a.Check(msg, d, true); !ok || aor != "alice@example.com" || proxyChallenges[0].ID != wire.HdrProxyAuthenticate {
 		t.Error("proxy authentication")
 	}
 }
@@ -136,12 +136,12 @@ func TestStale(t *testing.T) {
 	m := newMachine(t)
 	a := NewAuth(m)
 	d := m.Config().Domain("example.com")
-	_, challenges, _ := a.Check(message(t), d, false)
+	_, challenges, _, _ := a.Check(message(t), d, false)
 	good := message(t, "Authorization: "+answer(t, challenges[0], "alice", "secret"))
 	wrong := message(t, "Authorization: "+answer(t, challenges[0], "alice", "guess"))
 	stale := func(msg *wire.Msg) bool {
-		_, c, ok := a.Check(msg, d, false)
-		return !ok && strings.HasSuffix(string(c[0].Value), ", stale=true")
+		_, c, wrong, ok := a.Check(msg, d, false)
+		return !ok && (wrong == "") == (msg == good) && strings.HasSuffix(string(c[0].Value), ", stale=true")
 	}
 	m.time += 300_001
 	m.do()
@@ -149,11 +149,11 @@ func TestStale(t *testing.T) {
 		t.Error("an old nonce with the right password is stale, with a wrong one it isn't")
 	}
 	m.do(setting("auth.nonce-life", "400"))
-	if _, _, ok := a.Check(good, d, false); !ok {
+	if _, _, _, ok := a.Check(good, d, false); !ok {
 		t.Error("its life is a setting")
 	}
 	m.do(key(2))
-	if _, _, ok := a.Check(good, d, false); !ok {
+	if _, _, _, ok := a.Check(good, d, false); !ok {
 		t.Error("the key before is good")
 	}
 	m.do(key(3))
@@ -166,23 +166,23 @@ func TestCredentialsOfOthers(t *testing.T) {
 	m := newMachine(t)
 	a := NewAuth(m)
 	d := m.Config().Domain("example.com")
-	_, challenges, _ := a.Check(message(t), d, false)
+	_, challenges, _, _ := a.Check(message(t), d, false)
 	mine := answer(t, challenges[0], "alice", "secret")
 	elsewhere := strings.Replace(mine, `realm="example.com"`, `realm="example.org"`, 1)
-	if _, _, ok := a.Check(message(t, "Authorization: "+elsewhere), d, false); ok {
+	if _, _, wrong, ok := a.Check(message(t, "Authorization: "+elsewhere), d, false); ok || wrong != "" {
 		t.Error("another realm")
 	}
-	if _, _, ok := a.Check(message(t, "Authorization: "+elsewhere, "Authorization: Basic abc", "Authorization: "+mine), d, false); !ok {
+	if _, _, _, ok := a.Check(message(t, "Authorization: "+elsewhere, "Authorization: Basic abc", "Authorization: "+mine), d, false); !ok {
 		t.Error("ours among others")
 	}
 	var many []string
 	for range maxCredentials {
 		many = append(many, "Authorization: "+elsewhere)
 	}
-	if _, _, ok := a.Check(message(t, append(many, "Authorization: "+mine)...), d, false); ok {
+	if _, _, _, ok := a.Check(message(t, append(many, "Authorization: "+mine)...), d, false); ok {
 		t.Error("looked at without bound")
 	}
-	if _, _, ok := a.Check(message(t, "Authorization: "+strings.Replace(mine, "algorithm=SHA-256", "algorithm=SHA-512-256", 1)), d, false); ok {
+	if _, _, wrong, ok := a.Check(message(t, "Authorization: "+strings.Replace(mine, "algorithm=SHA-256", "algorithm=SHA-512-256", 1)), d, false); ok || wrong != "algorithm not offered" {
 		t.Error("an algorithm not offered")
 	}
 }
@@ -197,10 +197,10 @@ func TestOldPhonesWithoutQOP(t *testing.T) {
 	line := func(alg string, response []byte) *wire.Msg {
 		return message(t, fmt.Sprintf(`Authorization: Digest username="alice",realm="example.com",nonce="%s",uri="%s",response="%s"%s`, nonce, uri, response, alg))
 	}
-	if _, _, ok := a.Check(line("", algMD5.response(nil, nil, ha1[:], []byte("REGISTER"), cred)), d, false); !ok {
+	if _, _, _, ok := a.Check(line("", algMD5.response(nil, nil, ha1[:], []byte("REGISTER"), cred)), d, false); !ok {
 		t.Error("MD5 without qop is taken")
 	}
-	if _, _, ok := a.Check(line(",algorithm=SHA-256", algSHA256.response(nil, nil, ha256[:], []byte("REGISTER"), cred)), d, false); ok {
+	if _, _, _, ok := a.Check(line(",algorithm=SHA-256", algSHA256.response(nil, nil, ha256[:], []byte("REGISTER"), cred)), d, false); ok {
 		t.Error("SHA-256 has always had qop")
 	}
 }
@@ -224,7 +224,7 @@ func TestOfferedAlgorithms(t *testing.T) {
 		d := m.Config().Domain("example.com")
 		for _, alg := range []string{"MD5", "SHA-256"} { // whatever the challenge said by the time the phone read it
 			c := wire.Field{Value: a.AppendChallenge(nil, m.Config(), m.Now(), "example.com", alg, false)}
-			_, _, ok := a.Check(message(t, "Authorization: "+answer(t, c, "alice", "secret")), d, false)
+			_, _, _, ok := a.Check(message(t, "Authorization: "+answer(t, c, "alice", "secret")), d, false)
 			if ok != strings.Contains(want, alg) {
 				t.Errorf("%s: %s is taken: %v", setTo, alg, ok)
 			}
@@ -260,7 +260,7 @@ func FuzzAuthorization(f *testing.F) {
 	m := newMachine(f)
 	a := NewAuth(m)
 	d := m.Config().Domain("example.com")
-	_, challenges, _ := a.Check(message(f), d, false)
+	_, challenges, _, _ := a.Check(message(f), d, false)
 	for _, c := range challenges {
 		f.Add(answer(f, c, "alice", "wrong"))
 	}
@@ -273,7 +273,7 @@ func FuzzAuthorization(f *testing.F) {
 		if msg.Scan([]byte(text)) != nil {
 			return
 		}
-		if aor, challenges, ok := a.Check(&msg, d, false); ok || aor != "" || len(challenges) != 2 {
+		if aor, challenges, _, ok := a.Check(&msg, d, false); ok || aor != "" || len(challenges) != 2 {
 			t.Fatalf("%q got in with %q", aor, value)
 		}
 	})
@@ -283,13 +283,13 @@ func BenchmarkCheck(b *testing.B) {
 	m := newMachine(b)
 	a := NewAuth(m)
 	d := m.Config().Domain("example.com")
-	_, challenges, _ := a.Check(message(b), d, false)
+	_, challenges, _, _ := a.Check(message(b), d, false)
 	for i, name := range []string{"SHA-256", "MD5"} {
 		msg := message(b, "Authorization: "+answer(b, challenges[i], "alice", "secret"))
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, ok := a.Check(msg, d, false); !ok {
+				if _, _, _, ok := a.Check(msg, d, false); !ok {
 					b.Fatal("refused")
 				}
 			}

@@ -73,9 +73,10 @@ type Core struct {
 	alive    keepalives
 
 	admission   proxy.Admission
-	health      proxy.Health // of gateways
-	room        room         // the first worker's
-	kernelDrops uint64       // as the first worker last saw them
+	health      proxy.Health   // of gateways
+	refusals    proxy.Refusals // what this node has refused last
+	room        room           // the first worker's
+	kernelDrops uint64         // as the first worker last saw them
 	resolver    *resolve.Resolver
 
 	shards  []*shard
@@ -132,7 +133,7 @@ func (c *Core) makeShards() {
 	auth, registrar := c.identities()
 	opt := proxy.Options{
 		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: &c.health, Admission: &c.admission,
-		MaxCells: roomFor(memory)/shards + 1, MaxLegs: maxLegs,
+		Refusals: &c.refusals, MaxCells: roomFor(memory)/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {
 		c.workers = append(c.workers, newWorker(c))

@@ -13,7 +13,7 @@ const (
 	overdueAtOnce = 200  // calls ended per tick: what a long silence leaves is spread
 )
 
-// deadlines ends the answered calls of our groups whose session timer or maximum duration is over.
+// deadlines ends the answered calls of our groups whose session timer or maximum duration is over, and does what else there is each second.
 func (c *Core) deadlines() {
 	t := time.NewTicker(deadlineTick)
 	defer t.Stop()
@@ -27,6 +27,7 @@ func (c *Core) deadlines() {
 		}
 		c.endOverdue(out, clock.See(c.opt.Machine.Now(), c.now()))
 		c.catchUp(out, false)
+		c.tellWrong()
 	}
 }
 

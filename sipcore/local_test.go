@@ -111,12 +111,13 @@ type lab struct {
 	groups []Group
 
 	certificates *transport.Certificates
+	with         []func(*Options)
 }
 
-func newLab(t testing.TB, nodes int) *lab {
+func newLab(t testing.TB, nodes int, with ...func(*Options)) *lab {
 	t.Helper()
 	l := &lab{
-		t: t, log: &localLog{m: fsm.New()}, port: freePort(t), certificates: testCertificates(t),
+		t: t, log: &localLog{m: fsm.New()}, port: freePort(t), certificates: testCertificates(t), with: with,
 		owners: &owners{owner: map[uint32]uint32{}, epoch: map[uint32]uint64{}},
 	}
 	l.links = &links{owners: l.owners, nodes: map[uint32]chan linked{}}
@@ -144,9 +145,13 @@ func newLab(t testing.TB, nodes int) *lab {
 
 func (l *lab) start(node uint32, groups []Group) {
 	l.t.Helper()
-	c, err := New(Options{
+	opt := Options{
 		Node: node, Machine: l.log.m, Log: l.log, Owners: ownersOf{l.owners, node}, Link: linkOf{l.links, node}, Readers: 1, Certificates: l.certificates,
-	})
+	}
+	for _, with := range l.with {
+		with(&opt)
+	}
+	c, err := New(opt)
 	if err != nil {
 		l.t.Fatal(err)
 	}

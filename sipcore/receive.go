@@ -116,8 +116,7 @@ func (c *Core) unreadable(out *transport.Sender, sc *scratch, flow transport.Flo
 		c.drops.garbage.Add(1)
 		return
 	}
-	sc.reply = proxy.AppendReply(sc.reply[:0], &sc.msg, flow, &wire.Response{Status: fault.Status(), Reason: fault.Reason()})
-	c.answer(out, sc, flow)
+	c.refuse(out, sc, flow, &wire.Response{Status: fault.Status(), Reason: fault.Reason()})
 }
 
 // answer sends sc.reply to where responses to sc.msg go.

@@ -81,8 +81,7 @@ func (c *Core) misframed(out *transport.Sender, sc *scratch, p *transport.Packet
 		c.drops.garbage.Add(1)
 		return
 	}
-	sc.reply = proxy.AppendReply(sc.reply[:0], &sc.msg, p.Flow, &wire.Response{Status: p.Fault, Reason: p.Reason})
-	c.answer(out, sc, p.Flow)
+	c.refuse(out, sc, p.Flow, &wire.Response{Status: p.Fault, Reason: p.Reason})
 }
 
 // reuse lets requests to a gateway go over a connection that it has opened and offers for that (RFC 5923 §5). Gateways are

@@ -270,7 +270,7 @@ const (
 
 // busy answers 503 without state. A trunk is not told when to come back: it would stop calling altogether (RFC 3261 §21.5.4).
 func (s *Shard) busy(in *Inbound, key txn.Key, trunk bool) {
-	r := wire.Response{Status: 503}
+	r := wire.Response{Status: 503, Note: "more new requests come than can be served"}
 	if !trunk {
 		after := strconv.AppendInt(nil, int64(busyFrom+rand.IntN(busyOver)), 10)
 		r.Fields = []wire.Field{{ID: wire.HdrRetryAfter, Value: after}}

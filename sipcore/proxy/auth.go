@@ -10,8 +10,9 @@ import (
 // Auth tells who sent a request by its digest credentials.
 type Auth interface {
 	// Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
-	// Authorization. aor is whose they are. Else challenges are the header lines of the 401 or 407 to answer.
-	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool)
+	// Authorization. aor is whose they are. Else challenges are the header lines of the 401 or 407 to answer, and wrong is what is wrong with the
+	// credentials, for the operator alone; "": there are none, or all that they need is a new nonce.
+	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, wrong string, ok bool)
 	// Ours reports whether credentials, the value of an Authorization or Proxy-Authorization, answer a challenge of this cluster's, however old.
 	Ours(credentials []byte) bool
 }
@@ -66,9 +67,9 @@ func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	if w.domain == nil || s.opt.Auth == nil {
 		return w, nil
 	}
-	aor, challenges, ok := s.opt.Auth.Check(m, w.domain, true)
+	aor, challenges, wrong, ok := s.opt.Auth.Check(m, w.domain, true)
 	if !ok {
-		return w, &wire.Response{Status: 407, Fields: challenges}
+		return w, &wire.Response{Status: 407, Fields: challenges, Note: wrong}
 	}
 	w.aor = aor
 	if !w.hidden && s.aor(&from, w.domain) != aor {
@@ -106,7 +107,7 @@ func (s *Shard) credentialsFor(m *wire.Msg) *pb.Domain {
 // name, else with 403. d is the domain that the request is about, or nil.
 func (s *Shard) mayNot(in *Inbound, w *sender, d *pb.Domain, reason string) *wire.Response {
 	if w.hidden && d != nil && s.opt.Auth != nil {
-		if _, challenges, ok := s.opt.Auth.Check(in.Msg, d, true); !ok {
+		if _, challenges, _, ok := s.opt.Auth.Check(in.Msg, d, true); !ok { // there are no credentials of ours: identify has looked
 			return &wire.Response{Status: 407, Fields: challenges}
 		}
 	}

@@ -288,7 +288,7 @@ func (s *Shard) ownFinal(c *txn.Cell, u *call, status uint16, fields []wire.Fiel
 	}
 	var tag [8]byte
 	buf := s.opt.Pool.Get(512)
-	r := wire.Response{Status: int(status), ToTag: appendTag(tag[:0], u.respTag), Fields: fields}
+	r := wire.Response{Status: int(status), ToTag: appendTag(tag[:0], u.respTag), Fields: fields, Note: u.why}
 	if status == 403 {
 		if r.Reason = byNumber; u.hasToken {
 			r.Reason = noGateway
@@ -300,6 +300,9 @@ func (s *Shard) ownFinal(c *txn.Cell, u *call, status uint16, fields []wire.Fiel
 		return nil
 	}
 	buf.B = out
+	if status != 487 && u.kind != kindBye && (u.kind != kindCall || u.number == 0) { // of others there is a record; and who cancels or hangs up has what he wants
+		s.refused(&s.tmp2, u.source, &r)
+	}
 	return buf
 }
 

@@ -187,12 +187,14 @@ func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error
 			u.number = r.Id
 			s.adoptLegs(u, r.Legs)
 		case pb.Code_LIMIT:
+			u.why = r.Error
 			s.finish(c, u, 503, nil)
 			return
 		case pb.Code_NOT_FOUND:
 			s.finish(c, u, 404, nil)
 			return
 		default:
+			u.why = r.Error
 			s.finish(c, u, 500, nil)
 			return
 		}

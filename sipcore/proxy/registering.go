@@ -57,6 +57,7 @@ func (s *Shard) answerRegister(c *txn.Cell, u *call, resp *wire.Response, alive 
 	if err != nil {
 		return
 	}
+	s.refused(&s.tmp, u.source, resp)
 	s.out = out
 	s.send(c.Caller, out)
 	if alive > 0 {

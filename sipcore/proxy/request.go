@@ -72,9 +72,6 @@ func (s *Shard) reply(in *Inbound, key txn.Key, r *wire.Response) {
 	if m.Method == wire.Ack {
 		return
 	}
-	if r.Status >= 300 {
-		s.opt.Stats.Refused.Add(1)
-	}
 	r.Source = in.Flow.Remote
 	if len(r.ToTag) == 0 {
 		var tag [8]byte
@@ -84,6 +81,7 @@ func (s *Shard) reply(in *Inbound, key txn.Key, r *wire.Response) {
 	if err != nil {
 		return // it cannot be answered: a header that an answer needs is unreadable
 	}
+	s.refused(m, in.Flow, r)
 	s.out = out
 	to := in.Flow
 	to.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
@@ -103,7 +101,7 @@ func (s *Shard) refuse(in *Inbound, key txn.Key, r *wire.Response) {
 // overloaded answers 503 without state when there is no room for another transaction.
 func (s *Shard) overloaded(in *Inbound, key txn.Key) {
 	s.opt.Stats.Overload.Add(1)
-	s.reply(in, key, &wire.Response{Status: 503})
+	s.reply(in, key, &wire.Response{Status: 503, Note: "no room for another transaction"})
 }
 
 func appendTag(dst []byte, v uint32) []byte {

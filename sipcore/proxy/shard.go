@@ -66,6 +66,7 @@ type Options struct {
 	Stats     *Stats
 	Health    *Health
 	Admission *Admission // nil: all are admitted
+	Refusals  *Refusals  // nil: none are kept
 	MaxCells  int        // transactions at once; beyond it new requests get a stateless 503
 	MaxLegs   int        // targets of one request
 }
@@ -186,6 +187,9 @@ type Shard struct {
 func NewShard(opt Options, env Env) *Shard {
 	if opt.Admission == nil {
 		opt.Admission = new(Admission)
+	}
+	if opt.Refusals == nil {
+		opt.Refusals = new(Refusals)
 	}
 	return &Shard{
 		opt: opt, env: env, tab: txn.NewTable(opt.MaxCells), answers: make(map[uint64]txn.Ref), resumed: make(map[uint64]txn.Ref),

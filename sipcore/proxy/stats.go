@@ -9,6 +9,8 @@ type Stats struct {
 	Retransmissions     atomic.Uint64
 	Calls               atomic.Uint64
 	Refused             atomic.Uint64
+	Challenged          atomic.Uint64
+	WrongCredentials    atomic.Uint64
 	Overload            atomic.Uint64
 	TurnedAway          atomic.Uint64
 	Ignored             atomic.Uint64
@@ -42,7 +44,9 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("responses", "SIP responses handled", s.Responses.Load())
 	fn("retransmissions", "messages absorbed as retransmissions", s.Retransmissions.Load())
 	fn("calls", "INVITEs that began a call", s.Calls.Load())
-	fn("refused", "requests answered with 3xx to 6xx by this node itself", s.Refused.Load())
+	fn("refused", "requests answered with 3xx to 6xx by this node itself, but for ordinary challenges and calls that are on record", s.Refused.Load())
+	fn("challenged", "requests answered with 401 or 407 by this node for lack of credentials, or because their nonce is old, as is ordinary", s.Challenged.Load())
+	fn("wrong_credentials", "requests answered with 401 or 407 by this node because their credentials are wrong; they are among the refused", s.WrongCredentials.Load())
 	fn("overload", "requests refused with 503 for lack of room for transactions", s.Overload.Load())
 	fn("turned_away", "new requests refused with 503 because more come than can be served", s.TurnedAway.Load())
 	fn("ignored", "new requests left unanswered because more come than can be answered", s.Ignored.Load())

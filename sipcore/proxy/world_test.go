@@ -143,12 +143,12 @@ type world struct {
 // trustAll takes every user for who the From says.
 type trustAll struct{}
 
-func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Field, bool) {
+func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Field, string, bool) {
 	u, _ := wire.ParseURI(m.Bytes(m.From.URI))
 	if string(u.User) == "mallory" {
-		return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="n"`)}}, false
+		return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="n"`)}}, "", false
 	}
-	return string(u.User) + "@" + d.Name, nil, true
+	return string(u.User) + "@" + d.Name, nil, "", true
 }
 
 func (trustAll) Ours(credentials []byte) bool {
@@ -158,11 +158,17 @@ func (trustAll) Ours(credentials []byte) bool {
 // digests takes the one response that is right for alice.
 type digests struct{ trustAll }
 
-func (digests) Check(m *wire.Msg, d *pb.Domain, _ bool) (string, []wire.Field, bool) {
+func (digests) Check(m *wire.Msg, d *pb.Domain, _ bool) (string, []wire.Field, string, bool) {
 	if bytes.Contains(m.Value(wire.HdrProxyAuthorization), []byte(`realm="example.com", nonce="ours", uri="sip:bob@example.com", response="1"`)) {
-		return "alice@" + d.Name, nil, true
+		return "alice@" + d.Name, nil, "", true
 	}
-	return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="ours"`)}}, false
+	wrong := ""
+	for i := m.First(wire.HdrProxyAuthorization); i >= 0; i = m.Next(i) {
+		if bytes.Contains(m.Bytes(m.Header(i).Value), []byte(`realm="example.com"`)) {
+			wrong = "wrong password"
+		}
+	}
+	return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="ours"`)}}, wrong, false
 }
 
 var testGroups = []Group{

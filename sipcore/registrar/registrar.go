@@ -24,7 +24,7 @@ type State interface {
 
 // Auth tells who sent a request; domains.Auth is one.
 type Auth interface {
-	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, ok bool)
+	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, wrong string, ok bool)
 }
 
 // Registrar is safe for concurrent use.
@@ -80,10 +80,10 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 		addOutbound(cfg, in, resp)
 		return nil, resp, nil
 	}
-	who, challenges, ok := r.auth.Check(m, domain, false)
+	who, challenges, wrong, ok := r.auth.Check(m, domain, false)
 	switch {
 	case !ok:
-		return nil, nil, refuse(401, "", challenges...)
+		return nil, nil, &refusal{&wire.Response{Status: 401, Fields: challenges, Note: wrong}}
 	case who != aor: // RFC 3261 §10.3 step 4: users register themselves
 		return nil, nil, refuse(403, "To Names Another User")
 	}
@@ -139,5 +139,5 @@ const (
 
 func unavailable() *wire.Response {
 	after := strconv.Itoa(retryFrom + rand.IntN(retryOver))
-	return &wire.Response{Status: 503, Fields: []wire.Field{{ID: wire.HdrRetryAfter, Value: []byte(after)}}}
+	return &wire.Response{Status: 503, Note: "nothing can be committed: no raft leader", Fields: []wire.Field{{ID: wire.HdrRetryAfter, Value: []byte(after)}}}
 }

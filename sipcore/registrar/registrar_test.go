@@ -34,11 +34,11 @@ type world struct {
 
 type trust struct{}
 
-func (trust) Check(m *wire.Msg, _ *pb.Domain, _ bool) (string, []wire.Field, bool) {
+func (trust) Check(m *wire.Msg, _ *pb.Domain, _ bool) (string, []wire.Field, string, bool) {
 	if i := m.Find("X-User"); i >= 0 {
-		return string(m.Bytes(m.Header(i).Value)), nil, true
+		return string(m.Bytes(m.Header(i).Value)), nil, "", true
 	}
-	return "", []wire.Field{{ID: wire.HdrWWWAuthenticate, Value: []byte(`Digest realm="example.com"`)}}, false
+	return "", []wire.Field{{ID: wire.HdrWWWAuthenticate, Value: []byte(`Digest realm="example.com"`)}}, "", false
 }
 
 func newWorld(t testing.TB) *world {

@@ -10,6 +10,7 @@ import (
 type Response struct {
 	Status      int
 	Reason      string         // "" for the standard phrase of the status
+	Note        string         // why, for this node's operator: it is not written
 	ToTag       []byte         // added to To unless that has a tag or the status is 100
 	Source      netip.AddrPort // where the request came from: received and rport go into the top Via; not valid: Via as it is
 	RecordRoute bool           // copy Record-Route (RFC 3261 §12.1.1)
