@@ -91,6 +91,14 @@ func TestOperationsArriveWhole(t *testing.T) {
 			_, err := c.ListRegistrations(ctx, RegistrationFilter{AoR: "sip:a@B.c", Limit: 2})
 			return err
 		}},
+		{"ListRefused", []any{RefusalFilter{AoR: "a@b.c", From: "10.77.0.31/32", CallID: "x y@z", Limit: 2}}, func() error {
+			_, err := c.ListRefused(ctx, RefusalFilter{AoR: "sip:a@B.c", From: "10.77.0.31", CallID: "x y@z", Limit: 2})
+			return err
+		}},
+		{"ListRefused", []any{RefusalFilter{From: "2001:db8::/32"}}, func() error {
+			_, err := c.ListRefused(ctx, RefusalFilter{From: "2001:db8::7/32"})
+			return err
+		}},
 		{"Recover", []any{RecoverRequest{Off: []string{"n2", "n3"}}}, func() error { return c.Recover(ctx, RecoverRequest{Off: []string{"n2", "n3"}}) }},
 		{"Restore", []any{"snapshot", RestoreRequest{Force: true}}, func() error {
 			_, err := c.Restore(ctx, strings.NewReader("snapshot"), RestoreRequest{Force: true})

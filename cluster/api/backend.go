@@ -73,6 +73,9 @@ type Backend interface {
 	ListCalls(ctx context.Context, f CallFilter) (Calls, error)
 	ListRegistrations(ctx context.Context, f RegistrationFilter) (Registrations, error)
 
+	// ListRefused is about this node alone: the requests that it has refused lately.
+	ListRefused(ctx context.Context, f RefusalFilter) (Refused, error)
+
 	CountCalls(ctx context.Context) (CallCounts, error)
 	ListCDRs(ctx context.Context, f CDRFilter) (CDRs, error)
 	// AcknowledgeCDRs moves a consumer's cursor forward, and makes the consumer if there is none of this name.

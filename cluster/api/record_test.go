@@ -166,6 +166,10 @@ func (r *recorder) ListRegistrations(_ context.Context, f RegistrationFilter) (R
 	return Registrations{Total: 6}, r.got("ListRegistrations", f)
 }
 
+func (r *recorder) ListRefused(_ context.Context, f RefusalFilter) (Refused, error) {
+	return Refused{Total: 7}, r.got("ListRefused", f)
+}
+
 func (r *recorder) Backup(_ context.Context, w io.Writer) error {
 	if r.op == "broken" {
 		if _, err := w.Write(make([]byte, 100<<10)); err != nil {

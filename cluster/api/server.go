@@ -42,7 +42,7 @@ func newServer(mux *http.ServeMux, o ServerOptions) *server {
 		o.Logger = slog.Default()
 	}
 	c := huma.DefaultConfig("Holdline admin API", "1")
-	c.Info.Description = "Everything that the command line does, over a Unix socket. Any node of the cluster answers for all of it; changes are replicated before they are acknowledged."
+	c.Info.Description = "Everything that the command line does, over a Unix socket. Any node of the cluster answers for all of it, unless an operation says that it is about the node that is asked; changes are replicated before they are acknowledged."
 	// No pages that load scripts from elsewhere, and no $schema members in answers: this is a local API.
 	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil
 	c.RejectUnknownQueryParameters = true
@@ -56,6 +56,7 @@ func newServer(mux *http.ServeMux, o ServerOptions) *server {
 	s.gatewayOps()
 	s.liveOps()
 	s.cdrOps()
+	s.refusedOps()
 	s.describeErrors()
 	return s
 }

@@ -25,7 +25,7 @@ func (a *app) cdrCmd() *cobra.Command {
 	var o cdrOptions
 	c := &cobra.Command{
 		Use: "cdr", Short: "Call detail records, cluster-wide",
-		Long: `Call detail records of calls that are over: exactly one per call, numbered 1, 2, 3… the same on every node. Without --since and
+		Long: `Call detail records of calls that are over: exactly one per call that was let in ("holdline refused" shows the others), numbered 1, 2, 3… the same on every node. Without --since and
 --consumer the latest are shown. A cursor is the number of the last record taken: what the answer calls "next".
 
 With --consumer the cluster remembers how far that consumer is: it begins there and moves its cursor when the records have been

@@ -105,7 +105,7 @@ daemon on this box through its Unix socket; a change made on any node holds for 
 	}
 	add("cluster", a.initCmd(), a.joinCmd(), a.tokenCmd(), a.statusCmd(), a.nodeCmd(), a.vipCmd(), a.drainCmd(), a.undrainCmd(),
 		a.leaveCmd(), a.upgradeCmd(), a.settingCmd(), a.doctorCmd(), a.backupCmd(), a.restoreCmd(), a.recoverCmd())
-	add("sip", a.domainCmd(), a.certificateCmd(), a.userCmd(), a.poolCmd(), a.routeCmd(), a.callsCmd(), a.registrationsCmd(), a.cdrCmd())
+	add("sip", a.domainCmd(), a.certificateCmd(), a.userCmd(), a.poolCmd(), a.routeCmd(), a.callsCmd(), a.registrationsCmd(), a.cdrCmd(), a.refusedCmd())
 	add("process", a.serveCmd(), a.guardCmd(), a.drillCmd(), a.versionCmd())
 	root.AddCommand(a.manCmd(), a.stallsCmd())
 	return root
