@@ -97,7 +97,11 @@ func (n *Node) doctorGuard(ctx context.Context) []api.Check {
 		out = append(out, c)
 	}
 	for _, g := range s.Groups {
-		warn(!g.Candidate && g.WhyNot != "", fmt.Sprintf("VIP group %d", g.Group), g.WhyNot, "")
+		name := fmt.Sprint(g.Group)
+		if row := e.machine.Config().Group(g.Group); row != nil {
+			name = row.Name
+		}
+		warn(!g.Candidate && g.WhyNot != "", "VIP group "+name, g.WhyNot, unfitAdvice(e.Name, g.WhyNot))
 	}
 	for _, a := range s.Alarms {
 		warn(true, "alarm", fmt.Sprintf("%s (%d times, last %s)", a.Text, a.Count, a.Last.Format(time.TimeOnly)), "")

@@ -37,6 +37,10 @@ func (e *engine) haOf(cfg *fsm.Config) api.HA {
 		ha.Summary = fmt.Sprintf("no, only %d of %d voters can write their log and nothing is committed: %s", v.writers, len(v.voters), v.lostAdvice())
 	case v.leader == 0:
 		ha.Level, ha.Summary = api.HANo, "no, there is no raft leader at this moment: an election takes a fraction of a second; if this lasts, look at the nodes' logs"
+	case v.serveless:
+		ha.Level, ha.Summary = api.HANo, "no, there is no VIP group, so that nothing is served: make one (holdline vip add)"
+	case len(v.ownerless) > 0 && v.scarce(0) != "":
+		ha.Level, ha.Summary = api.HANo, "no, "+v.scarce(0)
 	case len(v.ownerless) > 0:
 		ha.Level, ha.Summary = api.HANo, fmt.Sprintf("no, nobody serves VIP %s: see that the guard runs on every node (holdline doctor)", strings.Join(v.ownerless, ", "))
 	case ha.Survives < 1:
@@ -64,13 +68,16 @@ type haView struct {
 	voters, aliveVoters     []uint32
 	writers                 int // voters that are alive and can write their log, and have what is before
 	leaseVoters, aliveLease []uint32
-	guards                  int // nodes that are alive and have a guard that works and is up to date
+	guards                  int // nodes that are alive and not drained, whose guard works and is up to date
+	groups                  []groupHolders
+	serveless               bool // there is no VIP group
 	needGuards              bool
 	dead, slow, full, mutes []string // names
 	refusing                []string // of the dead: they answer, but do not let this node in
 	behind                  []string // their guards refuse the configuration, or go by an older set of lease voters
 	filling                 []string // they are being sent the whole state
 	faulty                  faultyLogs
+	unfit                   []unfitNode
 	draining                []string
 	ownerless               []string
 	leader                  uint32
@@ -81,6 +88,10 @@ type haView struct {
 
 func (e *engine) view(cfg *fsm.Config) haView {
 	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard, unrecorded: map[string]int{}, faulty: faultyLogs{}}
+	if v.needGuards {
+		v.groups = holdersOf(cfg)
+		v.serveless = len(v.groups) == 0 && len(cfg.Nodes()) > 0 && e.raft.AppliedIndex() >= e.onDisk // else it has yet to apply them
+	}
 	lease, ok := parseLeaseVoters(cfg.Setting(settingLeaseVoters, ""))
 	for _, n := range e.nodes(cfg) {
 		if !ok && n.Voter {
@@ -133,7 +144,9 @@ func (e *engine) view(cfg *fsm.Config) haView {
 			v.behind = append(v.behind, n.Name)
 		case !n.Draining:
 			v.guards++
+			v.couldHold(n.Name, info.Unfit)
 		}
+		v.unfit = append(v.unfit, v.unfitOf(n.Name, info.Unfit)...)
 		switch {
 		case info.LogFault != "": // tells more
 		case info.DiskFull:
@@ -160,11 +173,20 @@ func (e *engine) view(cfg *fsm.Config) haView {
 // survives is how many more nodes may go: the log needs a majority of its voters that can write it, a VIP a majority of the lease voters and somebody
 // who can hold it.
 func (v *haView) survives() int {
+	n := v.spare()
+	for _, g := range v.groups {
+		n = min(n, len(g.nodes)-1)
+	}
+	return max(n, 0)
+}
+
+// spare is survives where every node could hold every VIP.
+func (v *haView) spare() int {
 	n := min(v.writers-quorum(len(v.voters)), len(v.aliveLease)-quorum(len(v.leaseVoters)))
 	if v.needGuards {
 		n = min(n, v.guards-1)
 	}
-	return max(n, 0)
+	return n
 }
 
 // cutOff says that this node has no leader and reaches no majority of the voters.
@@ -181,6 +203,11 @@ func (v *haView) cutOffAdvice() string {
 }
 
 func (v *haView) lostAdvice() string {
+	if v.spare() > 0 {
+		if scarce := v.scarce(1); scarce != "" {
+			return scarce
+		}
+	}
 	switch {
 	case len(v.dead) > 0:
 		name := v.dead[0]
@@ -208,6 +235,9 @@ func (v *haView) problems() []api.Problem {
 			out = append(out, api.Problem{What: fmt.Sprintf(what, n), Do: strings.ReplaceAll(do, "NODE", n)})
 		}
 	}
+	if v.serveless {
+		out = append(out, api.Problem{What: "there is no VIP group: the cluster serves nothing", Do: "make one: holdline vip add"})
+	}
 	add(v.ownerless, "nobody serves VIP group %s", "see that the guard runs on every node: holdline doctor")
 	dead := v.dead
 	if v.removed() {
@@ -219,6 +249,9 @@ func (v *haView) problems() []api.Problem {
 	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.behind, "the guard of node %s refuses the configuration: it counts as lost", "holdline doctor on NODE tells why")
+	for _, u := range v.unfit {
+		out = append(out, u.problem())
+	}
 	add(v.alarms, "the guard of this node reports: %s", "holdline doctor tells more")
 	add(v.full, "the disk of node %s is full: its raft log goes on in what it has set aside, for a while", "free some space in the data directory of NODE")
 	add(v.slow, "the disk of node %s is too slow", "check the disk of NODE")

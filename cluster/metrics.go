@@ -41,9 +41,11 @@ func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	out.gauge("registered_users", "Users with at least one contact binding.", float64(c.Registrations), nil)
 	out.gauge("call_records", "Records of calls, with those kept for retransmissions.", float64(c.CallRows), nil)
 	out.gauge("write_sessions", "Sessions in which nodes write.", float64(c.Sessions), nil)
+	unfit := e.vips.unfitGroups()
 	for _, g := range e.machine.Config().Groups() {
 		_, _, held := e.vips.Lease(g.Number)
 		out.gauge("vip_lease_held", "1 when this node holds the VIP group's lease.", oneIf(held), []string{"vip"}, g.Name)
+		out.gauge("vip_fits", "1 when this node could hold the VIP group: interfaces and carrier are there, as far as its guard has told.", oneIf(unfit[g.Number] == ""), []string{"vip"}, g.Name)
 	}
 	if l := e.link.Load(); l != nil {
 		for _, p := range l.Peers() {

@@ -24,23 +24,24 @@ const (
 
 // peerInfo is what a node tells the others of itself over the link, ten times a second.
 type peerInfo struct {
-	Applied      uint64           `json:"applied"`
-	LastIndex    uint64           `json:"last"`
-	GuardEpoch   uint64           `json:"guard_epoch,omitempty"` // config epoch that its guard has taken
-	Guard        bool             `json:"guard,omitempty"`
-	GuardRefuses bool             `json:"guard_refuses,omitempty"` // its guard does not take the configuration
-	LogFault     string           `json:"log_fault,omitempty"`     // why it cannot write its raft log; "": it can
-	DiskFull     bool             `json:"disk_full,omitempty"`
-	DiskSlow     bool             `json:"disk_slow,omitempty"`
-	FsyncP99     time.Duration    `json:"fsync_p99,omitempty"`
-	Version      string           `json:"version,omitempty"`
-	FeatureLevel uint32           `json:"feature,omitempty"`
-	Held         map[uint32]int64 `json:"held,omitempty"` // VIP groups it owns: group → milliseconds since it took them
-	Epochs       map[uint32]int64 `json:"epochs,omitempty"`
-	Leaving      bool             `json:"leaving,omitempty"`
-	Filling      []string         `json:"filling,omitempty"`    // UUIDs of nodes that it sends the whole state to, as leader
-	Unrecorded   int              `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
-	WallMs       int64            `json:"wall_ms,omitempty"`    // its wall clock as it told this; 0: it is of an older release
+	Applied      uint64            `json:"applied"`
+	LastIndex    uint64            `json:"last"`
+	GuardEpoch   uint64            `json:"guard_epoch,omitempty"` // config epoch that its guard has taken
+	Guard        bool              `json:"guard,omitempty"`
+	GuardRefuses bool              `json:"guard_refuses,omitempty"` // its guard does not take the configuration
+	Unfit        map[uint32]string `json:"unfit,omitempty"`         // VIP groups that its guard could not hold, and why; a release that does not tell holds all
+	LogFault     string            `json:"log_fault,omitempty"`     // why it cannot write its raft log; "": it can
+	DiskFull     bool              `json:"disk_full,omitempty"`
+	DiskSlow     bool              `json:"disk_slow,omitempty"`
+	FsyncP99     time.Duration     `json:"fsync_p99,omitempty"`
+	Version      string            `json:"version,omitempty"`
+	FeatureLevel uint32            `json:"feature,omitempty"`
+	Held         map[uint32]int64  `json:"held,omitempty"` // VIP groups it owns: group → milliseconds since it took them
+	Epochs       map[uint32]int64  `json:"epochs,omitempty"`
+	Leaving      bool              `json:"leaving,omitempty"`
+	Filling      []string          `json:"filling,omitempty"`    // UUIDs of nodes that it sends the whole state to, as leader
+	Unrecorded   int               `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
+	WallMs       int64             `json:"wall_ms,omitempty"`    // its wall clock as it told this; 0: it is of an older release
 }
 
 type heardInfo struct {

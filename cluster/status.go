@@ -86,6 +86,7 @@ func (e *engine) nodeRow(n *pb.Node) api.Node {
 	}
 	if i, ok := e.infoOf(n.Number); ok && alive {
 		row.Guard, row.LogFault = i.Guard, i.LogFault
+		row.Unfit = unfitByName(e.machine.Config(), i.Unfit)
 		if i.Version != "" {
 			row.Version = i.Version
 		}

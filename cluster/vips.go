@@ -33,6 +33,7 @@ type vips struct {
 	alarms    []alarm
 	gaps      map[uint32]time.Duration // worst silence of each peer, as the guard told last
 	homes     map[uint32]string        // home node of each group, as last seen
+	unfit     map[uint32]string        // groups that the guard could not hold, and why: see vip.Unfit
 	refused   string                   // why the guard does not take the configuration; "": it does
 	epoch     uint64                   // config epoch that the guards are to go by
 	epochAt   time.Time                // when it came
@@ -147,6 +148,7 @@ func (v *vips) fill(i *peerInfo) {
 	defer v.mu.Unlock()
 	client := v.client.Load()
 	i.Guard, i.GuardRefuses = v.connected && client != nil && client.Working(), v.refused != ""
+	i.Unfit = v.unfit // never changed, but replaced
 	if client != nil {
 		i.GuardEpoch = client.Taken()
 	}
@@ -251,6 +253,11 @@ func (e *engine) guardEvent(ev vip.Event) {
 		e.link.Load().OwnerChanged(ev.Group)
 	case vip.ConfigEpoch:
 		e.epochReported(ev.Node, ev.Epoch)
+	case vip.Unfit:
+		v.mu.Lock()
+		v.unfit = ev.Groups
+		v.mu.Unlock()
+		e.tellNow()
 	case vip.Alarm:
 		e.logger.Warn("guard alarm", "alarm", ev.Text)
 		v.mu.Lock()
@@ -261,6 +268,9 @@ func (e *engine) guardEvent(ev vip.Event) {
 		_, on := ev.(vip.Connected)
 		v.mu.Lock()
 		v.connected = on
+		if !on {
+			v.unfit = nil // the next one tells before it is connected
+		}
 		v.mu.Unlock()
 		if !on {
 			v.refuses("") // what it said, it said before

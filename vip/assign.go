@@ -2,7 +2,9 @@ package vip
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 )
 
 // rescan has the interfaces of all VIPs found; found goes on.
@@ -31,8 +33,14 @@ func (g *guard) found(res scanResult) {
 			}
 		}
 	}
+	for _, gr := range g.groups {
+		for i := range gr.vips {
+			gr.vips[i].sought = true
+		}
+	}
 	if res.err != nil {
 		g.alarm(res.err.Error())
+		g.tellUnfit()
 	} else {
 		g.assign(res, stale)
 	}
@@ -110,12 +118,29 @@ func (g *guard) applyCarrier() {
 			i := g.net.ifaces[v.iface]
 			switch {
 			case i == nil:
-				gr.whyNot = "no interface has an address in " + v.prefix.Masked().String()
+				gr.whyNot = NoInterface + v.prefix.Masked().String()
 			case !i.up:
-				gr.whyNot = "no carrier on " + i.name
+				gr.whyNot = NoCarrier + i.name
 			}
 		}
 		gr.fit = gr.whyNot == ""
 		g.do(g.core.SetCarrier(g.clock.now(), gr.number, gr.fit))
 	}
+	g.tellUnfit()
+}
+
+// tellUnfit tells the core which groups do not fit, if that is news. Of one whose interfaces are yet to be found nothing is said.
+func (g *guard) tellUnfit() {
+	unfit := map[uint32]string{}
+	for _, gr := range g.groups {
+		if !gr.fit && !slices.ContainsFunc(gr.vips, func(v virtual) bool { return !v.sought }) {
+			unfit[gr.number] = gr.whyNot
+		}
+	}
+	if maps.Equal(unfit, g.unfit) {
+		return
+	}
+	g.unfit = unfit
+	g.log.Info("groups that this node could not hold", "why", unfit)
+	g.tell(Unfit{Groups: unfit})
 }

@@ -155,7 +155,7 @@ func (g *guard) setGroups(cfg *Config) {
 		for _, p := range want.VIPs {
 			v := virtual{prefix: p, addr: p.Addr()}
 			if j := slices.IndexFunc(gr.vips, func(o virtual) bool { return o.prefix == p }); j >= 0 {
-				v.iface = gr.vips[j].iface
+				v.iface, v.sought = gr.vips[j].iface, gr.vips[j].sought
 			}
 			vips = append(vips, v)
 			gr.addrs = append(gr.addrs, v.addr)

@@ -28,6 +28,9 @@ func (g *guard) attach(c *ipcConn) {
 			}
 		}
 	}
+	if len(g.unfit) > 0 {
+		g.tell(Unfit{Groups: g.unfit})
+	}
 	if g.fence == nil {
 		g.tell(Alarm{Text: "fence: " + g.fenceKind()})
 	}

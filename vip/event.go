@@ -6,7 +6,7 @@ import (
 	"holdline/vip/lease"
 )
 
-// Event is what a guard tells its core: an Acquired, Lost, Owner, ConfigEpoch, Alarm or Connected.
+// Event is what a guard tells its core: an Acquired, Lost, Owner, ConfigEpoch, Unfit, Alarm or Connected.
 type Event interface{ event() }
 
 // Acquired tells that this node owns a group from now on: its addresses are up and the network is being told.
@@ -36,6 +36,18 @@ type ConfigEpoch struct {
 	Epoch uint64 `json:"epoch"`
 }
 
+// Unfit tells which groups this node could not hold, for lack of an interface or of a carrier: all of them each time, so that what is not
+// named fits. It comes before the Connected after which it holds; a guard of an older version sends none.
+type Unfit struct {
+	Groups map[uint32]string `json:"groups,omitempty"` // group → why, for people
+}
+
+// What the reasons of groups that do not fit begin with: an interface or a network follows.
+const (
+	NoCarrier   = "no carrier on "
+	NoInterface = "no interface has an address in "
+)
+
 // MaxGrant is the longest time for which a node may have granted a group.
 const MaxGrant = time.Duration(lease.MaxGrant)
 
@@ -58,6 +70,7 @@ func (Acquired) event()     {}
 func (Lost) event()         {}
 func (Owner) event()        {}
 func (ConfigEpoch) event()  {}
+func (Unfit) event()        {}
 func (Alarm) event()        {}
 func (Connected) event()    {}
 func (Disconnected) event() {}

@@ -46,7 +46,7 @@ func (g *guard) forget(c *ipcConn) error {
 		g.hb = nil
 	}
 	clear(g.unsent)
-	g.groups, g.recvErr, g.sysctls, g.sealer, g.cfg = nil, nil, nil, nil, nil
+	g.groups, g.unfit, g.recvErr, g.sysctls, g.sealer, g.cfg = nil, nil, nil, nil, nil, nil
 	waiting := g.scanned
 	g.scanned = nil
 	for _, f := range waiting { // who gave a configuration just before hears that it came to nothing

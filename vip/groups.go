@@ -47,7 +47,8 @@ const toldUnwanted = 4
 type virtual struct {
 	prefix netip.Prefix
 	addr   netip.Addr
-	iface  int // index; 0: none
+	iface  int  // index; 0: none
+	sought bool // its interface has been looked for
 }
 
 // do carries out what the lease core asks for, in its order.

@@ -43,6 +43,7 @@ type message struct {
 	Lost        *Lost        `json:"lost,omitempty"`
 	Owner       *Owner       `json:"owner,omitempty"`
 	ConfigEpoch *ConfigEpoch `json:"config_epoch,omitempty"`
+	Unfit       *Unfit       `json:"unfit,omitempty"`
 	Alarm       *Alarm       `json:"alarm,omitempty"`
 }
 
@@ -56,6 +57,8 @@ func eventMessage(e Event) message {
 		return message{Owner: &e}
 	case ConfigEpoch:
 		return message{ConfigEpoch: &e}
+	case Unfit:
+		return message{Unfit: &e}
 	case Alarm:
 		return message{Alarm: &e}
 	}
@@ -72,6 +75,8 @@ func (m *message) event() Event {
 		return *m.Owner
 	case m.ConfigEpoch != nil:
 		return *m.ConfigEpoch
+	case m.Unfit != nil:
+		return *m.Unfit
 	case m.Alarm != nil:
 		return *m.Alarm
 	}

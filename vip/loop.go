@@ -44,8 +44,9 @@ type guard struct {
 	coreNode  uint32      // number the core was made for
 	cfg       *Config
 	groups    []*group
-	peer      *ipcConn // the core's connection
-	why       string   // why this node does not serve, while it does not
+	unfit     map[uint32]string // groups that do not fit and why, as last told
+	peer      *ipcConn          // the core's connection
+	why       string            // why this node does not serve, while it does not
 	health    uint32
 	alarms    alarmLog
 	worstTurn time.Duration

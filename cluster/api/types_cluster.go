@@ -71,22 +71,23 @@ const (
 
 // Node is one member.
 type Node struct {
-	Number       uint32    `json:"number" doc:"never used again after a node has gone"`
-	UUID         string    `json:"uuid"`
-	Name         string    `json:"name"`
-	Listen       string    `json:"listen" doc:"address and port for cluster traffic"`
-	State        string    `json:"state" doc:"alive, suspect, dead or unknown, as this node sees it" enum:"alive,suspect,dead,unknown"`
-	Self         bool      `json:"self" doc:"the node that answers"`
-	Leader       bool      `json:"leader" doc:"the raft leader"`
-	Voter        bool      `json:"voter" doc:"counts for majorities"`
-	Draining     bool      `json:"draining" doc:"owns nothing and takes nothing"`
-	Guard        bool      `json:"guard" doc:"its guard process is known to work"`
-	LogFault     string    `json:"log_fault,omitempty" doc:"why it cannot write its raft log; none: it can" example:"its disk is full"`
-	Version      string    `json:"version,omitempty"`
-	FeatureLevel uint32    `json:"feature_level,omitempty"`
-	LastHeard    time.Time `json:"last_heard,omitzero" doc:"when this node last heard of it"`
-	Groups       []string  `json:"groups,omitempty" doc:"names of the VIP groups it owns"`
-	WorstGapUS   int64     `json:"worst_gap_us,omitempty" doc:"longest silence between its lease heartbeats that this node's guard has seen, in microseconds; one of more than a second is an absence and does not count"`
+	Number       uint32            `json:"number" doc:"never used again after a node has gone"`
+	UUID         string            `json:"uuid"`
+	Name         string            `json:"name"`
+	Listen       string            `json:"listen" doc:"address and port for cluster traffic"`
+	State        string            `json:"state" doc:"alive, suspect, dead or unknown, as this node sees it" enum:"alive,suspect,dead,unknown"`
+	Self         bool              `json:"self" doc:"the node that answers"`
+	Leader       bool              `json:"leader" doc:"the raft leader"`
+	Voter        bool              `json:"voter" doc:"counts for majorities"`
+	Draining     bool              `json:"draining" doc:"owns nothing and takes nothing"`
+	Guard        bool              `json:"guard" doc:"its guard process is known to work"`
+	LogFault     string            `json:"log_fault,omitempty" doc:"why it cannot write its raft log; none: it can" example:"its disk is full"`
+	Unfit        map[string]string `json:"unfit,omitempty" doc:"VIP groups that its guard could not hold, and why, by name"`
+	Version      string            `json:"version,omitempty"`
+	FeatureLevel uint32            `json:"feature_level,omitempty"`
+	LastHeard    time.Time         `json:"last_heard,omitzero" doc:"when this node last heard of it"`
+	Groups       []string          `json:"groups,omitempty" doc:"names of the VIP groups it owns"`
+	WorstGapUS   int64             `json:"worst_gap_us,omitempty" doc:"longest silence between its lease heartbeats that this node's guard has seen, in microseconds; one of more than a second is an absence and does not count"`
 }
 
 // Group is a VIP group and who owns it.
