@@ -27,7 +27,7 @@ func (e *engine) doctorPeers() []api.Check {
 		f := faultyLogs{e.Name: fault}
 		out = append(out, api.Check{Name: "raft log", Result: api.CheckFail, Detail: f.what(), Advice: f.advice(e.Name)})
 	}
-	if e.healthScore() > 0 || e.store.Slow() {
+	if e.logScore() > 0 || e.store.Slow() {
 		out = append(out, api.Check{Name: "raft", Result: api.CheckWarn, Detail: "no leader, a slow disk, or behind the log", Advice: "see holdline status"})
 	}
 	return out
@@ -58,19 +58,20 @@ func (e *engine) unconnected(peer uint32) (detail, advice string) {
 		fmt.Sprintf("see that %s runs and that ports %d/tcp and %d, udp and tcp, are open both ways", name, port, port+gossipPortOffset)
 }
 
-// doctorGuard reports what the guard says of itself.
+// doctorGuard reports the SIP sockets, and what the guard says of itself.
 func (n *Node) doctorGuard(ctx context.Context) []api.Check {
 	e := n.engine.Load()
 	if e == nil || n.opt.WithoutGuard {
 		return nil
 	}
+	sockets := socketCheck(e.vips.socketFault(), e.Name)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	s, err := e.vips.client.Load().Status(ctx)
 	if err != nil {
-		return []api.Check{{Name: "guard", Result: api.CheckFail, Detail: err.Error(), Advice: "systemctl restart holdline-guard"}}
+		return []api.Check{sockets, {Name: "guard", Result: api.CheckFail, Detail: err.Error(), Advice: "systemctl restart holdline-guard"}}
 	}
-	out := []api.Check{{Name: "guard", Result: api.CheckOK, Detail: fmt.Sprintf("worst turn of its loop %v", s.WorstLoop.Round(10*time.Microsecond))}}
+	out := []api.Check{sockets, {Name: "guard", Result: api.CheckOK, Detail: fmt.Sprintf("worst turn of its loop %v", s.WorstLoop.Round(10*time.Microsecond))}}
 	if refused := e.vips.refusal(); refused != "" {
 		out = append(out, api.Check{Name: "guard", Result: api.CheckFail, Detail: refused, Advice: "mend what it names: it is tried again every second"})
 	}

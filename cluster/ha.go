@@ -18,7 +18,7 @@ import (
 func (e *engine) haOf(cfg *fsm.Config) api.HA {
 	v := e.view(cfg)
 	if v.cutOff() {
-		v.ownerless = nil // the others may well serve them: this node cannot know
+		v.ownerless, v.unserved = nil, "" // the others may well serve them: this node cannot know
 	}
 	ha := api.HA{Survives: v.survives()}
 	ha.Problems = v.problems()
@@ -43,6 +43,8 @@ func (e *engine) haOf(cfg *fsm.Config) api.HA {
 		ha.Level, ha.Summary = api.HANo, "no, "+v.scarce(0)
 	case len(v.ownerless) > 0:
 		ha.Level, ha.Summary = api.HANo, fmt.Sprintf("no, nobody serves VIP %s: see that the guard runs on every node (holdline doctor)", strings.Join(v.ownerless, ", "))
+	case v.unserved != "":
+		ha.Level, ha.Summary = api.HANo, "no, "+v.unserved
 	case ha.Survives < 1:
 		ha.Level, ha.Summary = api.HANo, "no, the next loss ends service: "+v.lostAdvice()
 	case len(ha.Problems) > 0:
@@ -68,7 +70,7 @@ type haView struct {
 	voters, aliveVoters     []uint32
 	writers                 int // voters that are alive and can write their log, and have what is before
 	leaseVoters, aliveLease []uint32
-	guards                  int // nodes that are alive and not drained, whose guard works and is up to date
+	guards                  int // nodes that are alive and not drained, whose guard works and is up to date, and whose SIP sockets are open
 	groups                  []groupHolders
 	serveless               bool // there is no VIP group
 	needGuards              bool
@@ -77,9 +79,11 @@ type haView struct {
 	behind                  []string // their guards refuse the configuration, or go by an older set of lease voters
 	filling                 []string // they are being sent the whole state
 	faulty                  faultyLogs
+	deaf                    deafNodes
 	unfit                   []unfitNode
 	draining                []string
 	ownerless               []string
+	unserved                string // whose owner is deaf
 	leader                  uint32
 	alarms                  []string
 	later                   bool           // calls are recorded after the fact
@@ -87,7 +91,7 @@ type haView struct {
 }
 
 func (e *engine) view(cfg *fsm.Config) haView {
-	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard, unrecorded: map[string]int{}, faulty: faultyLogs{}}
+	v := haView{leader: e.leader(), needGuards: !e.node.opt.WithoutGuard, unrecorded: map[string]int{}, faulty: faultyLogs{}, deaf: deafNodes{}}
 	if v.needGuards {
 		v.groups = holdersOf(cfg)
 		v.serveless = len(v.groups) == 0 && len(cfg.Nodes()) > 0 && e.raft.AppliedIndex() >= e.onDisk // else it has yet to apply them
@@ -142,6 +146,8 @@ func (e *engine) view(cfg *fsm.Config) haView {
 			v.mutes = append(v.mutes, n.Name)
 		case behind:
 			v.behind = append(v.behind, n.Name)
+		case info.SIPFault != nil:
+			v.deaf[n.Name] = info.SIPFault
 		case !n.Draining:
 			v.guards++
 			v.couldHold(n.Name, info.Unfit)
@@ -161,8 +167,12 @@ func (e *engine) view(cfg *fsm.Config) haView {
 	v.later = len(v.voters) > 1 && cfg.Setting(proxy.SettingCommit, proxy.CommitBefore) == proxy.CommitAfter
 	if v.needGuards {
 		for _, g := range cfg.Groups() {
-			if owner, _, _ := e.ownerOf(g); owner == 0 {
+			owner, _, _ := e.ownerOf(g)
+			if owner == 0 {
 				v.ownerless = append(v.ownerless, g.Name)
+			}
+			if name := e.name(owner); v.deaf[name] != nil && v.unserved == "" {
+				v.unserved = fmt.Sprintf("VIP %s is not served as it should be: %s", g.Name, v.deaf.summary(name))
 			}
 		}
 		v.alarms = e.vips.recentAlarms()
@@ -220,6 +230,8 @@ func (v *haView) lostAdvice() string {
 		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
 	case len(v.behind) > 0:
 		return fmt.Sprintf("the guard of %s refuses the configuration: holdline doctor there tells why", strings.Join(v.behind, ", "))
+	case len(v.deaf) > 0:
+		return v.deaf.summary(v.deaf.names()...)
 	case len(v.draining) > 0:
 		return fmt.Sprintf("%s is drained: holdline undrain there when its work is done", strings.Join(v.draining, ", "))
 	case len(v.leaseVoters) < len(v.voters):
@@ -249,6 +261,7 @@ func (v *haView) problems() []api.Problem {
 	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.behind, "the guard of node %s refuses the configuration: it counts as lost", "holdline doctor on NODE tells why")
+	out = append(out, v.deaf.problems()...)
 	for _, u := range v.unfit {
 		out = append(out, u.problem())
 	}

@@ -33,8 +33,9 @@ const (
 	healthInterval = 100 * time.Millisecond
 	lagTolerated   = 250 // entries
 
-	// Weights: what makes a node unable to commit ranks it lower than what makes it slow.
+	// Weights: what makes a node unable to serve or to commit ranks it lower than what makes it slow.
 	scoreNoLeader = 100
+	scoreSockets  = 80
 	scoreDisk     = 50
 	scoreLag      = 25
 )
@@ -45,6 +46,15 @@ func (e *engine) watchHealth() {
 }
 
 func (e *engine) healthScore() uint32 {
+	score := e.logScore()
+	if e.vips.socketFault() != nil {
+		score += scoreSockets
+	}
+	return score
+}
+
+// logScore is the part of it that the replicated log has.
+func (e *engine) logScore() uint32 {
 	var score uint32
 	if e.health.silence(e.raft) > silentPeer {
 		score += scoreNoLeader

@@ -30,6 +30,7 @@ type peerInfo struct {
 	Guard        bool              `json:"guard,omitempty"`
 	GuardRefuses bool              `json:"guard_refuses,omitempty"` // its guard does not take the configuration
 	Unfit        map[uint32]string `json:"unfit,omitempty"`         // VIP groups that its guard could not hold, and why; a release that does not tell holds all
+	SIPFault     *socketFault      `json:"sip_fault,omitempty"`     // it serves its VIPs not, or not all of their ports
 	LogFault     string            `json:"log_fault,omitempty"`     // why it cannot write its raft log; "": it can
 	DiskFull     bool              `json:"disk_full,omitempty"`
 	DiskSlow     bool              `json:"disk_slow,omitempty"`

@@ -86,6 +86,9 @@ func (e *engine) nodeRow(n *pb.Node) api.Node {
 	}
 	if i, ok := e.infoOf(n.Number); ok && alive {
 		row.Guard, row.LogFault = i.Guard, i.LogFault
+		if i.SIPFault != nil {
+			row.SIPFault = i.SIPFault.Why
+		}
 		row.Unfit = unfitByName(e.machine.Config(), i.Unfit)
 		if i.Version != "" {
 			row.Version = i.Version
@@ -155,14 +158,18 @@ func (n *Node) Live(context.Context) error {
 // Ready implements api.Backend.
 func (n *Node) Ready(context.Context) error {
 	e := n.engine.Load()
-	switch {
-	case e == nil:
+	if e == nil {
 		return nil
+	}
+	sockets := e.vips.socketFault()
+	switch {
 	case e.logFault() != "":
 		return api.Errorf(api.CodeUnavailable, "this node cannot write its raft log: %s", e.logFault())
 	case e.leader() == 0:
 		return api.Errorf(api.CodeUnavailable, "there is no raft leader: calls are served, but nothing new is committed")
-	case e.healthScore() > 0 || e.store.Slow():
+	case sockets != nil:
+		return api.Errorf(api.CodeUnavailable, "this node cannot open its SIP sockets: %s", sockets.Why)
+	case e.logScore() > 0 || e.store.Slow():
 		return api.Errorf(api.CodeUnavailable, "this node is behind the cluster or its disk is slow")
 	}
 	return nil

@@ -277,7 +277,7 @@ func (s *supervisor) giveHomes(ctx context.Context, cfg *fsm.Config, _ []raft.Se
 		if homes[n.Uuid] > 0 || !n.Voter || n.Draining || !slices.Contains(lease.voters, n.Number) {
 			continue
 		}
-		if i, ok := s.infoOf(n.Number); !ok || !(i.Guard && !i.GuardRefuses || s.node.opt.WithoutGuard) {
+		if i, ok := s.infoOf(n.Number); !ok || !(i.Guard && !i.GuardRefuses && i.SIPFault == nil || s.node.opt.WithoutGuard) {
 			continue
 		}
 		for _, g := range cfg.Groups() {

@@ -34,6 +34,7 @@ type vips struct {
 	gaps      map[uint32]time.Duration // worst silence of each peer, as the guard told last
 	homes     map[uint32]string        // home node of each group, as last seen
 	unfit     map[uint32]string        // groups that the guard could not hold, and why: see vip.Unfit
+	unopened  *socketFault             // what the SIP core could not open; nil: nothing
 	refused   string                   // why the guard does not take the configuration; "": it does
 	epoch     uint64                   // config epoch that the guards are to go by
 	epochAt   time.Time                // when it came
@@ -148,7 +149,7 @@ func (v *vips) fill(i *peerInfo) {
 	defer v.mu.Unlock()
 	client := v.client.Load()
 	i.Guard, i.GuardRefuses = v.connected && client != nil && client.Working(), v.refused != ""
-	i.Unfit = v.unfit // never changed, but replaced
+	i.Unfit, i.SIPFault = v.unfit, v.unopened // never changed, but replaced
 	if client != nil {
 		i.GuardEpoch = client.Taken()
 	}
@@ -323,9 +324,7 @@ func (e *engine) followVIPs(cfg *fsm.Config) {
 		}
 	}
 	e.showCertificates(cfg)
-	if err := e.vips.core.Load().SetGroups(coreGroups(cfg)); err != nil {
-		e.logger.Error("SIP sockets", "err", err)
-	}
+	e.openSockets(cfg)
 	e.moveHome(cfg)
 }
 

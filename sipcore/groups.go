@@ -12,7 +12,7 @@ import (
 )
 
 // SetGroups opens sockets on the VIPs of groups that are new and closes those of groups that are gone. A VIP that
-// cannot be opened is left out and named in the error; the others are served.
+// cannot be opened is left out and named in the error (transport.Unopened); the others are served.
 func (c *Core) SetGroups(groups []Group) error { return c.setGroups(groups, groups) }
 
 // setGroups serves groups and listens on the VIPs of listen.

@@ -82,6 +82,7 @@ type Node struct {
 	Draining     bool              `json:"draining" doc:"owns nothing and takes nothing"`
 	Guard        bool              `json:"guard" doc:"its guard process is known to work"`
 	LogFault     string            `json:"log_fault,omitempty" doc:"why it cannot write its raft log; none: it can" example:"its disk is full"`
+	SIPFault     string            `json:"sip_fault,omitempty" doc:"which SIP sockets it could not open on the VIPs, and why; none: all are open" example:"5060/udp: address already in use"`
 	Unfit        map[string]string `json:"unfit,omitempty" doc:"VIP groups that its guard could not hold, and why, by name"`
 	Version      string            `json:"version,omitempty"`
 	FeatureLevel uint32            `json:"feature_level,omitempty"`

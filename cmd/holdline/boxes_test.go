@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -33,6 +35,7 @@ type boxes struct {
 	net     *netlab.Network
 	space   map[string]*netlab.Box
 	daemons map[string]*exec.Cmd
+	others  map[string][]io.Closer // sockets of other programs
 }
 
 type boxesKey struct{}
@@ -42,7 +45,7 @@ func newBoxes(dir string) (*boxes, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &boxes{dir: dir, net: n, space: map[string]*netlab.Box{}, daemons: map[string]*exec.Cmd{}}
+	b := &boxes{dir: dir, net: n, space: map[string]*netlab.Box{}, daemons: map[string]*exec.Cmd{}, others: map[string][]io.Closer{}}
 	for i, name := range boxNames {
 		addr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, 0, byte(11 + i)}), 24)
 		if b.space[name], err = n.AddBox(name, byte(1+i), addr); err != nil {
@@ -56,6 +59,11 @@ func newBoxes(dir string) (*boxes, error) {
 // close ends the boxes, and with them what runs there: the kernel ends a daemon, started anew or not, when its box is closed (netlab.Space.Start).
 func (b *boxes) close(t testscript.T) {
 	b.net.Close()
+	for _, sockets := range b.others {
+		for _, s := range sockets {
+			_ = s.Close()
+		}
+	}
 	for name, cmd := range b.daemons {
 		if cmd.ProcessState != nil {
 			continue
@@ -80,6 +88,7 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"address": on((*boxes).address), // address BOX PREFIX [OLD]: gives the box's card another address, and takes the old one away
 		"refuse":  on((*boxes).refuse),  // refuse BOX PATTERN: starts the daemon there, which must end by itself and say so
+		"occupy":  on((*boxes).occupy),  // occupy BOX [PORT]: something else than the daemon has the port there, UDP and TCP; none: nothing has any more
 		"serve":   on((*boxes).serve),   // serve BOX [FLAG...]: starts the daemon there and waits until it answers
 		"down":    on((*boxes).stop),    // down BOX: SIGTERM; the daemon must end with exit code 0
 		"crash":   on((*boxes).kill),    // crash BOX: SIGKILL to all that runs there
@@ -115,6 +124,30 @@ func (b *boxes) refuse(ts *testscript.TestScript, args []string) {
 	if in := regexp.MustCompile(`(?m)` + args[1]); !ended.Stop() || err == nil || !in.MatchString(said.String()) {
 		ts.Fatalf("serve on %s: %v, want %q in\n%s", args[0], err, args[1], said.String())
 	}
+}
+
+func (b *boxes) occupy(ts *testscript.TestScript, args []string) {
+	name := args[0]
+	for _, s := range b.others[name] {
+		ts.Check(s.Close())
+	}
+	delete(b.others, name)
+	if len(args) == 1 {
+		return
+	}
+	ts.Check(b.space[name].Do(func() error {
+		udp, err := net.ListenPacket("udp4", "0.0.0.0:"+args[1])
+		if err != nil {
+			return err
+		}
+		b.others[name] = append(b.others[name], udp)
+		tcp, err := net.Listen("tcp4", "0.0.0.0:"+args[1])
+		if err != nil {
+			return err
+		}
+		b.others[name] = append(b.others[name], tcp)
+		return nil
+	}))
 }
 
 func (b *boxes) serve(ts *testscript.TestScript, args []string) {

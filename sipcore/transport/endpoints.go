@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
+
+	"holdline/fsm/pb"
 )
 
 // key names an endpoint in flows.
@@ -41,6 +44,39 @@ var (
 	errDuplicate = errors.New("two addresses have the same group, VIP number and port")
 )
 
+// ListenError is an endpoint that could not be opened.
+type ListenError struct {
+	Proto pb.Transport
+	Local netip.AddrPort
+	Err   error
+}
+
+func (e *ListenError) Error() string {
+	if e.Proto == pb.Transport_UDP {
+		return fmt.Sprintf("open SIP socket on %s: %v", e.Local, e.Err)
+	}
+	return fmt.Sprintf("open SIP listener for %s on %s: %v", e.Proto, e.Local, e.Err)
+}
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Unopened finds the endpoints that could not be opened in what the two SetEndpoints have returned, wrapped or joined.
+func Unopened(err error) []*ListenError {
+	switch err := err.(type) {
+	case *ListenError:
+		return []*ListenError{err}
+	case interface{ Unwrap() error }:
+		return Unopened(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		var out []*ListenError
+		for _, e := range err.Unwrap() {
+			out = append(out, Unopened(e)...)
+		}
+		return out
+	}
+	return nil
+}
+
 // SetEndpoints opens and closes sockets so that exactly these endpoints are listened on. An endpoint that cannot be
 // opened is left out and named in the error; the others are served. It does not wait for handlers that are running.
 func (u *UDP) SetEndpoints(eps []Endpoint) error {
@@ -58,7 +94,7 @@ func (u *UDP) SetEndpoints(eps []Endpoint) error {
 	want := make(map[key]Endpoint, len(eps))
 	for _, ep := range eps {
 		if _, twice := want[ep.key()]; twice {
-			errs = append(errs, fmt.Errorf("open SIP socket on %s: %w", ep.Local, errDuplicate))
+			errs = append(errs, &ListenError{pb.Transport_UDP, ep.Local, errDuplicate})
 			continue
 		}
 		want[ep.key()] = ep
@@ -83,7 +119,7 @@ func (u *UDP) SetEndpoints(eps []Endpoint) error {
 		}
 		l, err := u.listen(ep)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, &ListenError{pb.Transport_UDP, ep.Local, err})
 			continue
 		}
 		next[k] = l
@@ -98,13 +134,13 @@ func (u *UDP) listen(ep Endpoint) (*listener, error) {
 	for i := range u.o.Readers {
 		s, err := u.open(ep, i)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open SIP socket on %s: %w", ep.Local, err), l.close())
+			return nil, errors.Join(err, l.close())
 		}
 		l.sockets = append(l.sockets, s)
 	}
 	for _, s := range l.sockets {
 		if err := u.readerOf(s).add(s); err != nil {
-			return nil, errors.Join(fmt.Errorf("read SIP socket on %s: %w", ep.Local, err), l.close())
+			return nil, errors.Join(fmt.Errorf("read: %w", err), l.close())
 		}
 	}
 	return l, nil

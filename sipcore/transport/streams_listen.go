@@ -70,7 +70,7 @@ func (s *Streams) setEndpoints(eps []StreamEndpoint) (gone []*conn, err error) {
 		}
 		l, err := s.listen(ep)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("open SIP listener for %s on %s: %w", ep.Proto, ep.Local, err))
+			errs = append(errs, &ListenError{ep.Proto, ep.Local, err})
 			continue
 		}
 		s.listeners[k] = l
