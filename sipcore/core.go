@@ -6,6 +6,7 @@ package sipcore
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -34,6 +35,7 @@ type Options struct {
 
 	// Certificates are what TLS and WSS show; nil: none, so that handshakes fail.
 	Certificates *transport.Certificates
+	Authorities  *x509.CertPool         // sign the certificates of gateways; nil: whom the machine trusts
 	Streams      transport.StreamLimits // of connections; zero values stand for the defaults
 
 	Readers int // sockets and reading goroutines per VIP; 0 = number of CPUs

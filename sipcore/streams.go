@@ -37,20 +37,27 @@ func (c *Core) startStreams() (err error) {
 			}
 			return proxy.FallbackAddr(&m)
 		},
-		ServerName:  serverName,
-		VerifyPeers: func() bool { return c.opt.Machine.Config().Setting(SettingVerifyTLS, "yes") != "no" },
-		Origins:     func() []string { return strings.Fields(c.opt.Machine.Config().Setting(SettingOrigins, "")) },
+		ServerName:   serverName,
+		GatewayNames: c.gatewayNames,
+		VerifyPeers:  func() bool { return c.opt.Machine.Config().Setting(SettingVerifyTLS, "yes") != "no" },
+		Authorities:  c.opt.Authorities,
+		Origins:      func() []string { return strings.Fields(c.opt.Machine.Config().Setting(SettingOrigins, "")) },
 	})
 	return err
 }
 
-// serverName is the host that a request is sent to, and whether it is one of a dialog.
+// serverName is the host that a request is sent to, and whether it is one of a dialog. A response names none.
 func serverName(request []byte) (name string, dialog bool) {
 	var m wire.Msg
 	if m.Scan(request) != nil {
 		return "", false
 	}
 	return proxy.NextHopHost(&m), !m.To.Tag.Empty()
+}
+
+// gatewayNames are the hosts by which the gateways at an address are called, as far as the configuration and what has been looked up can tell. Locks may be held.
+func (c *Core) gatewayNames(addr netip.Addr) []string {
+	return c.view.Load().GatewayNames(addr, c.resolver.Leads)
 }
 
 // endpoints are what is listened on for groups.

@@ -23,12 +23,12 @@ type conn struct {
 	flow   Flow       // Conn is its number; never changed once it is in the table
 	epoch  uint64     // of the lease under which it began
 	dialed bool       // by us
-	proof  string     // dialed over TLS: the name that the peer has proven, or is asked to; "": none
 	source netip.Addr // that it counts for, unless we have dialed it: see sourceOf
 
 	// Guarded by Streams.mu:
-	alias      peerKey // see Streams.Reuse
-	listed     bool    // in Streams.unproven
+	proof      []string // dialed over TLS: the names of which the peer is to prove one, then that which it has proven; none: it need prove nothing
+	alias      peerKey  // see Streams.Reuse
+	listed     bool     // in Streams.unproven
 	prev, next *conn
 
 	// Of the goroutine that serves the connection; set before open, read by the writer after it:

@@ -44,6 +44,16 @@ func (s *Streams) named(to Flow, data []byte) (who callee) {
 	return who
 }
 
+// asked are the names of which a peer that a connection is opened to must prove one; the first is asked for. A request of a dialog, or a response, that goes to
+// a gateway's address is meant for that gateway, whose certificate is for the name it is called by. Who holds one for the address itself is as good.
+func (s *Streams) asked(to Flow, data []byte) []string {
+	who, addr := s.named(to, data), to.Remote.Addr()
+	if !who.dialog || who.name != addr.String() || s.o.GatewayNames == nil {
+		return []string{who.name}
+	}
+	return append(s.o.GatewayNames(addr), who.name)
+}
+
 // dial begins to open a connection to a flow's peer, over which data is sent then; what is sent to the peer meanwhile waits
 // for it. false: there is no room for another connection, or the VIP is not served here.
 func (s *Streams) dial(to Flow, who callee, data []byte) bool {
@@ -54,11 +64,11 @@ func (s *Streams) dial(to Flow, who callee, data []byte) bool {
 	if !ok {
 		return false
 	}
-	name, proof := "", ""
+	var names, proof []string
 	if to.Proto == pb.Transport_TLS {
-		name = s.named(to, data).name
+		names = s.asked(to, data)
 		if s.verifies() {
-			proof = name
+			proof = names
 		}
 	}
 	s.mu.Lock()
@@ -79,14 +89,14 @@ func (s *Streams) dial(to Flow, who callee, data []byte) bool {
 	s.peers[k] = append(s.peers[k], c)
 	s.dialing++
 	local := l.ep.Local.Addr()
-	s.wg.Go(func() { c.connect(local, name) })
+	s.wg.Go(func() { c.connect(local, names, proof) })
 	s.mu.Unlock()
 	s.counters.dialed.Add(1)
 	return c.send(data)
 }
 
-// connect opens the connection and serves it to its end.
-func (c *conn) connect(local netip.Addr, name string) {
+// connect opens the connection and serves it to its end. Over TLS names are those that are meant, and proof those of which the peer must prove one.
+func (c *conn) connect(local netip.Addr, names, proof []string) {
 	defer c.reset(endPeer)
 	limit := time.Now().Add(c.s.o.Limits.Dial)
 	ctx, cancel := context.WithDeadline(c.s.ctx, limit)
@@ -99,7 +109,7 @@ func (c *conn) connect(local netip.Addr, name string) {
 		err = c.connected(raw.(*net.TCPConn))
 	}
 	if err == nil && c.flow.Proto == pb.Transport_TLS {
-		err = c.secure(ctx, name)
+		err = c.secure(ctx, names, proof)
 	}
 	c.s.mu.Lock()
 	c.s.dialing-- // here alone: if it was given up meanwhile, it was being opened until now
@@ -129,16 +139,46 @@ func (c *conn) connected(raw *net.TCPConn) error {
 	return nil
 }
 
-// secure agrees on TLS with a peer that is asked for by name, and must hold a certificate for that if it is to prove it.
-func (c *conn) secure(ctx context.Context, name string) error {
+// secure agrees on TLS with a peer that is asked for by the first of names, and must hold a certificate for one of proof, if there are any.
+func (c *conn) secure(ctx context.Context, names, proof []string) error {
+	proven := proof
 	t := tls.Client(c.raw, &tls.Config{
-		ServerName: name, MinVersion: tls.VersionTLS12, RootCAs: c.s.o.Authorities, InsecureSkipVerify: c.proof == "", //nolint:gosec // the operator's choice
+		ServerName: names[0], MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, for any of several names
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(proof) == 0 {
+				return nil // the operator's choice
+			}
+			name, err := certified(state.PeerCertificates, proof, c.s.o.Authorities)
+			proven = []string{name}
+			return err
+		},
 	})
 	if err := t.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS with %s: %w%s", name, err, mendPeer(err))
+		return fmt.Errorf("TLS with %s: %w%s", strings.Join(names, " or "), err, mendPeer(err))
 	}
 	c.rw = t
+	c.s.mu.Lock()
+	c.proof = proven
+	c.s.mu.Unlock()
 	return nil
+}
+
+// certified is the first of names that the certificate which a peer has shown is for, if one of the authorities, or whom the machine trusts, stands behind it.
+func certified(shown []*x509.Certificate, names []string, authorities *x509.CertPool) (string, error) {
+	between := x509.NewCertPool()
+	for _, c := range shown[1:] {
+		between.AddCert(c)
+	}
+	_, err := shown[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between})
+	for i := 0; err == nil && i < len(names); i++ {
+		if shown[0].VerifyHostname(names[i]) == nil {
+			return names[i], nil
+		}
+	}
+	if err == nil {
+		err = shown[0].VerifyHostname(names[0])
+	}
+	return "", &tls.CertificateVerificationError{UnverifiedCertificates: shown, Err: err}
 }
 
 // mendPeer is what to do about a peer that could not be verified. The runtime reads the machine's authorities once, at the first use.

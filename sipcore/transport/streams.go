@@ -66,6 +66,9 @@ type StreamOptions struct {
 	Fallback func(response []byte) (netip.AddrPort, bool)
 	// ServerName is the name that the certificate of a peer must hold to which a request is sent over TLS; dialog: it is one of a dialog's.
 	ServerName func(request []byte) (name string, dialog bool)
+	// GatewayNames are the hosts by which the gateways at an address are called; nil: none. A certificate for one of them will do where a request of a dialog
+	// goes to that address and names it no other way; the first is asked for. It must not block; the caller may keep what it returns.
+	GatewayNames func(addr netip.Addr) []string
 	// VerifyPeers says whether certificates of peers that we open a connection to are verified; nil: they are.
 	VerifyPeers func() bool
 	// Authorities sign the certificates of those peers; nil: whom the machine trusts.

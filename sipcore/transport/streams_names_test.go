@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,18 +16,21 @@ import (
 // namedLab is a streamLab whose requests over TLS are meant for what the test says, and who is verified if the test says so.
 type namedLab struct {
 	*streamLab
-	who    atomic.Pointer[callee]
-	verify atomic.Bool
-	out    *Sender
+	who      atomic.Pointer[callee]
+	gateways atomic.Pointer[[]string] // called at any address
+	verify   atomic.Bool
+	out      *Sender
 }
 
 func newNamedLab(t *testing.T, authorities *x509.CertPool) *namedLab {
 	n := &namedLab{}
 	n.who.Store(&callee{})
+	n.gateways.Store(&[]string{})
 	n.verify.Store(true)
 	n.streamLab = newStreamLab(t, StreamOptions{
 		Authorities: authorities, VerifyPeers: n.verify.Load,
-		ServerName: func([]byte) (string, bool) { w := n.who.Load(); return w.name, w.dialog },
+		ServerName:   func([]byte) (string, bool) { w := n.who.Load(); return w.name, w.dialog },
+		GatewayNames: func(netip.Addr) []string { return slices.Clone(*n.gateways.Load()) },
 	})
 	n.out = n.u.NewSender()
 	return n

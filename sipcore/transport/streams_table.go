@@ -154,10 +154,10 @@ func (s *Streams) Has(f Flow) bool {
 // among returns the connection of peers that a message for who goes over. It needs s.mu.
 func (s *Streams) among(k peerKey, who callee) (found *conn) {
 	for _, c := range s.peers[k] {
-		if who.name == "" || c.proof == who.name {
+		if who.name == "" || len(c.proof) == 1 && c.proof[0] == who.name {
 			return c
 		}
-		if found == nil && who.dialog && c.proof != "" {
+		if found == nil && who.dialog && len(c.proof) > 0 {
 			found = c
 		}
 	}
