@@ -138,7 +138,7 @@ func tokenIn(out string) (string, error) {
 	return "", fmt.Errorf("token create: no join line in %q", out)
 }
 
-// provision adds domain, gateway and users. Users are added by two at a time: each is a command of its own.
+// provision adds domain, gateway and users, and returns when all nodes know them. Users are added by two at a time: each is a command of its own.
 func (c *cluster) provision(ctx context.Context, users []user) error {
 	args := []string{"domain", "add", domain}
 	for _, v := range c.vips {
@@ -179,7 +179,24 @@ func (c *cluster) provision(ctx context.Context, users []user) error {
 			return err
 		}
 	}
-	return nil
+	return c.know(ctx, users)
+}
+
+// know returns when every node knows the users: a follower may hear of the last one 50 ms later, and phones are with any of them.
+func (c *cluster) know(ctx context.Context, users []user) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return c.each(func(n *node.Node) error {
+		return n.Await(ctx, func(ctx context.Context) error {
+			out, err := n.CLI(ctx, "", "user", "list", "--json")
+			for _, u := range users {
+				if err == nil && !strings.Contains(out, `"`+u.name+"@"+domain+`"`) {
+					err = fmt.Errorf("%s does not know user %s yet", n.Name, u.name)
+				}
+			}
+			return err
+		})
+	})
 }
 
 // secure gives the domain a certificate and returns who trusts it.
