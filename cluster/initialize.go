@@ -51,6 +51,9 @@ func (n *Node) Init(ctx context.Context, r api.InitRequest) (api.InitAnswer, err
 	if len(r.Groups) > fsm.MaxGroups {
 		return api.InitAnswer{}, api.Errorf(api.CodeInvalid, "%d VIP groups are more than the %d that a cluster holds: leave some --vip out, or put addresses that move together into one (--vip A,B)", len(r.Groups), fsm.MaxGroups)
 	}
+	if err := n.mayGuard(); err != nil {
+		return api.InitAnswer{}, err
+	}
 	groups, err := n.checkGroups(ctx, r.Groups)
 	if err != nil {
 		return api.InitAnswer{}, err

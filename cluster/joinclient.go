@@ -43,6 +43,9 @@ func (n *Node) Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, err
 	if err != nil {
 		return api.JoinAnswer{}, api.Errorf(api.CodeInvalid, "%w", err)
 	}
+	if err := n.mayGuard(); err != nil {
+		return api.JoinAnswer{}, err
+	}
 	n.forgetGuard() // it may know a membership that ended otherwise than by Leave, or a join that came to nothing
 	j := &joiner{node: n, token: token, name: r.Name, listen: listen}
 	m, raw, err := j.run(ctx)

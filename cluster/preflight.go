@@ -41,6 +41,18 @@ func (n *Node) preflight(ctx context.Context, listen netip.AddrPort, offer joinO
 	return append(checks, disk), err
 }
 
+// mayGuard refuses to begin what cannot end well: without a guard a node does not start, and one that was let in already would be counted by the others. A guard
+// that is a unit of its own, or runs by itself, has rights of its own.
+func (n *Node) mayGuard() error {
+	if n.opt.WithoutGuard || n.opt.GuardUnit != "" || vip.Runs(n.opt.RunDir) {
+		return nil
+	}
+	if err := vip.MayHoldAddresses(); err != nil {
+		return api.Errorf(api.CodeRefused, "no guard can be started here: %w", err)
+	}
+	return nil
+}
+
 func checkClock(off time.Duration) (api.Check, error) {
 	c := api.Check{Name: "clock", Result: api.CheckOK, Detail: fmt.Sprintf("differs by %v from the cluster's", off.Round(time.Millisecond))}
 	switch {

@@ -19,8 +19,9 @@ func capable(capability int) (bool, error) {
 	return data[capability/32].Effective&(1<<(capability%32)) != 0, nil
 }
 
-// mayHoldAddresses refuses what a guard could not do. One that went on without would own the run directory, win leases, and serve nobody.
-func mayHoldAddresses() error {
+// MayHoldAddresses refuses what a guard could not do, and a child of this process neither (ErrPowerless). One that went on without would own the run directory,
+// win leases, and serve nobody. It speaks of the calling thread.
+func MayHoldAddresses() error {
 	has, err := capable(unix.CAP_NET_ADMIN)
 	if err == nil && !has {
 		err = ErrPowerless

@@ -31,7 +31,7 @@ func RunGuard(ctx context.Context, o Options) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := mayHoldAddresses(); err != nil { // before the lock, which is for one that can
+	if err := MayHoldAddresses(); err != nil { // before the lock, which is for one that can
 		return fmt.Errorf("start guard: %w", err)
 	}
 	if err := errors.Join(os.MkdirAll(o.RunDir, 0o755), os.MkdirAll(o.DataDir, 0o700)); err != nil {

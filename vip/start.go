@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -15,6 +17,16 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// Runs reports whether a guard answers on a run directory.
+func Runs(runDir string) bool {
+	c, err := net.DialTimeout("unix", filepath.Join(runDir, sockFile), guardLook)
+	if err != nil {
+		return false
+	}
+	_ = c.Close() // it has learned of the guard what it wanted to
+	return true
+}
 
 // StartOptions say how to start a guard.
 type StartOptions struct {

@@ -16,7 +16,8 @@ func (a *app) joinCmd() *cobra.Command {
 		Short: "Make this node a member of a cluster",
 		Long: `Makes this node a member of the cluster that the token comes from, and returns when it has caught up: as voter, or as the
 second of two, which waits for a third. Before it joins it checks the clock, that it and the members reach each other,
-that they share a network segment, and how fast this box writes to disk. On error nothing has changed, here or there.
+that they share a network segment, and how fast this box writes to disk. When a check fails nothing
+has changed, here or there. Should the cluster let this box in and it then fail to start, the message says so, and the same command goes on.
 
 The same line again, after an interruption, is harmless.`,
 		Example: "  holdline join TOKEN --name n2 --listen 10.77.0.12",
