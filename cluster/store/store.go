@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -52,6 +53,8 @@ type Store struct {
 	refuse func() error
 	faults faults
 	logger hclog.Logger
+
+	cutFailed atomic.Pointer[error] // why nothing more is written; see cut
 
 	mu       sync.Mutex
 	voteTerm uint64 // told by SetUint64, written with the candidate
@@ -195,6 +198,9 @@ func (s *Store) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{l
 // StoreLogs implements raft.LogStore.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
 	defer s.watch.begin()()
+	if err := s.broken(); err != nil {
+		return s.faults.noteLog(err)
+	}
 	if s.refuse != nil {
 		if err := s.refuse(); err != nil {
 			return s.faults.noteLog(err)
@@ -216,12 +222,27 @@ func (s *Store) DeleteRange(first, last uint64) error {
 	return s.faults.noteCut(s.cut(first, last))
 }
 
+// broken is why the log takes nothing more until it is opened again, nil if it does.
+func (s *Store) broken() error {
+	if err := s.cutFailed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // cut takes the log's end away, for which it begins a new segment.
 func (s *Store) cut(first, last uint64) error {
 	if err := s.spares.ensure(); err != nil {
 		return fmt.Errorf("replace the end of the log: %w", err)
 	}
+	if err := s.broken(); err != nil {
+		return err
+	}
 	if err := s.log.DeleteRange(first, last); err != nil {
+		// What it has sealed is sealed in memory and perhaps not on the disk. Cut once more it would be taken for whole, and be unreadable after the next start, which
+		// puts it right if nothing has been done to it since.
+		err = fmt.Errorf("cut the end of the log: %w: holdline must be started again on this node", err)
+		s.cutFailed.Store(&err)
 		return err
 	}
 	if err := trim(s.dir, first-1); err != nil { // it goes with the next snapshot
