@@ -127,8 +127,19 @@ func TestUnfitIsTold(t *testing.T) {
 	seen("no guard has told anything", nil)
 	e.guardEvent(vip.Unfit{Groups: map[uint32]string{g.Number: "no carrier on eth1", 99: "of a group that is gone"}})
 	seen("n1 cannot hold it", map[string]string{"border": "no carrier on eth1"})
+	other := l.nodes[1].engine.Load()
+	cfg := other.machine.Config()
+	if _, err := other.moveTarget(cfg, cfg.Group(g.Number), other.number.Load(), ""); err == nil {
+		t.Error("it could be moved to somebody")
+	}
+	if _, err := other.moveTarget(cfg, cfg.Group(g.Number), 0, e.Name); err == nil || !strings.Contains(err.Error(), "could not serve VIP group border: no carrier on eth1") {
+		t.Errorf("to n1: %v", err)
+	}
 	e.guardEvent(vip.Unfit{})
 	seen("n1 can hold it", nil)
+	if to, err := other.moveTarget(cfg, cfg.Group(g.Number), other.number.Load(), ""); err != nil || to.Name != e.Name {
+		t.Errorf("to whom it may be moved: %v %v", to.GetName(), err)
+	}
 	e.guardEvent(vip.Unfit{Groups: map[uint32]string{g.Number: "no carrier on eth1"}})
 	e.guardEvent(vip.Disconnected{})
 	seen("the guard is gone", nil)

@@ -128,7 +128,7 @@ func (e *engine) awaitHeard(ctx context.Context, name string) {
 func (e *engine) moveTarget(cfg *fsm.Config, g *pb.Group, owner uint32, name string) (*pb.Node, error) {
 	if name == "" {
 		for _, c := range candidates(cfg.Nodes(), g, leavingNodes(cfg)) {
-			if alive, _ := e.alive(c); alive && c != owner {
+			if alive, _ := e.alive(c); alive && c != owner && e.cannotServe(c, g) == "" {
 				return cfg.Node(c), nil
 			}
 		}
@@ -145,5 +145,22 @@ func (e *engine) moveTarget(cfg *fsm.Config, g *pb.Group, owner uint32, name str
 	case to.Draining || slices.Contains(leavingNodes(cfg), to.Uuid):
 		return nil, api.Errorf(api.CodeRefused, "node %s is drained or leaving and takes no VIP", to.Name)
 	}
+	if why := e.cannotServe(to.Number, g); why != "" {
+		return nil, api.Errorf(api.CodeRefused, "node %s could not serve VIP group %s: %s", to.Name, g.Name, why)
+	}
 	return to, nil
+}
+
+// cannotServe is why a node could not serve a group, by what it has told; "": nothing is known against it.
+func (e *engine) cannotServe(node uint32, g *pb.Group) string {
+	info, told := e.infoOf(node)
+	switch {
+	case !told:
+		return ""
+	case info.Unfit[g.Number] != "":
+		return info.Unfit[g.Number]
+	case info.SIPFault != nil:
+		return "its SIP sockets cannot be opened: " + info.SIPFault.Why
+	}
+	return ""
 }
