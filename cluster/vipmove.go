@@ -38,7 +38,9 @@ func (n *Node) MoveVIP(ctx context.Context, group string, r api.MoveRequest) (ap
 	if err != nil {
 		return api.Group{}, err
 	}
-	e.awaitHeard(ctx, r.To)
+	if r.To != "" {
+		e.awaitHeard(ctx, g, r.To)
+	}
 	owner, _, _ := e.ownerOf(g)
 	to, err := e.moveTarget(cfg, g, owner, r.To)
 	if err != nil {
@@ -105,8 +107,8 @@ func (e *engine) moveAsked(ask moveAsk) {
 	}
 }
 
-// awaitHeard waits a moment for a node that is silent now.
-func (e *engine) awaitHeard(ctx context.Context, name string) {
+// awaitHeard waits a moment for a node that is silent now, or whose last word was that it could not serve the group: its cable may be in again.
+func (e *engine) awaitHeard(ctx context.Context, g *pb.Group, name string) {
 	to, err := e.findNode(name)
 	if err != nil {
 		return // moveTarget says so
@@ -114,7 +116,7 @@ func (e *engine) awaitHeard(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, silentPatience)
 	defer cancel()
 	for {
-		if alive, _ := e.alive(to.Number); alive {
+		if alive, _ := e.alive(to.Number); alive && e.cannotServe(to.Number, g) == "" {
 			return
 		}
 		select {
