@@ -57,7 +57,7 @@ func TestCutFails(t *testing.T) {
 	if err := s.StoreLog(&raft.Log{Index: 11, Term: 1}); err == nil {
 		t.Error("it goes on")
 	}
-	if f := s.Fault(); !strings.Contains(f, "holdline must be started again on this node") {
+	if f := s.Fault(); !strings.Contains(f, "its daemon must be started again") {
 		t.Errorf("fault: %q", f)
 	}
 	if err := s.Close(); err != nil {

@@ -241,7 +241,7 @@ func (s *Store) cut(first, last uint64) error {
 	if err := s.log.DeleteRange(first, last); err != nil {
 		// What it has sealed is sealed in memory and perhaps not on the disk. Cut once more it would be taken for whole, and be unreadable after the next start, which
 		// puts it right if nothing has been done to it since.
-		err = fmt.Errorf("cut the end of the log: %w: holdline must be started again on this node", err)
+		err = fmt.Errorf("cut the end of the log: %w: its daemon must be started again", err)
 		s.cutFailed.Store(&err)
 		return err
 	}
