@@ -24,7 +24,11 @@ func TestConfigChecks(t *testing.T) {
 	said := func(want ...string) {
 		t.Helper()
 		var got []string
-		for _, c := range configChecks(n.engine.Load().machine.Config()) {
+		checks, err := n.doctorConfig(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range checks {
 			got = append(got, c.Result+" "+c.Name+": "+c.Detail+" -> "+c.Advice)
 		}
 		if !slices.Equal(got, want) {

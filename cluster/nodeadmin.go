@@ -186,7 +186,9 @@ func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
 		return append(checks, api.Check{Name: "cluster", Result: api.CheckWarn, Detail: "not configured", Advice: "run holdline init or holdline join"}), nil
 	}
 	checks = append(checks, e.doctorPeers()...)
-	checks = append(checks, configChecks(e.machine.Config())...)
+	if config, err := n.doctorConfig(ctx); err == nil { // it fails only on an unconfigured node
+		checks = append(checks, config...)
+	}
 	checks = append(checks, gatewayChecks(e.seenGateways())...)
 	checks = append(checks, e.doctorState(ctx)...)
 	if certificates, err := n.ListCertificates(ctx); err == nil { // it fails only on an unconfigured node

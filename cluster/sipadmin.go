@@ -216,26 +216,17 @@ func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m 
 
 // sameFamily refuses a gateway whose address none of the VIPs that it is to be called from can reach.
 func sameFamily(g *pb.Group, m *pb.Member) error {
-	a, err := addressIn(m.Address)
-	if err != nil {
+	_, at := fsm.MemberHost(m)
+	if !at.IsValid() {
 		return nil // a host name
 	}
 	for _, v := range g.Vips {
 		p, err := netip.ParsePrefix(v.Prefix)
-		if err == nil && p.Addr().Is4() == a.Is4() && (m.Vip == "" || p.Addr().String() == m.Vip) {
+		if err == nil && p.Addr().Is4() == at.Addr().Is4() && (m.Vip == "" || p.Addr().String() == m.Vip) {
 			return nil
 		}
 	}
 	return api.Errorf(api.CodeInvalid, "%s cannot be called from VIP group %s: it has no address of that family there", m.Address, cmp.Or(m.Vip, g.Name))
-}
-
-// addressIn reads the IP address of an address with or without a port.
-func addressIn(s string) (netip.Addr, error) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap(), nil
-	}
-	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	return a.Unmap(), err
 }
 
 // namedVIP is the address of a group of several that name names, "" when it names the group.

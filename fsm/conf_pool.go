@@ -273,10 +273,8 @@ func memberSources(m *pb.Member) []netip.Prefix {
 	if len(m.Sources) > 0 {
 		return out
 	}
-	if host, _, ok := splitHostPort(m.Address); ok {
-		if a, err := netip.ParseAddr(host); err == nil {
-			return []netip.Prefix{netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}
-		}
+	if _, at := MemberHost(m); at.IsValid() {
+		return []netip.Prefix{netip.PrefixFrom(at.Addr(), at.Addr().BitLen())}
 	}
 	return nil
 }
@@ -287,9 +285,8 @@ func memberHosts(pools map[string]*Pool) (addrs map[netip.Addr]bool, names map[s
 	addrs, names = map[netip.Addr]bool{}, map[string]bool{}
 	for _, p := range pools {
 		for _, m := range p.Members {
-			host, _, _ := splitHostPort(m.Address)
-			if a, err := netip.ParseAddr(host); err == nil {
-				addrs[a.Unmap()] = true
+			if host, at := MemberHost(m); at.IsValid() {
+				addrs[at.Addr()] = true
 			} else if len(m.Sources) > 0 {
 				names[host] = true
 			}

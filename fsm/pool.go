@@ -116,7 +116,6 @@ func (t *callTable) hasRoom(m *pb.Member) bool {
 
 // memberTarget is where a call goes through this member.
 func (c *conf) memberTarget(m *pb.Member, user string, home, homeVIP uint32) *pb.Target {
-	host, port, _ := splitHostPort(m.Address)
 	t := &pb.Target{Pool: m.Pool, Member: m.Name}
 	var uri strings.Builder
 	uri.WriteString("sip:")
@@ -129,16 +128,27 @@ func (c *conf) memberTarget(m *pb.Member, user string, home, homeVIP uint32) *pb
 	}
 	t.Uri = uri.String()
 	f := c.MemberFlow(m, home, uint8(homeVIP))
-	if a, err := netip.ParseAddr(host); err == nil {
-		if port == 0 {
-			if port = defaultPort; f.Proto == pb.Transport_TLS {
-				port = defaultsPort
-			}
-		}
-		f.Remote = netip.AddrPortFrom(a.Unmap(), port)
-	}
+	_, f.Remote = MemberHost(m)
 	t.Flow = f.PB()
 	return t
+}
+
+// MemberHost is where a member is called: its host in lower case, an IPv6 address without brackets, and, if it is an address, at with the port; else at is not valid.
+func MemberHost(m *pb.Member) (host string, at netip.AddrPort) {
+	host, port, _ := splitHostPort(m.Address)
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.TrimSuffix(host, "."), at
+	}
+	switch {
+	case port != 0:
+	case m.Transport == "tls":
+		port = defaultsPort
+	default:
+		port = defaultPort
+	}
+	a = a.Unmap()
+	return a.String(), netip.AddrPortFrom(a, port)
 }
 
 // MemberFlow is how a gateway is called in a call of the group home that came in on its address homeVIP: from which address of which group, and
@@ -156,9 +166,7 @@ func (c *Config) MemberFlow(m *pb.Member, home uint32, homeVIP uint8) Flow {
 }
 
 func memberVIP(g *pb.Group, m *pb.Member, given uint8) uint8 {
-	host, _, _ := splitHostPort(m.Address)
-	a, err := netip.ParseAddr(host)
-	a = a.Unmap()
+	_, at := MemberHost(m)
 	best, rank := given, 0
 	for i, v := range g.Vips {
 		p, bad := netip.ParsePrefix(v.Prefix)
@@ -169,10 +177,10 @@ func memberVIP(g *pb.Group, m *pb.Member, given uint8) uint8 {
 		switch {
 		case m.Vip != "" && p.Addr().String() == m.Vip:
 			n = 5
-		case err != nil:
-		case p.Contains(a):
+		case !at.IsValid():
+		case p.Contains(at.Addr()):
 			n = 3
-		case p.Addr().Is4() == a.Is4():
+		case p.Addr().Is4() == at.Addr().Is4():
 			n = 1
 		}
 		if n > 0 && uint8(i) == given {

@@ -13,23 +13,14 @@ const icmpRate = 1000
 // icmp bounds what ICMP errors may cost.
 type icmp struct {
 	ignored atomic.Uint64
-	second  atomic.Int64 // of the core's time
-	taken   atomic.Int64 // in that second
-}
-
-// admit reports whether another error may be looked at. Readers that race for a new second let a few more pass.
-func (i *icmp) admit(now int64) bool {
-	if s := now / 1e9; i.second.Swap(s) != s {
-		i.taken.Store(0)
-	}
-	return i.taken.Add(1) <= icmpRate
+	pace    proxy.Pace
 }
 
 // unreachable takes an ICMP error to the owner of the request's transaction. Only one that quotes a branch of ours is looked at;
 // the shard that has the transaction checks it. It may be called with a shard locked.
 func (c *Core) unreachable(e transport.Unreachable) {
 	x, ok := proxy.ParseUnreachable(e.Quoted)
-	if !ok || !c.icmp.admit(c.now()) {
+	if !ok || !c.icmp.pace.Admits(c.now(), icmpRate) {
 		c.icmp.ignored.Add(1)
 		return
 	}

@@ -63,18 +63,18 @@ func TestUnreachableFloods(t *testing.T) {
 	l := newLab(t, 1)
 	c := l.cores[0]
 	for range 100 {
-		c.icmp.admit(1e9)
+		c.icmp.pace.Admits(1e9, icmpRate)
 	}
 	n := 0
 	for range 3 * icmpRate {
-		if c.icmp.admit(2e9) {
+		if c.icmp.pace.Admits(2e9, icmpRate) {
 			n++
 		}
 	}
 	if n != icmpRate {
 		t.Errorf("%d errors in one second were let in, want %d", n, icmpRate)
 	}
-	if !c.icmp.admit(3e9) {
+	if !c.icmp.pace.Admits(3e9, icmpRate) {
 		t.Error("none are let in a second later")
 	}
 }

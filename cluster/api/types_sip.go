@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Domain is a SIP domain that the cluster serves.
 type Domain struct {
@@ -86,6 +89,11 @@ func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
 	}
+}
+
+// InService reports whether a pool has a member that new calls may go to.
+func (p *Pool) InService() bool {
+	return slices.ContainsFunc(p.Members, func(m Member) bool { return !m.Disabled })
 }
 
 // States of members.

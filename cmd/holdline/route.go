@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -50,7 +49,7 @@ func (a *app) routeAddCmd() *cobra.Command {
 				return err
 			}
 			for _, p := range pools {
-				if p.Name == r.Pool && !slices.ContainsFunc(p.Members, func(m api.Member) bool { return !m.Disabled }) {
+				if p.Name == r.Pool && !p.InService() {
 					return a.say("pool %s has no gateway in service yet: such calls get 503", p.Name)
 				}
 			}

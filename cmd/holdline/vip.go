@@ -1,10 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,20 +78,9 @@ func (a *app) adviseAliases(ctx context.Context, cl *api.Client, g api.Group) er
 	if err != nil {
 		return err
 	}
-	named, have := "", map[string]bool{}
-	for _, d := range domains {
-		for _, alias := range d.Aliases {
-			if _, err := netip.ParseAddr(alias); err == nil {
-				named, have[alias] = d.Name, true
-			}
-		}
-	}
-	for _, v := range g.VIPs {
-		host, _, _ := strings.Cut(cmp.Or(v.Advertise, v.Prefix), "/")
-		if named == "" || have[host] {
-			continue
-		}
-		if err := a.say("calls to it by address get 404 until a domain has it as an alias: holdline domain alias add %s %s", named, host); err != nil {
+	domain, bare := api.Unaliased(domains, []api.Group{g})
+	for _, addr := range bare {
+		if err := a.say("calls to it by address get 404 until a domain has it as an alias: holdline domain alias add %s %s", domain, addr); err != nil {
 			return err
 		}
 	}

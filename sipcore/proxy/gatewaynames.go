@@ -1,14 +1,11 @@
 package proxy
 
 import (
-	"bytes"
 	"maps"
 	"net/netip"
 	"slices"
 
-	"holdline/fsm/pb"
-	"holdline/sipcore/resolve"
-	"holdline/sipcore/wire"
+	"holdline/fsm"
 )
 
 // GatewayNames are the hosts by which the gateways at an address are called: those that are called there, those whose requests may come from there, and
@@ -23,11 +20,11 @@ func (v *View) GatewayNames(addr netip.Addr, leads func(host string, addr netip.
 	sources, pools := v.sources(addr), v.Config.Pools()
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		for _, m := range pools[name].Members {
-			host, at := memberHost(m)
-			tls := m.Transport == "tls"
+			host, at := fsm.MemberHost(m)
+			tls, there := m.Transport == "tls", at.Addr() == addr
 			switch {
-			case host == "", at != addr && !slices.Contains(sources, m) && (at.IsValid() || !leads(host, addr)):
-			case at == addr && tls:
+			case !there && !slices.Contains(sources, m) && (at.IsValid() || !leads(host, addr)):
+			case there && tls:
 				same = append(same, host)
 			case at.IsValid():
 				literal = append(literal, host)
@@ -45,16 +42,4 @@ func (v *View) GatewayNames(addr netip.Addr, leads func(host string, addr netip.
 		}
 	}
 	return out
-}
-
-// memberHost is the host by which a gateway is called, in lower case, and the address that it is, if it is one.
-func memberHost(m *pb.Member) (host string, at netip.Addr) {
-	u, err := wire.ParseURI([]byte(memberURI(m, "")))
-	if err != nil {
-		return "", at
-	}
-	if a, literal := resolve.Literal(u.Host); literal {
-		return a.Unmap().String(), a.Unmap()
-	}
-	return string(bytes.TrimSuffix(wire.AppendLower(nil, u.Host), []byte("."))), at
 }

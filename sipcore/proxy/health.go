@@ -26,8 +26,7 @@ type Health struct {
 	down atomic.Int32 // entries in till: none is the usual case and costs one load
 	mu   sync.Mutex
 	till map[memberName]downTill
-	last map[memberName]probeAnswer // of those that have answered a probe: the last time
-	mute map[memberName]bool        // those that have not answered the last one
+	told map[memberName]probeResult // by the probes
 }
 
 type memberName struct{ pool, member string }
@@ -38,7 +37,11 @@ type downTill struct {
 	asked bool
 }
 
-type probeAnswer struct{ at, took int64 }
+// probeResult is the last answer of a member to a probe, if at is not 0, and whether it has left the last probe unanswered.
+type probeResult struct {
+	at, took int64
+	silent   bool
+}
 
 // mark takes a member for down until till; asked: it has asked for the time.
 func (h *Health) mark(pool, member string, now, till int64, asked bool) {
@@ -86,37 +89,31 @@ func (h *Health) isDown(pool, member string, now int64) bool {
 func (h *Health) answered(pool, member string, asked, now int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last == nil {
-		h.last = make(map[memberName]probeAnswer)
-	}
-	h.last[memberName{pool, member}] = probeAnswer{now, now - asked}
-	delete(h.mute, memberName{pool, member})
+	h.note(pool, member, probeResult{at: now, took: now - asked})
 }
 
-// silent notes that a member has not answered a probe.
-func (h *Health) silent(pool, member string) {
+// silent notes that a member has not answered a probe, and reports whether it has ever answered one.
+func (h *Health) silent(pool, member string) (answers bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.mute == nil {
-		h.mute = make(map[memberName]bool)
-	}
-	h.mute[memberName{pool, member}] = true
+	r := h.told[memberName{pool, member}]
+	r.silent = true
+	h.note(pool, member, r)
+	return r.at != 0
 }
 
-// answers reports whether a member has ever answered a probe.
-func (h *Health) answers(pool, member string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, ok := h.last[memberName{pool, member}]
-	return ok
+func (h *Health) note(pool, member string, r probeResult) {
+	if h.told == nil {
+		h.told = make(map[memberName]probeResult)
+	}
+	h.told[memberName{pool, member}] = r
 }
 
 // Forget drops what is known of a member: it is another one, or gone.
 func (h *Health) Forget(pool, member string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.last, memberName{pool, member})
-	delete(h.mute, memberName{pool, member})
+	delete(h.told, memberName{pool, member})
 	delete(h.till, memberName{pool, member})
 	h.down.Store(int32(len(h.till)))
 }
@@ -135,11 +132,11 @@ func (h *Health) Gateway(pool, member string, now int64) (g Gateway) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := memberName{pool, member}
-	last, ok := h.last[k]
-	if ok {
-		g.Answered, g.Took, g.Ago = true, time.Duration(last.took), time.Duration(now-last.at)
+	g.Down = now < h.till[k].at
+	r := h.told[k]
+	if g.Silent = r.silent; r.at != 0 {
+		g.Answered, g.Took, g.Ago = true, time.Duration(r.took), time.Duration(now-r.at)
 	}
-	g.Down, g.Silent = now < h.till[k].at, h.mute[k]
 	return g
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 
 	"holdline/sipcore/transport"
 	"holdline/sipcore/wire"
@@ -53,7 +54,7 @@ func (s *Shard) callerIdentity(e *wire.Edit, m *wire.Msg, u *call, w *sender) {
 // answererIdentity does so with a response, which may tell who answers.
 func (s *Shard) answererIdentity(e *wire.Edit, in *Inbound, to transport.Flow, u *call) {
 	m := in.Msg
-	if !s.view.assert || !m.Has(wire.HdrPAssertedIdentity) && !m.Has(wire.HdrPPreferredIdentity) && !m.Has(wire.HdrRemotePartyID) {
+	if !s.view.assert || !slices.ContainsFunc(saysWho[:], m.Has) {
 		return
 	}
 	if u != nil {

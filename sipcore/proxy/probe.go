@@ -1,10 +1,9 @@
 package proxy
 
 import (
-	"net/netip"
-
 	"github.com/dchest/siphash"
 
+	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
@@ -42,7 +41,7 @@ func (s *Shard) Probe(v *View, now int64, group uint32, epoch uint64, m *pb.Memb
 	if s.legFlow(c, u, l, t) {
 		f = v.face(l.Flow)
 	}
-	if f == nil || !f.fits(m.Address) {
+	if _, at := fsm.MemberHost(m); f == nil || at.IsValid() && f.six != at.Addr().Is6() {
 		s.freeCell(c)
 		return false
 	}
@@ -85,20 +84,9 @@ func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
 			s.down(u, 0)
 		}
 	default:
-		if l.Status != 408 || h.answers(t.Pool, t.Member) {
+		if answers := h.silent(t.Pool, t.Member); answers || l.Status != 408 {
 			s.down(u, 0)
 		}
-		h.silent(t.Pool, t.Member)
 	}
 	s.freeCell(c)
-}
-
-// fits reports whether a gateway can be called from a VIP: one has an address of the other's family, as far as the gateway's is known.
-func (f *face) fits(address string) bool {
-	host := address
-	if ap, err := netip.ParseAddrPort(address); err == nil {
-		host = ap.Addr().String()
-	}
-	a, err := netip.ParseAddr(host)
-	return err != nil || f.six == (a.Is6() && !a.Is4In6())
 }

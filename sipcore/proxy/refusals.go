@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"holdline/fsm/pb"
@@ -41,7 +40,7 @@ func (x *Refusal) HasCallID(id string) bool { return x.CallID == id || x.CallID 
 // Refusals keeps what a node has refused last. Safe for concurrent use: shards meet in it for the time of a copy, and those whose refusals are not
 // written down not at all.
 type Refusals struct {
-	pace    pace
+	pace    Pace
 	leftOut atomic.Uint64 // not written down: too many in a second
 	full    atomic.Bool   // no more is told of before the next UntoldWrong
 	more    atomic.Uint64 // failed credentials that are not told of for that
@@ -54,7 +53,7 @@ type Refusals struct {
 
 // Note writes down that m, which came by from, is answered with r: a refusal, and no ordinary challenge. now is in the time of shards.
 func (r *Refusals) Note(now int64, m *wire.Msg, from transport.Flow, resp *wire.Response) {
-	keep := r.pace.admits(now)
+	keep := r.pace.Admits(now, refusalsASecond)
 	if !keep {
 		r.leftOut.Add(1)
 	}
@@ -164,30 +163,6 @@ func shown(b []byte) string {
 		b = b[n:]
 	}
 	return string(out)
-}
-
-// pace counts what is let through in a second: the second in its low bits, how many above.
-type pace struct{ state atomic.Uint64 }
-
-// admits reports whether one more is let through in the second of now.
-func (p *pace) admits(now int64) bool {
-	const secondBits, mask = 44, 1<<44 - 1
-	second := uint64(now/int64(time.Second)) & mask
-	for {
-		was := p.state.Load()
-		n := was >> secondBits
-		if at := was & mask; second <= at {
-			second = at // a shard's time may be a little behind another's
-		} else {
-			n = 0
-		}
-		if n >= refusalsASecond {
-			return false
-		}
-		if p.state.CompareAndSwap(was, second|(n+1)<<secondBits) {
-			return true
-		}
-	}
 }
 
 // refused counts and writes down an answer of ours that is no success. What everybody's first request meets, a challenge to one without

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"sort"
 
+	"holdline/fsm"
 	"holdline/fsm/pb"
-	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -92,12 +92,9 @@ func (s *Shard) called(u *wire.URI, d *pb.Domain) string {
 // call, until it has no channel left.
 func (s *Shard) isMember(pool string, addr netip.AddrPort) bool {
 	p := s.view.Config.Pool(pool)
-	return p != nil && slices.ContainsFunc(p.Members, func(m *pb.Member) bool {
-		if a, err := netip.ParseAddrPort(m.Address); err == nil {
-			return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) == addr
-		}
-		a, err := netip.ParseAddr(m.Address)
-		return err == nil && netip.AddrPortFrom(a.Unmap(), transport.DefaultPort) == addr
+	return p != nil && s.view.Config.MemberAt(addr.Addr()) && slices.ContainsFunc(p.Members, func(m *pb.Member) bool {
+		_, at := fsm.MemberHost(m)
+		return at == addr
 	})
 }
 
