@@ -103,6 +103,9 @@ func TestMemberFrom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := n.AddMember(ctx, "carriers", api.Member{Name: "six", Address: "2001:db8::9", Group: "border"}); api.CodeOf(err) != api.CodeInvalid {
+		t.Errorf("an IPv6 gateway through IPv4 addresses: %v", err)
+	}
 	want := []string{"border", "192.0.2.5", "192.0.2.5", "10.77.0.105", ""}
 	if got := through(n); !slices.Equal(got, want) {
 		t.Errorf("through %q, want %q", got, want)

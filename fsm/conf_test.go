@@ -54,6 +54,9 @@ func TestMemberFlow(t *testing.T) {
 			t.Errorf("%+v: Apply says %+v", c, g)
 		}
 	}
+	if host, at := MemberHost(&pb.Member{Address: "Trunk.Example.NET.:5080"}); host != "trunk.example.net" || at.IsValid() {
+		t.Errorf("a name is read as %q, %v", host, at)
+	}
 	m.must(cmd(&pb.PutPool{Pool: &pb.Pool{Name: "p"}}))
 	m.must(cmd(&pb.PutDomain{Domain: &pb.Domain{Name: "example.com"}}))
 	m.refused(cmd(&pb.PutRoute{Route: &pb.Route{Domain: "example.com", Pool: "p", Prepend: "0@x"}}), pb.Code_REJECTED, `"0@x" is nothing to put before a number`)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,13 @@ func TestSentByOurselves(t *testing.T) {
 	}{{"10.0.0.99:5060", gw1.addr + " MESSAGE sip:123@" + gw1.addr}, {zoe.addr, zoe.addr + " 403 Calling Out Needs A User Or A Trusted Source"}} {
 		w.in(1, from.addr, strings.Replace(zoe.request("MESSAGE", "sip:0123@example.com", from.addr, 1, "b"+from.addr[:9], ""), "sip:zoe@example.com", "sip:zoe@far.example", 1))
 		w.want(from.want)
+	}
+	cl.putGateway("us", "10.0.0.102:5060") // as the operator has it
+	w = newWorld(t, cl)
+	w.in(1, zoe.addr, strings.Replace(zoe.request("MESSAGE", "sip:bob@example.com", "m", 1, "m", ""), "sip:zoe@example.com", "sip:zoe@far.example", 1))
+	w.want(zoe.addr + " 480 Temporarily Unavailable")
+	if members := w.v.sources(netip.MustParseAddr("10.0.0.102")); len(members) != 1 {
+		t.Errorf("a member at one of our VIPs is not trusted: %v", members)
 	}
 }
 

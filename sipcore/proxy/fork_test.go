@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -471,6 +472,27 @@ func TestCalledNumber(t *testing.T) {
 		got := w.takeBut100()
 		if len(got) != 1 || !strings.HasPrefix(" "+strings.TrimPrefix(got[0].data, "SIP/2.0 "), c.want) {
 			t.Errorf("%s: %v", c.uri, got)
+		}
+	}
+}
+
+// TestDisabledGateway: a gateway that is disabled gets neither calls nor other requests, with and without a leader.
+func TestDisabledGateway(t *testing.T) {
+	for _, method := range []string{"INVITE", "MESSAGE"} {
+		for _, leader := range []bool{true, false} {
+			cl := newCluster(t)
+			m := &pb.Member{Pool: "gw", Name: "gw1", Address: gw1.addr, Disabled: true}
+			cl.apply(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
+			w := newWorld(t, cl)
+			w.noLeader = !leader
+			for i := range 4 {
+				id := fmt.Sprint("c", i)
+				w.in(1, alice.addr, alice.request(method, "sip:0123@example.com", id, 1, id, ""))
+				got := w.takeBut100()
+				if len(got) != 1 || got[0].to.Remote.String() != gw2.addr {
+					t.Errorf("%s, leader %v: %v", method, leader, got)
+				}
+			}
 		}
 	}
 }

@@ -53,6 +53,14 @@ func TestRecordsAreBounded(t *testing.T) {
 	if l := &row.Legs[0]; row.State != pb.CallState_CALL_ANSWERED || len(l.ToTag) != 256 || l.Contact != "" || l.Routes != "" || len(row.Dialogs[0]) != 256 {
 		t.Errorf("%v: a tag of %d, a Contact of %d, Routes of %d bytes", row.State, len(l.ToTag), len(l.Contact), len(l.Routes))
 	}
+	w2 := newTestCall(t)
+	w2.in(1, alice.addr, alice.request("INVITE", bobs, "c1", 1, "c1", ""))
+	invite2 := w2.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]
+	w2.in(1, bob.addr, strings.Replace(bob.answer(invite2, 200), "Contact: <sip:bob@", "Contact: <sip:"+long(512)+"@", 1))
+	w2.take()
+	if l := &w2.cl.m.Call(1).Legs[0]; l.Contact != "" || l.ToTag != "bob-tag" {
+		t.Errorf("a Contact of %d bytes is kept, and a tag of %q", len(l.Contact), l.ToTag)
+	}
 	// It is ended by the tag that is kept of it.
 	end := alice.request("BYE", "sip:bob@"+bob.addr, long(256), 2, "bye", "<"+bobs+">;tag="+long(5000), routeSet(strings.Replace(invite, "\r\n\r\n", "\r\n\r\n", 1), false)...)
 	end = strings.Replace(end, "<sip:alice@example.com>;tag=alice-tag", "<sip:"+long(496)+"@far.example>;tag="+long(256), 1)
