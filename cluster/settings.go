@@ -56,6 +56,9 @@ func knownSettings() []knownSetting {
 		choice(proxy.SettingIdentity, proxy.IdentityAsserted, "who calls, as gateways and phones are told it (RFC 3325): asserted by this cluster, which tells gateways the user whose password was given "+
 			"and takes off what phones claim; or relayed as the phones say it",
 			proxy.IdentityAsserted, proxy.IdentityRelayed),
+		choice(proxy.SettingRedirects, proxy.RedirectsFollow, "what becomes of a call that a phone sends on to somebody else (302): follow, for which that phone's user must be allowed to call there; "+
+			"users: followed to users alone, not to gateways; or relay: the caller is told, and may go there himself",
+			proxy.RedirectsFollow, proxy.RedirectsUsers, proxy.RedirectsRelay),
 		choice(proxy.SettingStrangers, proxy.StrangersUsers, "whom those reach who are neither users nor trusted sources: users, as everybody on the Internet may be reached; or refuse: nobody, for clusters that "+
 			"are spoken to by their own phones and gateways alone",
 			proxy.StrangersUsers, proxy.StrangersRefuse),

@@ -78,6 +78,9 @@ func (x *exec) legOutcome(old *Call, c *pb.LegResult) *pb.Result {
 	case c.Status < 200:
 		changed = row.ring(l, c.ToTag)
 		changed = row.renew(x.now) || changed
+	case c.Redirect != nil && row.redirect(l, c):
+		changed = true
+	case c.Redirect != nil && l.Attempt >= c.Attempt: // it has been there before
 	case open(l.State):
 		l.State, l.Status, l.ToTag = pb.LegState_FAILED, c.Status, c.ToTag
 		changed = true
@@ -100,6 +103,17 @@ func (x *exec) legOutcome(old *Call, c *pb.LegResult) *pb.Result {
 		r.Legs = legsPB(row.Legs)
 	}
 	return r
+}
+
+// redirect has a leg go on where a 3xx sends it (RFC 3261 §16.7 step 4). It reports false when the call is not being set up any more, or the leg has gone
+// further by then.
+func (c *Call) redirect(l *Leg, r *pb.LegResult) bool {
+	if !open(l.State) || l.State == pb.LegState_CANCELLING || l.Attempt >= r.Attempt || r.Redirect.GetUri() == "" {
+		return false
+	}
+	l.Target, l.Attempt = targetFromPB(r.Redirect), r.Attempt
+	l.State, l.Status, l.ToTag = pb.LegState_TRYING, 0, ""
+	return true
 }
 
 func (c *Call) ring(l *Leg, tag string) bool {

@@ -122,6 +122,34 @@ func TestForkedCall(t *testing.T) {
 	})
 }
 
+// TestRedirect: a leg goes on where its phone sends it, once, and not when the caller has given up.
+func TestRedirect(t *testing.T) {
+	to := func(uri string, attempt uint32) *pb.Command {
+		c := leg(0, 302, false)
+		c.GetLegResult().Redirect, c.GetLegResult().Attempt = &pb.Target{Uri: uri, Q: 1000, Routes: []string{"<sip:v;lr>"}}, attempt
+		return c
+	}
+	r := cluster(t)
+	r.transcript(1, []callStep{
+		{"INVITE to two phones", forked("sip:a", "sip:b"), pb.Code_OK, "calling a:trying b:trying +invite"},
+		{"a rings", leg(0, 180, false), pb.Code_OK, "early a:ringing b:trying +invite"},
+		{"a redirects", to("sip:c", 1), pb.Code_OK, "early c:trying b:trying +invite"},
+		{"again", to("sip:c", 1), pb.Code_OK, "early c:trying b:trying +invite"},
+		{"c redirects", to("sip:d", 2), pb.Code_OK, "early d:trying b:trying +invite"},
+		{"a's comes again", to("sip:c", 1), pb.Code_OK, "early d:trying b:trying +invite"},
+		{"nowhere", to("", 3), pb.Code_OK, "early d:failed b:trying +invite"},
+	})
+	if l := r.Call(1).Legs[0]; l.Attempt != 2 || l.Status != 302 || len(l.Target.Routes) != 1 {
+		t.Errorf("%+v", l)
+	}
+	r = cluster(t)
+	r.transcript(1, []callStep{
+		{"INVITE to two phones", forked("sip:a", "sip:b"), pb.Code_OK, "calling a:trying b:trying +invite"},
+		{"the caller gives up", cmd(&pb.CancelCall{Call: 1, Home: 1, Epoch: 5}), pb.Code_OK, "cancelling a:cancelling b:cancelling +invite"},
+		{"a redirects", to("sip:c", 1), pb.Code_OK, "cancelling a:failed b:cancelling +invite"},
+	})
+}
+
 // TestEndBeforeAnswer: another owner's answer is committed after the end of its dialog: it must not stand for ever.
 func TestEndBeforeAnswer(t *testing.T) {
 	r := cluster(t)

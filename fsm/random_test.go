@@ -128,7 +128,11 @@ func drawCommand(t *rapid.T) *pb.Command {
 		c.GetCreateCall().Key, c.GetCreateCall().Home, c.GetCreateCall().Epoch = fmt.Append(nil, "key", n(9)), home, epoch
 		return c
 	case 22:
-		return cmd(&pb.LegResult{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0, Final: []byte("SIP/2.0 486 B")})
+		r := &pb.LegResult{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0, Final: []byte("SIP/2.0 486 B")}
+		if n(4) == 0 {
+			r.Redirect, r.Attempt = &pb.Target{Uri: "sip:elsewhere"}, uint32(n(2))
+		}
+		return cmd(r)
 	case 23:
 		if n(1) == 0 {
 			return drawCatchUp(t, home, epoch, call)

@@ -73,8 +73,10 @@ func (a *act) cast(moved, other int) {
 	third := 3 - moved - other
 	of := func(vip, n int) *phone.Phone { return a.phones[vip+3*n] }
 	at := func(vip int) netip.AddrPort { return netip.AddrPortFrom(a.cluster.vips[vip], sipPort) }
+	divert := ""
 	add := func(caller *phone.Phone, dial string, via int) {
 		a.calls = append(a.calls, &faults.Call{
+			Divert: divert,
 			Script: a.script, ID: fmt.Sprintf("%s-%d-%d", a.name, time.Now().UnixNano(), len(a.calls)), Caller: caller, Dial: dial, Via: at(via),
 			Patience: a.trait.patience, Lossy: a.trait.lossy, Arrivals: &a.arrivals, Fault: a.fault, Move: a.move,
 		})
@@ -84,6 +86,13 @@ func (a *act) cast(moved, other int) {
 		add(of(third, 0), of(moved, 0).User, moved)
 		add(of(third, 1), of(other, 0).User, moved)
 		add(of(third, 2), of(moved, 1).User, other)
+	case faults.ToDiverted:
+		divert = of(other, 1).User
+		add(of(third, 0), of(moved, 0).User, moved)
+		divert = of(moved, 1).User
+		add(of(third, 1), of(other, 0).User, moved)
+		divert = of(other, 2).User
+		add(of(third, 2), of(moved, 2).User, other)
 	case faults.ToGateway:
 		add(of(third, 0), "5551234", moved)
 		add(of(moved, 0), "5551235", moved)
@@ -150,8 +159,12 @@ func (a *act) phonesOf(side faults.Side) []*phone.Phone {
 		}
 		return a.pair
 	default:
+		user := c.Dial
+		if side == faults.Spare {
+			user = c.Divert
+		}
 		for _, p := range a.phones {
-			if p.User == c.Dial {
+			if p.User == user {
 				return []*phone.Phone{p}
 			}
 		}

@@ -77,7 +77,7 @@ func TestClockStepsAreLeftOut(t *testing.T) {
 
 // A detail record must be there once, and say what the phones saw.
 func TestRecordsAgainstPhones(t *testing.T) {
-	o := faults.Outcome{CallID: "a", Cause: "bye-caller", Status: 200}
+	o := faults.Outcome{CallID: "a", Cause: "bye-caller", Status: 200, Records: 1}
 	good := node.CDR{CallID: "a", Cause: "bye-caller", Status: 200}
 	for want, records := range map[string][]node.CDR{
 		"":                            {good},

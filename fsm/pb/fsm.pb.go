@@ -3966,6 +3966,8 @@ type LegResult struct {
 	ToTag         string                 `protobuf:"bytes,6,opt,name=to_tag,json=toTag,proto3" json:"to_tag,omitempty"`
 	Final         []byte                 `protobuf:"bytes,7,opt,name=final,proto3" json:"final,omitempty"`
 	CallFailed    bool                   `protobuf:"varint,8,opt,name=call_failed,json=callFailed,proto3" json:"call_failed,omitempty"`
+	Redirect      *Target                `protobuf:"bytes,9,opt,name=redirect,proto3" json:"redirect,omitempty"` // where a 3xx sends the call: the leg goes on there, as its attempt
+	Attempt       uint32                 `protobuf:"varint,10,opt,name=attempt,proto3" json:"attempt,omitempty"` // with this number
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4054,6 +4056,20 @@ func (x *LegResult) GetCallFailed() bool {
 		return x.CallFailed
 	}
 	return false
+}
+
+func (x *LegResult) GetRedirect() *Target {
+	if x != nil {
+		return x.Redirect
+	}
+	return nil
+}
+
+func (x *LegResult) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 type AnswerCall struct {
@@ -5952,7 +5968,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x121\n" +
-	"\atargets\x18\x04 \x03(\v2\x17.holdline.fsm.v1.TargetR\atargets\"\xc1\x01\n" +
+	"\atargets\x18\x04 \x03(\v2\x17.holdline.fsm.v1.TargetR\atargets\"\x90\x02\n" +
 	"\tLegResult\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
@@ -5962,7 +5978,10 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05final\x18\a \x01(\fR\x05final\x12\x1f\n" +
 	"\vcall_failed\x18\b \x01(\bR\n" +
-	"callFailed\"\xca\x02\n" +
+	"callFailed\x123\n" +
+	"\bredirect\x18\t \x01(\v2\x17.holdline.fsm.v1.TargetR\bredirect\x12\x18\n" +
+	"\aattempt\x18\n" +
+	" \x01(\rR\aattempt\"\xca\x02\n" +
 	"\n" +
 	"AnswerCall\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
@@ -6303,23 +6322,24 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	42, // 56: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
 	47, // 57: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
 	47, // 58: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	49, // 59: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
-	56, // 60: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
-	51, // 61: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
-	52, // 62: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	53, // 63: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	54, // 64: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
-	3,  // 65: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	42, // 66: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	48, // 67: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	44, // 68: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 69: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	63, // 70: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	47, // 59: holdline.fsm.v1.LegResult.redirect:type_name -> holdline.fsm.v1.Target
+	49, // 60: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
+	56, // 61: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
+	51, // 62: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
+	52, // 63: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	53, // 64: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	54, // 65: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
+	3,  // 66: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	42, // 67: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	48, // 68: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	44, // 69: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 70: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	63, // 71: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }

@@ -243,6 +243,9 @@ func (s *Shard) ignored(in *Inbound) bool {
 	if p <= one || lot(in.Msg.Bytes(in.Msg.CallID), s.now) >= p-one || in.HasToken && s.inDialog(in) || s.emergency(in.Msg) {
 		return false
 	}
+	if _, ok := s.diverted(in); ok { // it was let in when it came first
+		return false
+	}
 	s.opt.Stats.Ignored.Add(1)
 	return true
 }

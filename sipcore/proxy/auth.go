@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
 	"holdline/sipcore/wire"
 )
 
@@ -30,10 +31,11 @@ type Registrar interface {
 
 // sender is who a request comes from, as far as we trust it.
 type sender struct {
-	aor     string       // authenticated user
-	domain  *pb.Domain   // of the user, or of none
-	members []*pb.Member // pool members with this source; not empty: trusted
-	hidden  bool         // From is anonymous: it does not say whose credentials are to be asked for
+	aor     string            // authenticated user
+	domain  *pb.Domain        // of the user, or of none
+	members []*pb.Member      // pool members with this source; not empty: trusted
+	hidden  bool              // From is anonymous: it does not say whose credentials are to be asked for
+	divert  *dialog.Diversion // the user has not called, his phone has diverted the call
 }
 
 // origin is who calls, as records of calls name it: the user, or pool/member.
@@ -51,6 +53,9 @@ func (w *sender) mayDialOut() bool { return w.aor != "" || len(w.members) > 0 }
 // of ours by digest. done tells that the request has been answered with a challenge.
 func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	m := in.Msg
+	if d, ok := s.diverted(in); ok {
+		return s.diverter(&d)
+	}
 	w.members = s.view.sources(in.Flow.Remote.Addr())
 	if len(w.members) > 0 {
 		return w, nil

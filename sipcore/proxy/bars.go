@@ -105,7 +105,7 @@ func (s *Shard) unbarred(flows []transport.Flow, bars dialog.Bars, from transpor
 func (s *Shard) legBars(u *call, l *txn.Leg) dialog.Bars {
 	t := targetOf(u, l)
 	switch {
-	case u.hasToken || t == nil || t.Member != "":
+	case u.hasToken || t == nil || t.Member != "" || diverts(t):
 		return 0
 	case t.Aor == "" && !u.near:
 		return dialog.BarMembers | dialog.BarSources

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"holdline/fsm/pb"
 	"holdline/sipcore/dialog"
 	"holdline/sipcore/resolve"
@@ -50,6 +52,7 @@ func (v *View) ownRoutes(in *Inbound) {
 	if !m.Has(wire.HdrRoute) {
 		return
 	}
+	var first []byte
 	it := m.Values(wire.HdrRoute)
 	for {
 		_, span, ok := it.Next()
@@ -64,9 +67,14 @@ func (v *View) ownRoutes(in *Inbound) {
 		if err != nil || !v.isOwn(u.Host, u.Port) && (in.HasToken || !v.isUs(&u)) { // below a token of ours a name is another's, who may go by the same
 			return
 		}
+		token, _ := u.Param(dialog.Param)
+		if in.HasToken && len(token) > 0 && !bytes.Equal(token, first) { // of another call of ours: this one was diverted
+			return
+		}
 		in.Routes++
 		if !in.HasToken {
 			v.readToken(in, &u)
+			first = token
 		}
 	}
 }

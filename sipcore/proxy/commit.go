@@ -71,6 +71,10 @@ func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 		} else if int(cm.Leg) < len(c.Legs) {
 			s.legCommitted(c, u, c.Legs[cm.Leg], cm.Kind, r)
 		}
+	case commitRedirect:
+		if int(cm.Leg) < len(c.Legs) {
+			s.goOn(c, u, c.Legs[cm.Leg], cm.cmd.GetLegResult().GetRedirect())
+		}
 	case commitAnswer:
 		s.answerCommitted(c, u)
 	case commitCancel:

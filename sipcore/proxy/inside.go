@@ -99,7 +99,9 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 	}
 	h.flow.Remote, h.flow.Conn = netip.AddrPort{}, 0
 	s.transportOf(&u, &h.flow)
-	if a, literal := resolve.Literal(u.Host); literal {
+	if at, ours := s.view.ourAddr(&u, h.flow.Proto); ours {
+		h.flow.Remote = at
+	} else if a, literal := resolve.Literal(u.Host); literal {
 		h.flow.Remote = addrPort(a, portOf(&u, h.flow.Proto))
 	}
 	if m.Method != wire.Bye { // it can end the dialog that it names and nothing else (§15.1.2): calls end, come what may

@@ -14,7 +14,7 @@ import (
 // startTarget makes the leg of target i, with its share of the Max-Breadth if that is split, and sends it, at once or when its host has been looked up.
 func (s *Shard) startTarget(c *txn.Cell, u *call, i, share int) {
 	l := s.tab.NewLeg(c)
-	l.Index, l.Breadth = uint8(i), uint32(share)
+	l.Index, l.Attempt, l.Breadth = uint8(i), u.attempt(i), uint32(share)
 	s.launch(c, u, l, u.targets[i])
 }
 
@@ -67,6 +67,9 @@ func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
 	}
 	if addr, ok := resolve.Literal(uri.Host); ok {
 		l.Flow.Remote = addrPort(addr, portOf(&uri, l.Flow.Proto))
+		if at, ours := s.view.ourAddr(&uri, l.Flow.Proto); ours {
+			l.Flow.Remote = at
+		}
 		if s.barred(s.legBars(u, l), l.Flow.Remote.Addr()) {
 			s.opt.Stats.KeptOff.Add(1)
 			s.legFailed(c, u, l, 403)

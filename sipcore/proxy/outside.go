@@ -40,7 +40,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	if m.Method == wire.Invite {
 		k = kindCall
 	}
-	if s.turnedAway(in, key, len(w.members) > 0) {
+	if w.divert == nil && s.turnedAway(in, key, len(w.members) > 0) { // a diverted call was let in when it came first
 		return
 	}
 	c, u := s.newCell(in, key, k)

@@ -91,6 +91,11 @@ func (s *Shard) lateFinal(in *Inbound, c *txn.Cell, l *txn.Leg) {
 	if l.Ack = s.buildAck(m, l); l.Ack != nil {
 		l.Acked = true
 		s.send(l.Flow, l.Ack.B)
+		return
+	}
+	if out, err := wire.AppendACKTo(s.out[:0], m); err == nil { // where its request went is not known any more
+		s.out = out
+		s.send(in.Flow, out)
 	}
 }
 

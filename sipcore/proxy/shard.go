@@ -105,6 +105,7 @@ const (
 	commitRenew // nothing waits for it
 	commitCatchUp
 	commitHangup
+	commitRedirect
 )
 
 // Commit tells what to go on with when a command has been applied.

@@ -79,6 +79,19 @@ func (s *Shard) takenUpAlready(key txn.Key) bool {
 	return false
 }
 
+// redirectedTarget is one that a phone's 3xx sent a leg to, as the leg's attempt.
+type redirectedTarget struct{ leg, attempt uint8 }
+
+// attempt is the number of the attempt with which target i begins.
+func (u *call) attempt(i int) uint8 {
+	for _, r := range u.redirected {
+		if int(r.leg) == i {
+			return r.attempt
+		}
+	}
+	return 0
+}
+
 func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 	for i := range row.Legs {
 		l := &row.Legs[i]
@@ -89,6 +102,9 @@ func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 		if l.Target != nil && l.State != pb.LegState_FAILED {
 			t = targetPB(l.Target)
 			u.several = u.several || t.Aor != "" // what patience goes by; it looks whether that is so
+			if l.Attempt > 0 {
+				u.redirected = append(u.redirected, redirectedTarget{uint8(i), uint8(l.Attempt)})
+			}
 		}
 		u.targets = append(u.targets, t)
 	}
@@ -190,6 +206,11 @@ func declined(row *fsm.Call) (d decline) {
 // resumeLegs gives the cell the legs that are under way or have failed; what has not begun stays with startNext. After a 6xx nothing more begins, and those that
 // had begun, which are of no lower q, are cancelled (RFC 3261 §16.7 step 5).
 func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
+	for _, r := range u.redirected { // a 3xx that comes again is no news
+		x := s.tab.NewLeg(c)
+		x.Index, x.Attempt, x.Taken, x.State = r.leg, r.attempt-1, true, txn.LegCompleted
+		x.Open = false
+	}
 	no := declined(row)
 	u.noMore = u.noMore || no.status != 0
 	first := len(c.Legs)
@@ -206,7 +227,8 @@ func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
 		case l.State == pb.LegState_FAILED:
 			s.resumeFailed(c, u, l)
 		case cancel && begun(row, i) && i < len(u.targets) && u.targets[i] != nil:
-			s.tab.NewLeg(c).Index = uint8(i)
+			x := s.tab.NewLeg(c)
+			x.Index, x.Attempt = uint8(i), u.attempt(i)
 			u.next = max(u.next, i+1)
 		}
 	}

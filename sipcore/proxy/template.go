@@ -32,6 +32,9 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, w *sender) bool {
 	}
 	s.dropCredentials(e, m)
 	s.callerIdentity(e, m, u, w)
+	if w != nil && w.divert != nil {
+		saysDiverted(e, w.divert)
+	}
 	s.lengthenSession(e, m)
 	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {
 		e.RemoveAll(wire.HdrMaxBreadth)

@@ -55,18 +55,20 @@ func (v *VIP) PortOf(p pb.Transport) uint16 {
 
 // View is what processing a message needs to know of the configuration: immutable, replaced as a whole.
 type View struct {
-	Config *fsm.Config
-	later  bool         // calls are recorded after the fact (SettingCommit)
-	only   *pb.Domain   // the only domain there is, if there is one
-	closed bool         // strangers reach nobody (SettingStrangers)
-	assert bool         // who calls is what this cluster knows (SettingIdentity)
-	branch []branchKey  // current first
-	route  []dialog.Key // current first
-	alive  []branchKey  // of keep-alives, current first
-	faces  map[faceKey]*face
-	own    map[string][]*face // by host as URIs name it
-	addrs  map[netip.Addr]bool
-	ports  map[uint16]bool // served on any VIP
+	Config    *fsm.Config
+	later     bool         // calls are recorded after the fact (SettingCommit)
+	only      *pb.Domain   // the only domain there is, if there is one
+	closed    bool         // strangers reach nobody (SettingStrangers)
+	assert    bool         // who calls is what this cluster knows (SettingIdentity)
+	divert    []dialog.Key // of diversions, current first
+	redirects string       // SettingRedirects
+	branch    []branchKey  // current first
+	route     []dialog.Key // current first
+	alive     []branchKey  // of keep-alives, current first
+	faces     map[faceKey]*face
+	own       map[string][]*face // by host as URIs name it
+	addrs     map[netip.Addr]bool
+	ports     map[uint16]bool // served on any VIP
 }
 
 type faceKey struct {
@@ -78,7 +80,8 @@ type faceKey struct {
 type face struct {
 	group uint32
 	vip   uint8
-	six   bool      // an IPv6 address
+	addr  netip.Addr
+	six   bool      // it is an IPv6 address
 	ports [5]uint16 // by transport; 0: not served
 	at    [5]string // "host:port" by transport
 	via   [5]string // "Via: SIP/2.0/UDP host:port;branch="
@@ -104,10 +107,12 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 		v.only = nil
 	}
 	v.closed = cfg.Setting(SettingStrangers, StrangersUsers) == StrangersRefuse
+	v.redirects = cfg.Setting(SettingRedirects, RedirectsFollow)
 	v.assert = cfg.Setting(SettingIdentity, IdentityAsserted) == IdentityAsserted
 	for _, k := range cfg.Keys("branch") {
 		v.branch = append(v.branch, branchKey{uint8(k.Id), secret("branch", k.Secret)})
 		v.alive = append(v.alive, branchKey{uint8(k.Id), secret("keep-alive", k.Secret)})
+		v.divert = append(v.divert, dialog.Key{ID: uint8(k.Id), Secret: secret("divert", k.Secret)})
 	}
 	for _, k := range cfg.Keys("record-route") {
 		v.route = append(v.route, dialog.Key{ID: uint8(k.Id), Secret: secret("record-route", k.Secret)})
@@ -115,6 +120,7 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 	if len(v.branch) == 0 {
 		v.branch, ok = []branchKey{{0, secret("branch", fallback)}}, false
 		v.alive = []branchKey{{0, secret("keep-alive", fallback)}}
+		v.divert = []dialog.Key{{ID: 0, Secret: secret("divert", fallback)}}
 	}
 	if len(v.route) == 0 {
 		v.route, ok = []dialog.Key{{ID: 0, Secret: secret("record-route", fallback)}}, false
@@ -147,7 +153,7 @@ func (v *View) addFace(group uint32, index uint8, vip VIP) {
 			host = uriHost(a)
 		}
 	}
-	f := &face{group: group, vip: index, six: vip.Addr.Is6() && !vip.Addr.Is4In6()}
+	f := &face{group: group, vip: index, addr: vip.Addr.Unmap(), six: vip.Addr.Is6() && !vip.Addr.Is4In6()}
 	for p, name := range protoNames {
 		f.ports[p] = vip.PortOf(pb.Transport(p))
 		v.ports[f.ports[p]] = true

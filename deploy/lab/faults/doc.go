@@ -12,7 +12,7 @@
 //	caller sends ACK
 //	callee receives ACK
 //
-// `to:` is user (a registered phone), gateway, pair (a pool of two gateways) or registrar (no call). `faults:` names what
+// `to:` is user (a registered phone), gateway, pair (a pool of two gateways), diverted (a phone whose 302 names another user) or registrar (no call). `faults:` names what
 // befalls the node: a set or single faults; the lab knows them. The other lines are steps, in order: one message sent, or one
 // awaited, each with the patience of a phone. `call rings` and `call stands` are the usual steps to that state. `fault when
 // PHONE sends|receives MESSAGE` arms the fault: it comes at that message, right after it was sent or right before the phone acts

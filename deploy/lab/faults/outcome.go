@@ -1,10 +1,11 @@
 package faults
 
-// Outcome is how a call ended, as its phones saw it: what its one detail record must say.
+// Outcome is how a call ended, as its phones saw it: what its detail record must say.
 type Outcome struct {
-	CallID string
-	Cause  string // as docs/cdr.md names it
-	Status int    // final status that the caller got
+	CallID  string
+	Cause   string // as docs/cdr.md names it
+	Status  int    // final status that the caller got
+	Records int    // one, and one more for who diverted it
 }
 
 // Outcome returns it; false when the phones have not seen the call's end.
@@ -12,7 +13,10 @@ func (c *Call) Outcome() (Outcome, bool) {
 	if len(c.callIDs) == 0 || c.final == 0 {
 		return Outcome{}, false
 	}
-	o := Outcome{CallID: c.callIDs[0], Status: c.final}
+	o := Outcome{CallID: c.callIDs[0], Status: c.final, Records: 1}
+	if c.Divert != "" {
+		o.Records = 2
+	}
 	switch {
 	case c.final >= 300 && c.cancelled:
 		o.Cause = "cancelled"

@@ -19,6 +19,7 @@ type Call struct {
 	ID       string
 	Caller   *phone.Phone
 	Dial     string         // user part
+	Divert   string         // user part in the callee's 302, "" for one elsewhere
 	Via      netip.AddrPort // the caller's VIP
 	Patience time.Duration
 	Lossy    bool // a 1xx may be lost for good: nobody repeats it
@@ -257,6 +258,10 @@ func (c *Call) respond(who *side, m Message) error {
 		who.dialog, err = who.phone.Answer(who.server)
 	case code == 302:
 		contact.Address.Host = "10.77.0.29"
+		if c.Divert != "" {
+			_, host, _ := strings.Cut(who.phone.AoR(), "@")
+			contact.Address = sip.Uri{Scheme: "sip", User: c.Divert, Host: host}
+		}
 		who.server.Respond(code, "Moved Temporarily", &contact)
 	default:
 		who.server.Respond(code, reason(code), &contact)

@@ -19,7 +19,7 @@ type Side string
 const (
 	Caller Side = "caller"
 	Callee Side = "callee"
-	Spare  Side = "spare" // the gateway that is tried after the callee
+	Spare  Side = "spare" // the gateway that is tried after the callee, or the phone to which that diverts the call
 )
 
 // Where a transcript's calls go.
@@ -28,6 +28,7 @@ const (
 	ToGateway   = "gateway"
 	ToPair      = "pair"
 	ToRegistrar = "registrar"
+	ToDiverted  = "diverted"
 )
 
 // Message names one by what a transcript can see of it.
@@ -104,8 +105,8 @@ func Parse(name, text string) (Script, error) {
 				s.About = strings.TrimSpace(s.About + " " + strings.TrimSpace(line[1:]))
 			}
 		case header && key == "to":
-			if s.To = strings.TrimSpace(value); !slices.Contains([]string{ToUser, ToGateway, ToPair, ToRegistrar}, s.To) {
-				return s, bad("to: user, gateway, pair or registrar")
+			if s.To = strings.TrimSpace(value); !slices.Contains([]string{ToUser, ToGateway, ToPair, ToRegistrar, ToDiverted}, s.To) {
+				return s, bad("to: user, gateway, pair, diverted or registrar")
 			}
 		case header && key == "faults":
 			s.Faults = strings.Fields(value)

@@ -66,6 +66,7 @@ func TestOutcome(t *testing.T) {
 	for name, want := range map[string]Outcome{
 		"72-bye-answered": {Cause: "bye-callee", Status: 200}, "70-bye-in-flight": {Cause: "bye-caller", Status: 200},
 		"40-busy": {Cause: "rejected", Status: 486}, "30-cancel-in-flight": {Cause: "cancelled", Status: 487},
+		"46-diverted": {Cause: "rejected", Status: 486, Records: 2},
 	} {
 		scripts, err := Scripts()
 		if err != nil {
@@ -76,6 +77,11 @@ func TestOutcome(t *testing.T) {
 			t.Fatalf("no transcript is called %s", name)
 		}
 		c := Call{callIDs: []string{"x"}}
+		if want.Records == 0 {
+			want.Records = 1
+		} else {
+			c.Divert = "u005"
+		}
 		for _, s := range scripts[i].Steps {
 			c.saw(s)
 		}
