@@ -40,6 +40,7 @@ func checkDerived(t tester, m *Machine) {
 	if onRing != kept {
 		t.Errorf("registrations: %d are met on the ring, %d are to be kept alive", onRing, kept)
 	}
+	checkContacts(t, st)
 	checkListing(t, "registrations", &st.regs.rows)
 	checkListing(t, "users", &st.conf.users)
 	checkAgenda(t, &st.regs.agenda, rows)
@@ -49,6 +50,17 @@ func checkDerived(t tester, m *Machine) {
 	m.Config().Users(func(u *User) bool { users[domainOf(u.AoR)]++; return true })
 	if !maps.Equal(users, st.conf.usersOf) {
 		t.Errorf("users per domain %v, counted %v", users, st.conf.usersOf)
+	}
+}
+
+// checkContacts: what is gone is not in the index.
+func checkContacts(t tester, st *state) {
+	t.Helper()
+	x := &st.regs.contacts
+	for h, aor := range x.aors {
+		if r := st.regs.get(aor); r == nil || !slices.ContainsFunc(r.bindings, func(b Binding) bool { return x.hash(b.Contact) == h }) {
+			t.Errorf("a contact is said to be of %s, who has none such", aor)
+		}
 	}
 }
 

@@ -13,9 +13,10 @@ const tombstoneMs = 32_000
 // regTable holds one row per AoR.
 type regTable struct {
 	rows     listing[*regRow]
-	agenda   agenda // by when a row has something to expire; derived
-	bindings int    // derived
-	empty    int    // rows without bindings; derived
+	agenda   agenda       // by when a row has something to expire; derived
+	contacts contactIndex // derived
+	bindings int          // derived
+	empty    int          // rows without bindings; derived
 }
 
 // regRow is an AoR's bindings and the REGISTER that last changed them. Immutable once in the table.
@@ -35,6 +36,7 @@ func (r *regRow) name() string { return r.aor }
 func (t *regTable) init() {
 	t.rows = newListing(newRing(func(r *regRow) bool { return r.kept }))
 	t.agenda = newAgenda()
+	t.contacts = newContactIndex()
 }
 
 func (t *regTable) get(aor string) *regRow {
@@ -52,6 +54,7 @@ func (t *regTable) put(old, r *regRow) {
 	}
 	r.kept = r.keptAlive()
 	t.rows.set(r)
+	t.contacts.moved(old, r)
 	t.agenda.put(r)
 	t.count(r, 1)
 }
@@ -59,6 +62,7 @@ func (t *regTable) put(old, r *regRow) {
 func (t *regTable) drop(aor string) {
 	if r, existed := t.rows.delete(aor); existed {
 		t.agenda.remove(r.place)
+		t.contacts.moved(r, nil)
 		t.count(r, -1)
 	}
 }

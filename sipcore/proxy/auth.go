@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"holdline/fsm/pb"
@@ -127,3 +128,6 @@ func (s *Shard) aor(u *wire.URI, d *pb.Domain) string {
 	b = append(b, d.Name...)
 	return string(b)
 }
+
+// hostOf is the domain of an address-of-record.
+func hostOf(aor string) string { return aor[strings.LastIndexByte(aor, '@')+1:] }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
@@ -141,8 +140,7 @@ func (s *Shard) mayDivertTo(uri []byte, user *fsm.User) bool {
 	if err != nil || len(uri) > maxRedirectURI || len(p.User) == 0 || p.Scheme != wire.SchemeSIP && p.Scheme != wire.SchemeTel {
 		return false
 	}
-	_, host, _ := strings.Cut(user.AoR, "@")
-	d := s.view.Config.Domain(host)
+	d := s.view.Config.Domain(hostOf(user.AoR))
 	if p.Scheme == wire.SchemeSIP {
 		d = s.view.domain(p.Host)
 	}
@@ -190,8 +188,7 @@ func (s *Shard) diverted(in *Inbound) (d dialog.Diversion, ok bool) {
 
 // diverter is the user who answers for a diverted call.
 func (s *Shard) diverter(d *dialog.Diversion) (w sender, refusal *wire.Response) {
-	_, host, _ := strings.Cut(d.AoR, "@")
-	w.domain = s.view.Config.Domain(host)
+	w.domain = s.view.Config.Domain(hostOf(d.AoR))
 	if w.domain == nil || s.view.Config.User(d.AoR) == nil {
 		return w, &wire.Response{Status: 403, Reason: "Diverted By A User Who Is Gone"}
 	}

@@ -51,6 +51,7 @@ type Env interface {
 // State is what the proxy reads of the replicated state; fsm.Machine is one.
 type State interface {
 	Bindings(aor string, dst []fsm.Binding) []fsm.Binding
+	ByContact(uri, domain string, dst []fsm.Binding) (aor string, with []fsm.Binding)
 	Call(number uint64) *fsm.Call
 	CallByKey(key []byte) *fsm.Call
 	CallsOf(group uint32, fn func(*fsm.Call) bool)

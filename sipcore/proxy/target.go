@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
@@ -43,6 +44,9 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		}
 	}
 	if d.domain == nil {
+		if s.toContact(in, w, &d) {
+			return d, nil
+		}
 		return d, &wire.Response{Status: 404, Reason: "Domain Not Served Here"}
 	}
 	aor := s.called(&u, d.domain)
@@ -70,6 +74,23 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		return d, &wire.Response{Status: 480}
 	}
 	return d, &wire.Response{Status: 404}
+}
+
+// toContact finds the phone whose Contact a Request-URI names: what a phone learnt in a dialog, to which it has another one sent (RFC 5589 §7.3, an attended transfer), is
+// an address behind us that only we can reach. It is there for those whom we know, and for phones that are registered.
+func (s *Shard) toContact(in *Inbound, w *sender, d *destination) bool {
+	if !w.mayDialOut() {
+		return false
+	}
+	near := cmp.Or(w.domain, s.view.only)
+	var aor string
+	aor, s.bindings = s.opt.State.ByContact(string(in.Msg.Bytes(in.Msg.URI)), near.GetName(), s.bindings[:0])
+	if aor == "" {
+		return false
+	}
+	d.domain = s.view.Config.Domain(hostOf(aor))
+	d.targets, d.several = s.phoneTargets(aor)
+	return true
 }
 
 // called is the address-of-record that a Request-URI names. A number that nobody has may bear parameters that carriers add (npdi and rn of RFC 4694, isub): they
