@@ -56,7 +56,9 @@ func (x *contactIndex) moved(old, row *regRow) {
 	}
 }
 
-func (x *contactIndex) hash(contact string) uint64 { return maphash.String(x.seed, contactBase(contact)) }
+func (x *contactIndex) hash(contact string) uint64 {
+	return maphash.String(x.seed, contactBase(contact))
+}
 
 func (r *regRow) hasContact(contact string) bool {
 	if r == nil {

@@ -2515,20 +2515,24 @@ func (x *RemovePool) GetName() string {
 }
 
 type Member struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // IP:port or host[:port]
-	Sources       []string               `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"` // CIDRs its requests may come from; empty: its own address
-	Weight        uint32                 `protobuf:"varint,5,opt,name=weight,proto3" json:"weight,omitempty"`
-	MaxCalls      uint32                 `protobuf:"varint,6,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`               // 0 = no limit
-	Transport     string                 `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`                              // udp (default), tcp, tls
-	Group         uint32                 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`                                     // VIP group it is called through; 0 = the call's home
-	LargeOverTcp  bool                   `protobuf:"varint,9,opt,name=large_over_tcp,json=largeOverTcp,proto3" json:"large_over_tcp,omitempty"` // requests of more than 1300 bytes go over TCP (RFC 3261 §18.1.1); udp only
-	Vip           string                 `protobuf:"bytes,10,opt,name=vip,proto3" json:"vip,omitempty"`                                         // address of the group that it is called from; empty: the one in its network, else the call's own or the first
-	Disabled      bool                   `protobuf:"varint,11,opt,name=disabled,proto3" json:"disabled,omitempty"`                              // it gets no new calls; those it has, and those it makes, go on
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Pool           string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Name           string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Address        string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // IP:port or host[:port]
+	Sources        []string               `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"` // CIDRs its requests may come from; empty: its own address
+	Weight         uint32                 `protobuf:"varint,5,opt,name=weight,proto3" json:"weight,omitempty"`
+	MaxCalls       uint32                 `protobuf:"varint,6,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`                   // 0 = no limit
+	Transport      string                 `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`                                  // udp (default), tcp, tls
+	Group          uint32                 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`                                         // VIP group it is called through; 0 = the call's home
+	LargeOverTcp   bool                   `protobuf:"varint,9,opt,name=large_over_tcp,json=largeOverTcp,proto3" json:"large_over_tcp,omitempty"`     // requests of more than 1300 bytes go over TCP (RFC 3261 §18.1.1); udp only
+	Vip            string                 `protobuf:"bytes,10,opt,name=vip,proto3" json:"vip,omitempty"`                                             // address of the group that it is called from; empty: the one in its network, else the call's own or the first
+	Disabled       bool                   `protobuf:"varint,11,opt,name=disabled,proto3" json:"disabled,omitempty"`                                  // it gets no new calls; those it has, and those it makes, go on
+	User           string                 `protobuf:"bytes,12,opt,name=user,proto3" json:"user,omitempty"`                                           // as whom it knows us, with a password; empty: it goes by our address
+	SealedPassword []byte                 `protobuf:"bytes,13,opt,name=sealed_password,json=sealedPassword,proto3" json:"sealed_password,omitempty"` // by the key that every member holds
+	Register       bool                   `protobuf:"varint,14,opt,name=register,proto3" json:"register,omitempty"`                                  // we register there, by the VIP that it is called from
+	RegisterS      uint32                 `protobuf:"varint,15,opt,name=register_s,json=registerS,proto3" json:"register_s,omitempty"`               // for as long as we ask, seconds; 0: an hour
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
@@ -2636,6 +2640,34 @@ func (x *Member) GetDisabled() bool {
 		return x.Disabled
 	}
 	return false
+}
+
+func (x *Member) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Member) GetSealedPassword() []byte {
+	if x != nil {
+		return x.SealedPassword
+	}
+	return nil
+}
+
+func (x *Member) GetRegister() bool {
+	if x != nil {
+		return x.Register
+	}
+	return false
+}
+
+func (x *Member) GetRegisterS() uint32 {
+	if x != nil {
+		return x.RegisterS
+	}
+	return 0
 }
 
 type PutMember struct {
@@ -3507,9 +3539,11 @@ type Target struct {
 	Q             uint32                 `protobuf:"varint,3,opt,name=q,proto3" json:"q,omitempty"`
 	Pool          string                 `protobuf:"bytes,4,opt,name=pool,proto3" json:"pool,omitempty"` // pool/member when it is a gateway
 	Member        string                 `protobuf:"bytes,5,opt,name=member,proto3" json:"member,omitempty"`
-	Routes        []string               `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`       // Path of the binding
-	Aor           string                 `protobuf:"bytes,7,opt,name=aor,proto3" json:"aor,omitempty"`             // registered AoR when it is a phone
-	Instance      uint64                 `protobuf:"fixed64,8,opt,name=instance,proto3" json:"instance,omitempty"` // hash of its +sip.instance; 0: it names none
+	Routes        []string               `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`                          // Path of the binding
+	Aor           string                 `protobuf:"bytes,7,opt,name=aor,proto3" json:"aor,omitempty"`                                // registered AoR when it is a phone
+	Instance      uint64                 `protobuf:"fixed64,8,opt,name=instance,proto3" json:"instance,omitempty"`                    // hash of its +sip.instance; 0: it names none
+	Credentials   string                 `protobuf:"bytes,9,opt,name=credentials,proto3" json:"credentials,omitempty"`                // header line that answers the gateway's challenge
+	CseqShift     uint32                 `protobuf:"varint,10,opt,name=cseq_shift,json=cseqShift,proto3" json:"cseq_shift,omitempty"` // CSeq numbers in the dialog are higher by this there than at the caller's (RFC 3261 §22.2)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3596,6 +3630,20 @@ func (x *Target) GetAor() string {
 func (x *Target) GetInstance() uint64 {
 	if x != nil {
 		return x.Instance
+	}
+	return 0
+}
+
+func (x *Target) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *Target) GetCseqShift() uint32 {
+	if x != nil {
+		return x.CseqShift
 	}
 	return 0
 }
@@ -5839,7 +5887,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\x15.holdline.fsm.v1.PoolR\x04pool\" \n" +
 	"\n" +
 	"RemovePool\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xa1\x02\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x99\x03\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -5852,7 +5900,12 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x0elarge_over_tcp\x18\t \x01(\bR\flargeOverTcp\x12\x10\n" +
 	"\x03vip\x18\n" +
 	" \x01(\tR\x03vip\x12\x1a\n" +
-	"\bdisabled\x18\v \x01(\bR\bdisabled\"<\n" +
+	"\bdisabled\x18\v \x01(\bR\bdisabled\x12\x12\n" +
+	"\x04user\x18\f \x01(\tR\x04user\x12'\n" +
+	"\x0fsealed_password\x18\r \x01(\fR\x0esealedPassword\x12\x1a\n" +
+	"\bregister\x18\x0e \x01(\bR\bregister\x12\x1d\n" +
+	"\n" +
+	"register_s\x18\x0f \x01(\rR\tregisterS\"<\n" +
 	"\tPutMember\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.holdline.fsm.v1.MemberR\x06member\"6\n" +
 	"\fRemoveMember\x12\x12\n" +
@@ -5921,7 +5974,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\achanges\x18\x06 \x03(\v2\x1e.holdline.fsm.v1.BindingChangeR\achanges\x12!\n" +
 	"\fmax_bindings\x18\a \x01(\rR\vmaxBindings\x12\x14\n" +
 	"\x05group\x18\b \x01(\rR\x05group\x12\x14\n" +
-	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\xc5\x01\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\"\x86\x02\n" +
 	"\x06Target\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12)\n" +
 	"\x04flow\x18\x02 \x01(\v2\x15.holdline.fsm.v1.FlowR\x04flow\x12\f\n" +
@@ -5930,7 +5983,11 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06member\x18\x05 \x01(\tR\x06member\x12\x16\n" +
 	"\x06routes\x18\x06 \x03(\tR\x06routes\x12\x10\n" +
 	"\x03aor\x18\a \x01(\tR\x03aor\x12\x1a\n" +
-	"\binstance\x18\b \x01(\x06R\binstance\"\xf8\x01\n" +
+	"\binstance\x18\b \x01(\x06R\binstance\x12 \n" +
+	"\vcredentials\x18\t \x01(\tR\vcredentials\x12\x1d\n" +
+	"\n" +
+	"cseq_shift\x18\n" +
+	" \x01(\rR\tcseqShift\"\xf8\x01\n" +
 	"\x03Leg\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12/\n" +

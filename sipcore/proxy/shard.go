@@ -62,6 +62,7 @@ type State interface {
 type Options struct {
 	State     State
 	Auth      Auth
+	Accounts  Accounts // nil: we have none at any gateway
 	Registrar Registrar
 	Pool      *txn.Pool
 	Stats     *Stats

@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+
+	"holdline/sipcore/wire"
+)
+
+// TestAuthorize: the example of RFC 2617 §3.5 without its cnonce, and what cannot be answered.
+func TestAuthorize(t *testing.T) {
+	a := Account{User: "Mufasa", Password: "Circle Of Life"}
+	final := func(status string, lines ...string) *wire.Msg {
+		var m wire.Msg
+		text := "SIP/2.0 " + status + " X\r\nVia: SIP/2.0/UDP 10.0.0.101;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n" +
+			strings.Join(lines, "\r\n") + "\r\nContent-Length: 0\r\n\r\n"
+		if err := m.Scan([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return &m
+	}
+	const challenge = `Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41"`
+	f, ok := a.authorize(final("401", "WWW-Authenticate: "+challenge), "GET", "/dir/index.html", 1)
+	if v := string(f.Value); !ok || f.ID != wire.HdrAuthorization || !strings.Contains(v, `response="670fd8c2df070c60b045671b8b24ff02"`) || !strings.Contains(v, `opaque="5ccc`) {
+		t.Errorf("%v %s", ok, v)
+	}
+	// The first of those that we know, with qop; again it is the same, for another request another.
+	many := final("407", "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=SHA3-256", `Proxy-Authenticate: Digest realm="r", nonce="n1", qop="auth,auth-int", algorithm=SHA-256`, "Proxy-Authenticate: "+challenge)
+	f, ok = a.authorize(many, "INVITE", "sip:1@c", 1)
+	v := string(f.Value)
+	if !ok || f.ID != wire.HdrProxyAuthorization || !strings.Contains(v, `algorithm=SHA-256`) || !strings.Contains(v, "qop=auth,") || !strings.Contains(v, "nc=00000001") {
+		t.Errorf("%v %s", ok, v)
+	}
+	if again, _ := a.authorize(many, "INVITE", "sip:1@c", 1); string(again.Value) != v {
+		t.Errorf("%s, then %s", v, again.Value)
+	}
+	if same, ok := a.reauthorize(v, "INVITE", "sip:1@c", 1); !ok || string(same) != v {
+		t.Errorf("from its own answer: %s, not %s", same, v)
+	}
+	if bye, ok := a.reauthorize(v, "BYE", "sip:1@c", 2); !ok || string(bye) == v || !strings.Contains(string(bye), "nc=00000002") {
+		t.Errorf("%s", bye)
+	}
+	// What the gateway writes stays within a line.
+	if f, _ := a.authorize(final("401", "WWW-Authenticate: Digest realm=\"a\r\n X-Evil: 1\", nonce=\"n\""), "INVITE", "sip:1@c", 1); strings.ContainsAny(string(f.Value), "\r\n") {
+		t.Errorf("%q", f.Value)
+	}
+	for name, m := range map[string]*wire.Msg{
+		"none":          final("407"),
+		"in the wrong":  final("407", "WWW-Authenticate: "+challenge),
+		"basic":         final("401", `WWW-Authenticate: Basic realm="r"`),
+		"auth-int only": final("401", `WWW-Authenticate: Digest realm="r", nonce="n", qop="auth-int"`),
+		"broken":        final("401", `WWW-Authenticate: Digest realm=`),
+	} {
+		if f, ok := a.authorize(m, "INVITE", "sip:1@c", 1); ok {
+			t.Errorf("%s: %s", name, f.Value)
+		}
+	}
+	if v, ok := a.reauthorize("Basic x", "BYE", "sip:1@c", 2); ok {
+		t.Errorf("%s", v)
+	}
+}
