@@ -28,6 +28,7 @@ func legsFromPB(in []*pb.Leg) []Leg {
 func (t *Target) pb() *pb.Target {
 	return &pb.Target{
 		Uri: t.URI, Aor: t.AoR, Pool: t.Pool, Member: t.Member, Routes: t.Routes, Flow: t.Flow.PB(), Q: uint32(t.Q), Instance: t.Phone,
+		Credentials: t.Credentials, CseqShift: uint32(t.CSeqShift),
 	}
 }
 
@@ -35,6 +36,7 @@ func targetFromPB(in *pb.Target) *Target {
 	return &Target{
 		URI: in.GetUri(), AoR: in.GetAor(), Pool: in.GetPool(), Member: in.GetMember(), Routes: in.GetRoutes(),
 		Flow: flowFromPB(in.GetFlow()), Q: uint16(min(in.GetQ(), 1000)), Phone: in.GetInstance(),
+		Credentials: in.GetCredentials(), CSeqShift: uint8(min(in.GetCseqShift(), 255)),
 	}
 }
 

@@ -61,6 +61,9 @@ type Target struct {
 	Routes []string // Path of the binding
 	Flow   Flow     // Remote is not valid when the host of URI is still to be resolved
 	Q      uint16
+
+	CSeqShift   uint8  // CSeq numbers are higher by this there
+	Credentials string // header line that answers the gateway's challenge
 }
 
 // Leg is one branch of a call.

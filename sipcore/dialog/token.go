@@ -49,7 +49,11 @@ type Token struct {
 	TagHash uint32 // of the caller's From tag: tells the direction of a request
 	Caller  Side
 	Callee  Side
+	Shift   uint8 // of the callee's CSeq numbers for what the caller sends; at most MaxShift
 }
+
+// MaxShift is the largest Shift.
+const MaxShift = 3
 
 // Key is one key of the purpose record-route.
 type Key struct {
@@ -60,7 +64,7 @@ type Key struct {
 const (
 	version    = 1
 	macLen     = 12
-	maxRaw     = 2 + 5 + 10 + 4 + 2*(2+5+2+16+2+10) + macLen
+	maxRaw     = 2 + 5 + 10 + 4 + 2*(2+5+2+16+2+10) + 1 + macLen
 	flagPinned = 1 << 3
 	flagV6     = 1 << 4
 	flagConn   = 1 << 5
@@ -84,6 +88,9 @@ func (t *Token) Append(dst []byte, k Key) []byte {
 	b = binary.BigEndian.AppendUint32(b, t.TagHash)
 	b = t.Caller.append(b)
 	b = t.Callee.append(b)
+	if t.Shift != 0 {
+		b = append(b, t.Shift)
+	}
 	mac := sum(k.Secret, b)
 	b = append(b, mac[:]...)
 	return wire.AppendBase64(dst, b)
@@ -184,6 +191,10 @@ func decode(b []byte) (Token, error) {
 	t := Token{Home: uint32(r.uvarint()), Call: r.uvarint()}
 	t.TagHash = binary.BigEndian.Uint32(r.take(4))
 	t.Caller, t.Callee = r.side(), r.side()
+	if len(r.b) == 1 {
+		t.Shift = r.take(1)[0]
+		r.bad = r.bad || t.Shift == 0 || t.Shift > MaxShift
+	}
 	if r.bad || len(r.b) > 0 {
 		return Token{}, ErrToken
 	}

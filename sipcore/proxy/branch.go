@@ -15,7 +15,7 @@ import (
 
 // A branch of ours is the cookie, a letter for its version, and 48 characters of base64url (wire.AppendBase64) over
 //
-//	key id 1 | home 2 | caller's group 2 | caller's VIP, transport 1 | caller's port 2 | leg 1 | attempt 1 |
+//	key id 1 | home 2 | caller's group 2 | caller's VIP, transport 1 | caller's port 2 | leg, shift 1 | attempt 1 |
 //	target hash 2 | server transaction 8 | loop hash 4 | MAC 12
 //
 // It depends on nothing but the request, the target and the cluster's key, so that any node forwards a
@@ -34,7 +34,8 @@ type Branch struct {
 	Key     uint8
 	Home    uint32         // VIP group that owns the transaction
 	Caller  transport.Flow // Group, VIP, Proto and Port that responses leave by; Remote is in the Via below
-	Leg     uint8
+	Leg     uint8          // below 64
+	Shift   uint8          // of the CSeq number, below 4
 	Attempt uint8
 	Target  uint16
 	Txn     uint64 // txn.Key.Lo of the server transaction
@@ -57,7 +58,7 @@ func (b *Branch) append(dst []byte, secret txn.Secret, remote netip.AddrPort) []
 	binary.BigEndian.PutUint16(raw[3:], uint16(b.Caller.Group))
 	raw[5] = b.Caller.VIP<<3 | byte(b.Caller.Proto)&7
 	binary.BigEndian.PutUint16(raw[6:], b.Caller.Port)
-	raw[8], raw[9] = b.Leg, b.Attempt
+	raw[8], raw[9] = b.Shift<<6|b.Leg&63, b.Attempt
 	binary.BigEndian.PutUint16(raw[10:], b.Target)
 	binary.BigEndian.PutUint64(raw[12:], b.Txn)
 	binary.BigEndian.PutUint32(raw[20:], b.Loop)
@@ -96,7 +97,7 @@ func parseBranch(text []byte) (b Branch, ok bool) {
 		Proto: pb.Transport(raw[5] & 7),
 		Port:  binary.BigEndian.Uint16(raw[6:]),
 	}
-	b.Leg, b.Attempt = raw[8], raw[9]
+	b.Leg, b.Shift, b.Attempt = raw[8]&63, raw[8]>>6, raw[9]
 	b.Target = binary.BigEndian.Uint16(raw[10:])
 	b.Txn = binary.BigEndian.Uint64(raw[12:])
 	b.Loop = binary.BigEndian.Uint32(raw[20:])

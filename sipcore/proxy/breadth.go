@@ -62,11 +62,16 @@ func appendBody(out []byte, c *txn.Cell, u *call, l *txn.Leg) []byte {
 	if l.Breadth == 0 {
 		return append(out, c.Request.B[u.lineEnd:]...)
 	}
-	_, rest := breadth(c, u)
+	out, rest := appendBreadth(out, c, u, l)
+	return append(out, rest...)
+}
+
+// appendBreadth appends the leg's share; rest is what comes below it.
+func appendBreadth(out []byte, c *txn.Cell, u *call, l *txn.Leg) (with, rest []byte) {
+	_, rest = breadth(c, u)
 	out = append(out, breadthPrefix...)
 	out = strconv.AppendUint(out, uint64(l.Breadth), 10)
-	out = append(out, "\r\n"...)
-	return append(out, rest...)
+	return append(out, "\r\n"...), rest
 }
 
 // parallel is how many of the next targets are started at once: those of one q, as far as the breadth allows; the rest

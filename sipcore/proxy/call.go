@@ -35,33 +35,33 @@ const maxHeld = 8
 
 // call is what the proxy keeps with a cell.
 type call struct {
-	kind       kind
-	gen        uint8  // id of the branch key that the transaction was made with
-	number     uint64 // of the call's record; 0: none, nothing is committed for it
-	lineEnd    int    // end of the request line in Cell.Request
-	noLength   noLength
-	loop       uint32 // loop hash of the request
-	tagHash    uint32 // of the caller's From tag
-	source     transport.Flow
-	pinned     bool   // the caller is behind NAT
-	near       bool   // who sent the request is trusted (RFC 3325): a gateway
-	far        bool   // so is who gets it
-	respTag    uint32 // To tag of our own responses
-	targets    []*pb.Target
-	several    bool               // a phone among the targets has more than one flow
-	flows      []phoneFlow        // of those that were tried after their first flow had failed
-	redirected []redirectedTarget // of a call that was taken up
-	next       int                // first target without a leg
-	pool       string             // of a call through a gateway, and the user part towards it
-	user       string
-	serial     bool
-	noMore     bool // 6xx, CANCEL, or answered: no further targets
-	answered   bool
-	decided    bool // the final to the caller has been chosen
-	creating   bool
-	renewed    int64 // when the record's deadline was last set by what is heard of the legs, at first when its command was submitted
-	cancel     phase
-	reason     string // why legs are cancelled, "" when nobody says so
+	kind     kind
+	gen      uint8  // id of the branch key that the transaction was made with
+	number   uint64 // of the call's record; 0: none, nothing is committed for it
+	lineEnd  int    // end of the request line in Cell.Request
+	noLength noLength
+	loop     uint32 // loop hash of the request
+	tagHash  uint32 // of the caller's From tag
+	source   transport.Flow
+	pinned   bool   // the caller is behind NAT
+	near     bool   // who sent the request is trusted (RFC 3325): a gateway
+	far      bool   // so is who gets it
+	respTag  uint32 // To tag of our own responses
+	targets  []*pb.Target
+	several  bool           // a phone among the targets has more than one flow
+	flows    []phoneFlow    // of those that were tried after their first flow had failed
+	attempts []laterAttempt // of a call that was taken up
+	next     int            // first target without a leg
+	pool     string         // of a call through a gateway, and the user part towards it
+	user     string
+	serial   bool
+	noMore   bool // 6xx, CANCEL, or answered: no further targets
+	answered bool
+	decided  bool // the final to the caller has been chosen
+	creating bool
+	renewed  int64 // when the record's deadline was last set by what is heard of the legs, at first when its command was submitted
+	cancel   phase
+	reason   string // why legs are cancelled, "" when nobody says so
 
 	trying    *txn.Buf // 100, until the record is committed
 	cancelOK  *message // 200 to the CANCEL, until it is committed
@@ -77,6 +77,8 @@ type call struct {
 
 	gone       []uint64 // connections of phones that turned out to be gone
 	waitsSince int64    // when that was first found; 0: not yet
+
+	credentials string // header line that answers the challenge of a gateway to a request of a dialog
 
 	toTags  [4]uint64 // dialogs answered so far
 	answers int       // AnswerCalls under way

@@ -28,7 +28,7 @@ func (s *Shard) legFinal(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 		}
 		return
 	}
-	if m.Status/100 == 3 && s.redirected(in, c, u, l) {
+	if m.Status/100 == 3 && s.redirected(in, c, u, l) || s.challenged(in, c, u, l) {
 		return
 	}
 	s.legDone(c, u, l, m.Bytes(m.To.Tag))

@@ -35,6 +35,9 @@ func (s *Shard) passOn(in *Inbound, to transport.Flow, u *call) {
 	s.edit.Begin(m)
 	s.edit.PopVia()
 	s.answererIdentity(&s.edit, in, to, u)
+	if in.shift != 0 {
+		unshift(&s.edit, m, in.shift)
+	}
 	if m.ContentLength < 0 && to.Proto != pb.Transport_UDP {
 		s.edit.Append(wire.Field{ID: wire.HdrContentLength, Value: strconv.AppendInt(nil, int64(m.Body.Len()), 10)})
 	}

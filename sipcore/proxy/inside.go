@@ -48,6 +48,9 @@ func (s *Shard) relayInDialog(in *Inbound, key txn.Key) {
 	}
 	l := s.tab.NewLeg(c)
 	l.Flow = hop.flow
+	if !u.toCaller {
+		l.Shift = in.Token.Shift
+	}
 	if hop.flow.Remote.IsValid() {
 		s.sendLeg(c, u, l)
 		return
@@ -288,7 +291,10 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	c.Caller = in.Flow
 	c.Caller.Remote = responseAddr(&m.Via1, m, in.Flow.Remote)
 	u.hasToken, u.loop, u.gen = true, s.loopHash(in), in.gen
-	l.Flow = h.flow
+	l.Flow, l.Shift, u.credentials = h.flow, 0, ""
+	if in.Token.Shift != 0 && in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
+		l.Shift, u.credentials = in.Token.Shift, s.ackCredentials(in)
+	}
 	u.near, u.far = trusted(in)
 	if !s.template(in, c, u, nil) {
 		return

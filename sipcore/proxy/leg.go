@@ -51,7 +51,7 @@ func (s *Shard) legFlow(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) bool {
 	if f := s.view.face(flow); t.Aor == "" && f != nil {
 		flow.Port = f.ports[flow.Proto] // a gateway is called from the VIP's SIP port
 	}
-	l.Flow = flow
+	l.Flow, l.Shift = flow, uint8(t.CseqShift)
 	return true
 }
 
@@ -144,7 +144,10 @@ func (s *Shard) appendLeg(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []by
 		out = append(out, r...)
 		out = append(out, "\r\n"...)
 	}
-	return appendBody(appendLength(out, u, l), c, u, l), true
+	if l.Shift == 0 && u.credentials == "" {
+		return appendBody(appendLength(out, u, l), c, u, l), true
+	}
+	return s.appendForAccount(out, c, u, l)
 }
 
 func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []byte) ([]byte, bool) {
@@ -167,7 +170,7 @@ func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []b
 func (s *Shard) appendVia(out []byte, f *face, c *txn.Cell, gen uint8, loop uint32, l *txn.Leg, uri []byte) []byte {
 	k := s.view.branchKey(gen)
 	b := Branch{
-		Key: k.id, Home: c.Home, Caller: c.Caller, Leg: l.Index, Attempt: l.Attempt,
+		Key: k.id, Home: c.Home, Caller: c.Caller, Leg: l.Index, Shift: l.Shift, Attempt: l.Attempt,
 		Target: uint16(hash32(k.secret, uri)), Txn: c.Key.Lo, Loop: loop,
 	}
 	out = append(out, f.via[l.Flow.Proto]...)
@@ -196,6 +199,7 @@ func (s *Shard) appendRecordRoute(out []byte, c *txn.Cell, u *call, l *txn.Leg) 
 		Home: c.Home, Call: u.number, TagHash: u.tagHash,
 		Caller: dialog.Side{Flow: u.source, Pinned: u.pinned, Bars: s.callerBars(u.source.Remote.Addr())},
 		Callee: dialog.Side{Flow: l.Flow, Pinned: s.pinCallee(u, l), Bars: s.calleeBars(targetOf(u, l), l.Flow.Remote.Addr())},
+		Shift:  l.Shift,
 	}
 	sips := isSIPS(requestURI(c.Request.B, u.lineEnd))
 	out = append(out, far.recordRoute(l.Flow.Proto, sips)...)

@@ -228,7 +228,7 @@ func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error
 func (s *Shard) adoptLegs(u *call, legs []*pb.Leg) {
 	clear(u.targets)
 	u.targets = u.targets[:0]
-	for _, l := range legs {
+	for i, l := range legs {
 		if len(u.targets) == s.opt.MaxLegs {
 			break
 		}
@@ -237,5 +237,6 @@ func (s *Shard) adoptLegs(u *call, legs []*pb.Leg) {
 			t = nil
 		}
 		u.targets = append(u.targets, t)
+		u.began(i, l.Attempt)
 	}
 }

@@ -40,23 +40,29 @@ func (s *Shard) redirected(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
 		return false
 	}
 	s.opt.Stats.Redirects.Add(1)
+	s.nextAttempt(c, u, l, t)
+	return true
+}
+
+// nextAttempt has a leg go on as another attempt, with t for its target, when that is on record.
+func (s *Shard) nextAttempt(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) {
 	n := s.tab.NewLeg(c) // it is open from now on, so that nothing is decided before it has begun
 	n.Index, n.Attempt, n.Breadth = l.Index, l.Attempt+1, l.Breadth
 	cmd := &pb.LegResult{
 		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), Status: uint32(l.Status), Redirect: t, Attempt: uint32(n.Attempt),
 	}
 	l.Open, l.Status = false, 0 // it counts for nothing any more: §16.7 step 4
-	if u.number == 0 {
+	if u.kind != kindCall || u.number == 0 {
 		s.goOn(c, u, n, t)
-		return true
+		return
 	}
 	s.submit(&pb.Command{Op: &pb.Command_LegResult{LegResult: cmd}}, Commit{Kind: commitRedirect, Leg: legPos(c, n), Cell: c.Ref(), Call: u.number})
-	return true
 }
 
-// goOn acknowledges the redirection of a leg's attempt, when it is on record, and begins the next one, n, unless the call is over for it.
+// goOn acknowledges what has ended a leg's attempt, when it is on record, and begins the next one, n, unless the call is over for it.
 func (s *Shard) goOn(c *txn.Cell, u *call, n *txn.Leg, t *pb.Target) {
-	if l := legOf(c, n.Index, n.Attempt-1); l != nil && l.Ack != nil && !l.Acked {
+	l := legOf(c, n.Index, n.Attempt-1)
+	if l != nil && l.Ack != nil && !l.Acked {
 		l.Acked = true
 		s.send(l.Flow, l.Ack.B)
 	}
@@ -64,6 +70,10 @@ func (s *Shard) goOn(c *txn.Cell, u *call, n *txn.Leg, t *pb.Target) {
 	case !n.Open: // cancelled meanwhile
 	case int(n.Index) >= len(u.targets) || !mayRetry(c, u, n):
 		s.legFailed(c, u, n, 487)
+	case l != nil && t.Member != "": // to the address that has asked for credentials
+		u.targets[n.Index] = t
+		n.Flow, n.Shift, n.Others, n.Patience = l.Flow, uint8(t.CseqShift), l.Others, s.patience(u, n.Index, t)
+		s.sendLeg(c, u, n)
 	default:
 		u.targets[n.Index] = t
 		s.launch(c, u, n, t)

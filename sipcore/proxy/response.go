@@ -35,6 +35,7 @@ func (s *Shard) response(in *Inbound) {
 		s.tab.Cancelled(l, m.Status)
 		return
 	}
+	in.shift = l.Shift
 	u := callOf(c)
 	if m.Via2.Value.Empty() && !u.kind.ours() { // §16.7 step 3: it is meant for nobody else
 		s.opt.Stats.StrayResponses.Add(1)
@@ -281,6 +282,7 @@ func (s *Shard) statelessResponse(in *Inbound) {
 	if s.ackDecided(in) {
 		return
 	}
+	in.shift = in.Branch.Shift
 	s.passOn(in, to, nil)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {

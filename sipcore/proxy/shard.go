@@ -89,7 +89,8 @@ type Inbound struct {
 
 	Branch Branch // of a response
 
-	gen uint8 // id of the branch key that its transaction was made with
+	gen   uint8 // id of the branch key that its transaction was made with
+	shift uint8 // of a response: of its request's CSeq
 }
 
 // CommitKind says which command a Commit is about.

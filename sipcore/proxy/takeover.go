@@ -79,12 +79,19 @@ func (s *Shard) takenUpAlready(key txn.Key) bool {
 	return false
 }
 
-// redirectedTarget is one that a phone's 3xx sent a leg to, as the leg's attempt.
-type redirectedTarget struct{ leg, attempt uint8 }
+// laterAttempt is one by which a leg went on that its target had sent elsewhere (redirected), or asked for credentials (challenged).
+type laterAttempt struct{ leg, attempt uint8 }
+
+// began notes with which attempt the leg of target i begins here, by the call's record.
+func (u *call) began(i int, attempt uint32) {
+	if attempt > 0 {
+		u.attempts = append(u.attempts, laterAttempt{uint8(i), uint8(attempt)})
+	}
+}
 
 // attempt is the number of the attempt with which target i begins.
 func (u *call) attempt(i int) uint8 {
-	for _, r := range u.redirected {
+	for _, r := range u.attempts {
 		if int(r.leg) == i {
 			return r.attempt
 		}
@@ -102,9 +109,7 @@ func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 		if l.Target != nil && l.State != pb.LegState_FAILED {
 			t = targetPB(l.Target)
 			u.several = u.several || t.Aor != "" // what patience goes by; it looks whether that is so
-			if l.Attempt > 0 {
-				u.redirected = append(u.redirected, redirectedTarget{uint8(i), uint8(l.Attempt)})
-			}
+			u.began(i, l.Attempt)
 		}
 		u.targets = append(u.targets, t)
 	}
@@ -113,6 +118,7 @@ func (s *Shard) adoptRow(u *call, row *fsm.Call) {
 func targetPB(t *fsm.Target) *pb.Target {
 	return &pb.Target{
 		Uri: t.URI, Flow: transport.Flow(t.Flow).PB(), Q: uint32(t.Q), Pool: t.Pool, Member: t.Member, Routes: t.Routes, Aor: t.AoR, Instance: t.Phone,
+		Credentials: t.Credentials, CseqShift: uint32(t.CSeqShift),
 	}
 }
 
@@ -206,7 +212,7 @@ func declined(row *fsm.Call) (d decline) {
 // resumeLegs gives the cell the legs that are under way or have failed; what has not begun stays with startNext. After a 6xx nothing more begins, and those that
 // had begun, which are of no lower q, are cancelled (RFC 3261 §16.7 step 5).
 func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
-	for _, r := range u.redirected { // a 3xx that comes again is no news
+	for _, r := range u.attempts { // the final of the one before is no news when it comes again
 		x := s.tab.NewLeg(c)
 		x.Index, x.Attempt, x.Taken, x.State = r.leg, r.attempt-1, true, txn.LegCompleted
 		x.Open = false

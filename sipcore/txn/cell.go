@@ -48,9 +48,10 @@ type Leg struct {
 	Attempt uint8
 	State   LegState
 	Cancel  CancelState
-	Acked   bool // an ACK was sent for the non-2xx final
-	Taken   bool // its final was committed under an earlier owner of the call
-	Open    bool // the user of the table counts it as not yet finally answered
+	Acked   bool  // an ACK was sent for the non-2xx final
+	Taken   bool  // its final was committed under an earlier owner of the call
+	Shift   uint8 // its CSeq number is higher by this than that of the server transaction
+	Open    bool  // the user of the table counts it as not yet finally answered
 
 	Status   uint16           // its final response, 0 while there is none
 	Flow     transport.Flow   // where it goes

@@ -1,0 +1,248 @@
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/icholy/digest"
+	"google.golang.org/protobuf/proto"
+
+	"holdline/fsm"
+	"holdline/sipcore/txn"
+	"holdline/sipcore/wire"
+)
+
+// A gateway that knows us by an account asks for its password (401, 407), which the caller does not have. So we answer, as a user agent would: the INVITE goes there
+// again with credentials and the next CSeq (RFC 3261 §22.2), as the leg's next attempt, on record before the first is acknowledged. Of that CSeq the
+// caller knows nothing: all that he sends in the dialog has a number that much higher there, and all responses his own again. How much is in the dialog's token.
+
+// maxShift bounds how often an INVITE is sent again with credentials: once, and once more because the nonce is stale. Branches and tokens have room for 3.
+const maxShift = 2
+
+// challenged answers a gateway's challenge. It reports false if that is not for us to answer.
+func (s *Shard) challenged(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
+	m := in.Msg
+	if m.Status != 401 && m.Status != 407 || s.opt.Accounts == nil || !mayRetry(c, u, l) {
+		return false
+	}
+	if u.hasToken {
+		return s.challengedInDialog(in, c, u, l)
+	}
+	t := targetOf(u, l)
+	if t == nil || t.Member == "" {
+		return false
+	}
+	a, ok := s.opt.Accounts.Account(t.Pool, t.Member)
+	if !ok {
+		return false
+	}
+	if t.Credentials != "" && (!stale(m) || t.CseqShift >= maxShift) {
+		s.wrongAccount(u, l)
+		return false
+	}
+	f, ok := a.authorize(m, methodOf(c.Request.B), t.Uri, 1)
+	if !ok {
+		s.wrongAccount(u, l)
+		return false
+	}
+	next := proto.CloneOf(t)
+	next.Credentials, next.CseqShift = credentialsLine(f), t.CseqShift+1
+	s.nextAttempt(c, u, l, next)
+	return true
+}
+
+// wrongAccount makes of a gateway's 401 or 407 what it is to the caller, who has nothing to answer it with: a gateway that fails. Another one of its pool is tried.
+func (s *Shard) wrongAccount(u *call, l *txn.Leg) {
+	s.opt.Stats.WrongAccount.Add(1)
+	l.Status = 500
+	l.Response.Release()
+	l.Response = nil
+	u.why = "the gateway does not take its account's password"
+}
+
+// methodOf is the method of a template.
+func methodOf(template []byte) string {
+	method, _, _ := bytes.Cut(template, []byte(" "))
+	return string(method)
+}
+
+// stale reports whether a challenge says that only the nonce was too old.
+func stale(m *wire.Msg) bool {
+	for _, id := range [...]wire.HeaderID{wire.HdrWWWAuthenticate, wire.HdrProxyAuthenticate} {
+		for i := m.First(id); i >= 0; i = m.Next(i) {
+			if c, err := digest.ParseChallenge(string(m.Bytes(m.Header(i).Value))); err == nil && c.Stale {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// credentialsLine is a header as a line without its end.
+func credentialsLine(f wire.Field) string {
+	b, err := wire.AppendField(nil, f)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(string(b), "\r\n")
+}
+
+// challengedInDialog answers a challenge to a request of a dialog. Its CSeq stays: a higher one would be that of the sender's next request, and a number that comes again is
+// not out of order (§12.2.2).
+func (s *Shard) challengedInDialog(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
+	m := in.Msg
+	if u.credentials != "" && !stale(m) || l.Attempt >= maxShift {
+		return false
+	}
+	pool, member := s.gatewayIn(u, m)
+	a, ok := s.opt.Accounts.Account(pool, member)
+	if !ok {
+		return false
+	}
+	f, ok := a.authorize(m, methodOf(c.Request.B), string(requestURI(c.Request.B, u.lineEnd)), 1)
+	if !ok {
+		return false
+	}
+	u.credentials = credentialsLine(f)
+	n := s.tab.NewLeg(c)
+	n.Index, n.Attempt, n.Flow, n.Shift = l.Index, l.Attempt+1, l.Flow, l.Shift
+	l.Open, l.Status = false, 0
+	if l.Ack != nil {
+		l.Acked = true
+		s.send(l.Flow, l.Ack.B)
+	}
+	s.sendLeg(c, u, n)
+	return true
+}
+
+// gatewayIn is the pool and member that a request of a dialog went to, by the call's record; "" when it went to no gateway. m is its response.
+func (s *Shard) gatewayIn(u *call, m *wire.Msg) (pool, member string) {
+	row := s.opt.State.Call(u.tokenCall)
+	if u.tokenCall == 0 || row == nil {
+		return "", ""
+	}
+	if u.toCaller {
+		pool, member, _ = strings.Cut(row.Origin, "/")
+		return pool, member
+	}
+	if t := targetIn(row, m.Bytes(m.To.Tag)); t != nil {
+		return t.Pool, t.Member
+	}
+	return "", ""
+}
+
+// targetIn is the target of the leg that a dialog of a call came from, by the callee's tag; nil if that is not known.
+func targetIn(row *fsm.Call, tag []byte) *fsm.Target {
+	for i := range row.Legs {
+		if row.Legs[i].ToTag == string(tag) {
+			return row.Legs[i].Target
+		}
+	}
+	return nil
+}
+
+// ackCredentials are what an ACK of a 2xx repeats of its INVITE (§13.2.2.4).
+func (s *Shard) ackCredentials(in *Inbound) string {
+	if in.Token.Shift == 0 || in.Token.Call == 0 {
+		return ""
+	}
+	row := s.opt.State.Call(in.Token.Call)
+	if row == nil {
+		return ""
+	}
+	if t := targetIn(row, in.Msg.Bytes(in.Msg.To.Tag)); t != nil {
+		return t.Credentials
+	}
+	return ""
+}
+
+// appendForAccount appends what is below the Route of a request to a gateway that has asked for credentials.
+func (s *Shard) appendForAccount(out []byte, c *txn.Cell, u *call, l *txn.Leg) ([]byte, bool) {
+	out = appendLength(appendCredentials(out, u, l), u, l)
+	n := len(c.Request.B) - u.lineEnd
+	if l.Breadth != 0 {
+		var rest []byte
+		out, rest = appendBreadth(out, c, u, l)
+		n = len(rest)
+	}
+	if l.Shift == 0 {
+		return append(out, c.Request.B[len(c.Request.B)-n:]...), true
+	}
+	return s.appendShifted(out, c.Request.B, n, l.Shift)
+}
+
+// appendCredentials appends what answers the challenge of a leg's gateway.
+func appendCredentials(out []byte, u *call, l *txn.Leg) []byte {
+	line := u.credentials
+	if t := targetOf(u, l); t != nil {
+		line = t.Credentials
+	}
+	if line == "" {
+		return out
+	}
+	out = append(out, line...)
+	return append(out, "\r\n"...)
+}
+
+// appendShifted appends the end of a template, its last n bytes, with CSeq numbers that are shift higher: that of CSeq, and the one that RAck names (RFC 3262 §7.2).
+func (s *Shard) appendShifted(out, template []byte, n int, shift uint8) ([]byte, bool) {
+	m := &s.tmp2
+	if m.Scan(template) != nil {
+		return out, false
+	}
+	at := len(template) - n
+	for i := range m.Len() {
+		h := m.Header(i)
+		skip := 0
+		switch h.ID {
+		case wire.HdrCSeq:
+		case wire.HdrRAck:
+			skip = 1
+		default:
+			continue
+		}
+		from, to, ok := numberIn(m.Bytes(h.Value), skip)
+		if !ok || int(h.Value.Off) < at {
+			continue
+		}
+		from, to = from+int(h.Value.Off), to+int(h.Value.Off)
+		old, err := strconv.ParseUint(string(template[from:to]), 10, 32)
+		if err != nil {
+			return out, false
+		}
+		out = append(out, template[at:from]...)
+		out = strconv.AppendUint(out, old+uint64(shift), 10)
+		at = to
+	}
+	return append(out, template[at:]...), true
+}
+
+// numberIn finds the number in b that comes after skip others.
+func numberIn(b []byte, skip int) (from, to int, ok bool) {
+	digit := func(i int) bool { return i < len(b) && '0' <= b[i] && b[i] <= '9' }
+	for i := 0; i < len(b); i = to {
+		for from = i; from < len(b) && !digit(from); from++ {
+		}
+		for to = from; digit(to); to++ {
+		}
+		if skip--; skip < 0 {
+			return from, to, to > from
+		}
+	}
+	return 0, 0, false
+}
+
+// unshift gives a response the CSeq of the request as its sender knows it.
+func unshift(e *wire.Edit, m *wire.Msg, shift uint8) {
+	i := m.First(wire.HdrCSeq)
+	if i < 0 || m.CSeq < uint32(shift) {
+		return
+	}
+	v := m.Header(i).Value
+	from, to, ok := numberIn(m.Bytes(v), 0)
+	if !ok {
+		return
+	}
+	e.Replace(wire.Span{Off: v.Off + uint16(from), End: v.Off + uint16(to)}, strconv.AppendUint(nil, uint64(m.CSeq-uint32(shift)), 10))
+}
