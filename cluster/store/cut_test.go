@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// brittleDisk fails its next writes to segments while bad is set.
+// brittleDisk fails its next writes to segments while bad is set, and their syncs while badSync is.
 type brittleDisk struct {
 	types.VFS
-	bad atomic.Bool
+	bad, badSync atomic.Bool
 }
 
 type brittleFile struct {
@@ -37,6 +37,13 @@ func (f brittleFile) WriteAt(b []byte, at int64) (int, error) {
 		return 0, unix.EIO
 	}
 	return f.WritableFile.WriteAt(b, at)
+}
+
+func (f brittleFile) Sync() error {
+	if f.disk.badSync.Load() {
+		return unix.EIO
+	}
+	return f.WritableFile.Sync()
 }
 
 // TestCutFails: a disk that fails while a new leader's entries are to replace the log's end has the log take nothing more, and say so, until it is opened again. Tried

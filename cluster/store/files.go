@@ -16,6 +16,7 @@ import (
 type files struct {
 	types.VFS
 	spares *spares
+	marks  *marks
 }
 
 var _ types.VFS = files{}
@@ -36,7 +37,7 @@ func (f files) Create(dir, name string, size uint64) (types.WritableFile, error)
 		}
 		return nil, err
 	}
-	return segmentFile{w, f.spares}, nil
+	return &segmentFile{WritableFile: w, spares: f.spares, marks: f.marks.of(name)}, nil
 }
 
 // OpenWriter implements types.VFS.
@@ -45,7 +46,7 @@ func (f files) OpenWriter(dir, name string) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return segmentFile{w, f.spares}, nil
+	return &segmentFile{WritableFile: w, spares: f.spares, marks: f.marks.of(name)}, nil
 }
 
 // Delete implements types.VFS.
@@ -55,26 +56,49 @@ func (f files) Delete(dir, name string) error {
 	return err
 }
 
-// segmentFile is a segment that is being written.
+// segmentFile is a segment that is being written, by one goroutine at a time.
 type segmentFile struct {
 	types.WritableFile
 	spares *spares
+	marks  *segmentMarks // nil: it has none
+	tried  int64         // the end of what has been written since the last sync
 }
 
 // WriteAt implements io.WriterAt. What reaches beyond the segment's size seals it, and nothing else does but a cut of the log's end, which
 // Store.DeleteRange looks after. An entry that is refused can be written later; a sealed segment cannot be opened again.
-func (s segmentFile) WriteAt(b []byte, at int64) (int, error) {
-	if at+int64(len(b)) > segmentSize {
+//
+// b is a whole batch, in a buffer that raft-wal has added up and looks at no more: its commit frame is marked in place.
+func (s *segmentFile) WriteAt(b []byte, at int64) (int, error) {
+	end := at + int64(len(b))
+	if end > segmentSize {
 		if err := s.spares.ensure(); err != nil {
 			return 0, fmt.Errorf("seal segment of the log: %w", err)
 		}
 	}
+	if s.marks != nil {
+		s.marks.put(b, at)
+	}
+	if tried := s.tried; tried > end { // a longer batch was refused here: what is left of it is none of the log
+		if _, err := s.WritableFile.WriteAt(make([]byte, tried-end), end); err != nil {
+			return 0, fmt.Errorf("clear what was refused: %w", err)
+		}
+	}
+	s.tried = max(s.tried, end)
 	return s.WritableFile.WriteAt(b, at)
+}
+
+// Sync implements types.WritableFile.
+func (s *segmentFile) Sync() error {
+	if err := s.WritableFile.Sync(); err != nil {
+		return err
+	}
+	s.tried = 0
+	return nil
 }
 
 // trim gives back what a segment has left when the log's end was cut in it: nothing more is written to it. last is the last entry
 // that is kept. A log whose end is replaced often would fill the disk otherwise.
-func trim(dir string, last uint64) error {
+func trim(dir string, last uint64, m *marks) error {
 	segments, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil {
 		return err
@@ -93,7 +117,7 @@ func trim(dir string, last uint64) error {
 	if err != nil {
 		return err
 	}
-	if end := wholeBatches(b); end < len(b) && end > 0 {
+	if end, _ := wholeBatches(b, m.of(cut)); end < len(b) && end > 0 {
 		return os.Truncate(cut, int64(end))
 	}
 	return nil

@@ -48,6 +48,7 @@ type Store struct {
 	dir    string // of the log
 	log    *wal.WAL
 	spares *spares
+	marks  *marks
 	bolt   *raftboltdb.BoltStore
 	watch  *diskWatch
 	refuse func() error
@@ -97,11 +98,18 @@ func Open(o Options) (*Store, error) {
 	} else if lost {
 		return nil, damaged(dir, errors.New("it is missing, though this node has voted"))
 	}
-	if err := verify(o.Dir); err != nil {
+	if err := verifyTables(o.Dir); err != nil {
 		return nil, damaged(dir, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make raft log: %w", err)
+	}
+	list, marks, err := openTables(dir)
+	if err != nil {
+		return nil, opening(dir, err)
+	}
+	if err := verifySegments(dir, list, marks); err != nil {
+		return nil, damaged(dir, err)
 	}
 	if o.files == nil {
 		o.files = walfs.New()
@@ -110,8 +118,8 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make raft log: %w", err)
 	}
-	filer := segment.NewFiler(dir, files{o.files, spares})
-	if err := finishRotation(dir, filer); err != nil {
+	filer := segment.NewFiler(dir, files{o.files, spares, marks})
+	if err := prepareTail(dir, filer, marks); err != nil {
 		spares.close()
 		return nil, opening(dir, err)
 	}
@@ -132,7 +140,7 @@ func Open(o Options) (*Store, error) {
 		spares.close()
 		return nil, errors.Join(opening(path, err), log.Close())
 	}
-	return &Store{dir: dir, log: log, spares: spares, bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble), refuse: o.Refuse, logger: o.Logger}, nil
+	return &Store{dir: dir, log: log, spares: spares, marks: marks, bolt: bolt, watch: newDiskWatch(o.SlowAfter, o.Trouble), refuse: o.Refuse, logger: o.Logger}, nil
 }
 
 // logLost says whether there are votes but no log: going on with an empty one would break promises that this node has given.
@@ -245,7 +253,7 @@ func (s *Store) cut(first, last uint64) error {
 		s.cutFailed.Store(&err)
 		return err
 	}
-	if err := trim(s.dir, first-1); err != nil { // it goes with the next snapshot
+	if err := trim(s.dir, first-1, s.marks); err != nil { // it goes with the next snapshot
 		s.logger.Warn("the rest of a segment is not given back", "err", err)
 	}
 	s.spares.refill()
@@ -329,6 +337,10 @@ func (s *Store) unsealed(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return unseal(key, value)
+}
+
+func unseal(key, value []byte) ([]byte, error) {
 	n := len(value) - crc32.Size
 	if n < 0 || crc32.Checksum(value[:n], castagnoli) != binary.BigEndian.Uint32(value[n:]) {
 		return nil, damagedRecord(key)

@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 	"go.etcd.io/bbolt"
 )
 
@@ -18,14 +20,25 @@ import (
 // meta pages when it opens: a log damaged further back would be cut off there, or applied as it is, and the node would go on
 // without what it has acknowledged. So all of it is read once, before it is opened.
 
-// verify reads every file of a store. A file that is not there is somebody else's to judge.
-func verify(dir string) error {
+// verifyTables reads the votes and the list of segments. A file that is not there is somebody else's to judge, here and below.
+func verifyTables(dir string) error {
 	for _, path := range []string{filepath.Join(dir, FileName), filepath.Join(dir, DirName, metaName)} {
 		if err := verifyBolt(path); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	segments, err := filepath.Glob(filepath.Join(dir, DirName, "*.wal"))
+	return nil
+}
+
+// verifySegments reads the log.
+func verifySegments(dir string, list types.PersistentState, m *marks) error {
+	sealed := map[string]uint64{} // where the index of a segment is that nothing more was written to
+	for _, s := range list.Segments {
+		if !s.SealTime.IsZero() {
+			sealed[segment.FileName(s)] = s.IndexStart
+		}
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil {
 		return err
 	}
@@ -34,7 +47,7 @@ func verify(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := verifySegment(b); err != nil {
+		if err := verifySegment(b, m.of(path), sealed[filepath.Base(path)]); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -71,7 +84,7 @@ func verifyBolt(path string) (err error) {
 }
 
 // The parts of a segment of raft-wal (segment/format.go): a header, then frames of 8 bytes and their content, padded to 8. Each batch
-// of entries ends in a commit frame with the CRC-32C of all since the one before, the header included in the first.
+// of entries ends in a commit frame with the CRC-32C of all since the one before, the header included in the first; its own bytes are in no sum.
 const (
 	segmentHeader = 32
 	frameHeader   = 8
@@ -83,48 +96,51 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // verifySegment tells damage from what a crash may leave: a last batch that is not whole was never acknowledged, but no whole batch
-// can come after it.
-func verifySegment(b []byte) error {
-	whole := wholeBatches(b)
-	if at := batchAfter(b, whole); at != 0 {
+// can come after it; nor is there any such batch in a segment that is sealed. m are the segment's marks, nil if it has none, index is where its
+// index lies if it is sealed.
+func verifySegment(b []byte, m *segmentMarks, index uint64) error {
+	whole, unmarked := wholeBatches(b, m)
+	if at := batchAfter(b, whole, m, unmarked || m == nil); at != 0 {
 		return fmt.Errorf("it is damaged at byte %d or after: entries that follow at %d are whole", whole, at)
+	}
+	if index > 0 && uint64(whole) <= index {
+		return fmt.Errorf("it is damaged at byte %d or after: its index at %d was whole", whole, index)
 	}
 	return nil
 }
 
-// wholeBatches returns where the batches end that follow each other from the beginning and have the right sum.
-func wholeBatches(b []byte) (end int) {
+// wholeBatches returns where the batches end that follow each other from the beginning and have the right sum, and whether one of them is
+// unmarked: then a release without marks has written here.
+func wholeBatches(b []byte, m *segmentMarks) (end int, unmarked bool) {
 	for at := segmentHeader; at+frameHeader <= len(b); {
-		if b[at+1]|b[at+2]|b[at+3] != 0 {
-			return end
-		}
 		size := int64(binary.LittleEndian.Uint32(b[at+4:]))
-		switch b[at] {
+		switch word := binary.LittleEndian.Uint32(b[at:]); word {
 		case frameEntry, frameIndex:
 			next := int64(at) + frameHeader + (size+7)/8*8
 			if next > int64(len(b)) {
-				return end
+				return end, unmarked
 			}
 			at = int(next)
-		case frameCommit:
-			if crc32.Checksum(b[end:at], castagnoli) != uint32(size) {
-				return end
+		default:
+			is, marked := m.isCommit(b, at)
+			if !is || crc32.Checksum(b[end:at], castagnoli) != uint32(size) {
+				return end, unmarked
 			}
+			unmarked = unmarked || !marked
 			at += frameHeader
 			end = at
-		default:
-			return end
 		}
 	}
-	return end
+	return end, unmarked
 }
 
 // batchAfter looks for a whole batch beyond end, and returns where it begins: 0 if there is none. Any 8 bytes may look like a commit
-// frame; two of them with the right sum of what is between are no accident.
-func batchAfter(b []byte, end int) int {
+// frame; two of them with the right sum of what is between are no accident. But a sender may have meant them to be there, so that unmarked
+// ones count only where no others are to be expected.
+func batchAfter(b []byte, end int, m *segmentMarks, unmarked bool) int {
 	var recent [4]int // where what looked like commit frames ended
 	for at := (end + 7) / 8 * 8; at+frameHeader <= len(b); at += 8 {
-		if b[at] != frameCommit || b[at+1]|b[at+2]|b[at+3] != 0 {
+		if is, marked := m.isCommit(b, at); !is || !marked && !unmarked {
 			continue
 		}
 		for _, from := range recent {

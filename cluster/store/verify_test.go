@@ -96,14 +96,16 @@ func TestEveryByteOfASegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = b[:8192]
-	end := wholeBatches(b)
+	m := s.marks.of(paths[0])
+	end, unmarked := wholeBatches(b, m)
 	last := bytes.Index(b, []byte("entry 5")) // two batches are needed to tell
-	if verifySegment(b) != nil || end <= last || last < 0 {
-		t.Fatalf("undamaged: %v, %d whole, %d", verifySegment(b), end, last)
+	if verifySegment(b, m, 0) != nil || end <= last || last < 0 || unmarked {
+		t.Fatalf("undamaged: %v, %d whole, %d, unmarked %v", verifySegment(b, m, 0), end, last, unmarked)
 	}
-	for i := range wholeBatches(b[:last]) {
+	before, _ := wholeBatches(b[:last], m)
+	for i := range before {
 		b[i] ^= 0x40
-		if verifySegment(b) == nil {
+		if verifySegment(b, m, 0) == nil {
 			t.Errorf("byte %d of %d may change unnoticed", i, end)
 		}
 		b[i] ^= 0x40
