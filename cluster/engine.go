@@ -99,6 +99,9 @@ func (e *engine) startLog(bootstrap bool) error {
 	if e.members, err = newMemberTable(e.node.dir, e.logger); err != nil {
 		return err
 	}
+	if bootstrap { // what is on disk is of another cluster: a join there came to nothing
+		e.members = &memberTable{dir: e.node.dir, logger: e.logger}
+	}
 	creds := e.credentials()
 	if e.port, err = port.Listen(e.Listen, creds.ServerConfig(e.members.authorize), e.logger); err != nil {
 		return err

@@ -61,6 +61,7 @@ func (e *engine) startLeadership() *leadership {
 	ctx, cancel := context.WithCancel(e.ctx)
 	l := &leadership{ready: make(chan struct{}), cancel: cancel, wake: make(chan struct{}, 1)}
 	silence := e.replica.silence() // before the barrier has more applied
+	table := e.members.known()     // likewise
 	l.gatherer = submit.NewGatherer(submit.GathererOptions{
 		Apply: func(entry []byte) submit.Future { return watched{e.raft.Apply(entry, transportTimeout), &e.stuck} },
 		Own:   e.submitter.Take,
@@ -78,11 +79,22 @@ func (e *engine) startLeadership() *leadership {
 			e.logger.Info("leadership lost before it began", "err", err)
 			return
 		}
+		e.correctMembers(table)
 		close(l.ready)
 		e.submitter.Resend()
 		e.superviseMembership(ctx, l)
 	})
 	return l
+}
+
+// correctMembers puts this node's own table in the place of one that nothing stands for any more. known is its version before the barrier of the term.
+func (e *engine) correctMembers(known uint64) {
+	cfg := e.machine.Config()
+	if e.members.correct(known, cfg.Version, membersOf(cfg.Nodes())) {
+		e.logger.Warn("member table of a log that is no more replaced", "version", known, "by", cfg.Version)
+		e.port.Recheck()
+		e.changed()
+	}
 }
 
 // watched notices a leadership transfer that never ends: raft then refuses every write until the process is started anew

@@ -85,10 +85,38 @@ func (t *memberTable) set(version uint64, members []member) bool {
 	return t.adopt(raw, true) == nil
 }
 
+// known is the version of the table that is known, 0 if there is none.
+func (t *memberTable) known() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.version
+}
+
+// correct takes over the table of a configuration although one of a later version was known, if that still is. It tells whether it did so.
+//
+// Before a leader's barrier every table is of a log that this leader has applied behind it. One of a later version is of a log that is no more: the node
+// had heard of it from a peer when a forced recovery began again with less. As long as it held, nobody could join that the new log lets in.
+func (t *memberTable) correct(known, version uint64, members []member) bool {
+	if len(members) == 0 || known <= version {
+		return false
+	}
+	raw, err := json.Marshal(memberFile{Version: version, Members: members})
+	if err != nil {
+		t.logger.Error("encode member table", "err", err)
+		return false
+	}
+	return t.take(raw, true, func(now uint64) bool { return now == known }) == nil
+}
+
 var errOlder = errors.New("not newer than the member table that is known")
 
 // adopt takes over an encoded table, from disk, a peer or the log, if it is newer than the one known.
 func (t *memberTable) adopt(raw []byte, save bool) error {
+	return t.take(raw, save, nil)
+}
+
+// take takes over an encoded table if replaces says so of the version known; nil: if it is newer.
+func (t *memberTable) take(raw []byte, save bool, replaces func(known uint64) bool) error {
 	var f memberFile
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return fmt.Errorf("read member table: %w", err)
@@ -96,12 +124,15 @@ func (t *memberTable) adopt(raw []byte, save bool) error {
 	if len(f.Members) == 0 {
 		return errors.New("read member table: it is empty")
 	}
+	if replaces == nil {
+		replaces = func(known uint64) bool { return f.Version > known }
+	}
 	byUUID, byNum, byAddr := map[string]member{}, map[uint32]member{}, map[netip.AddrPort]member{}
 	for _, m := range f.Members {
 		byUUID[m.UUID], byNum[m.Number], byAddr[m.Listen] = m, m, m
 	}
 	t.mu.Lock()
-	if f.Version <= t.version && t.byUUID != nil {
+	if t.byUUID != nil && !replaces(t.version) {
 		t.mu.Unlock()
 		return errOlder
 	}
