@@ -63,6 +63,8 @@ type engine struct {
 
 	fillings fillings
 
+	badSnapshots badSnapshots
+
 	checksums checksums
 
 	configured chan struct{} // the replicated configuration has changed

@@ -195,10 +195,7 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	again := 0
 	l.until("the log is cut", func() bool {
 		e.tune(func(c *raft.ReloadableConfig) { c.TrailingLogs = 1 }) // keepBounds may set it back at any moment
-		var backup strings.Builder
-		if err := l.nodes[leader].Backup(t.Context(), &backup); err != nil || backup.Len() == 0 {
-			t.Fatalf("backup of %d bytes: %v", backup.Len(), err)
-		}
+		l.snapshot(leader)
 		first, err := e.store.FirstIndex()
 		if err != nil {
 			t.Fatal(err)

@@ -192,6 +192,14 @@ func (l *lab) addDomain(i int, name string) {
 	}
 }
 
+// snapshot has the node's raft write its state to the disk.
+func (l *lab) snapshot(i int) {
+	l.t.Helper()
+	if err := l.nodes[i].engine.Load().raft.Snapshot().Error(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 func (l *lab) hasDomain(i int, name string) bool {
 	e := l.nodes[i].engine.Load()
 	return e != nil && e.machine.Config().Domain(name) != nil

@@ -61,9 +61,7 @@ func TestCrashAmidRestore(t *testing.T) {
 	l.init()
 	begin := func(name string) {
 		t.Helper()
-		if err := l.nodes[0].Backup(t.Context(), io.Discard); err != nil { // takes a snapshot
-			t.Fatal(err)
-		}
+		l.snapshot(0)
 		l.addDomain(0, name)
 	}
 	begin("old.example")
@@ -92,9 +90,7 @@ func TestCrashAmidRestore(t *testing.T) {
 func TestCutOffSnapshotIsRemoved(t *testing.T) {
 	l := newLab(t, 1)
 	l.init()
-	if err := l.nodes[0].Backup(t.Context(), io.Discard); err != nil { // takes a snapshot
-		t.Fatal(err)
-	}
+	l.snapshot(0)
 	l.kill(0)
 	dir := filepath.Join(l.dirs[0], dirSnapshots)
 	whole, err := os.ReadDir(dir)

@@ -166,12 +166,12 @@ func (e *engine) fresh(ctx context.Context) error {
 }
 
 // Backup implements api.Backend.
-func (n *Node) Backup(_ context.Context, w io.Writer) error {
+func (n *Node) Backup(ctx context.Context, w io.Writer) error {
 	e, err := n.member()
 	if err != nil {
 		return err
 	}
-	return e.snapshot(w)
+	return e.snapshot(ctx, w)
 }
 
 // Doctor implements api.Backend.
@@ -186,6 +186,7 @@ func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
 		return append(checks, api.Check{Name: "cluster", Result: api.CheckWarn, Detail: "not configured", Advice: "run holdline init or holdline join"}), nil
 	}
 	checks = append(checks, e.doctorPeers()...)
+	checks = append(checks, e.doctorSnapshots()...)
 	if config, err := n.doctorConfig(ctx); err == nil { // it fails only on an unconfigured node
 		checks = append(checks, config...)
 	}

@@ -180,36 +180,23 @@ func (e *engine) tune(change func(*raft.ReloadableConfig)) {
 func (e *engine) keepBounds() {
 	e.every(boundsInterval, func() {
 		e.tune(func(c *raft.ReloadableConfig) { c.TrailingLogs = e.replica.trailing() })
-		if e.replica.bytes.Load() < snapshotBytes {
+		bad := e.badSnapshots.ids()
+		if e.replica.bytes.Load() < snapshotBytes && len(bad) == 0 {
 			return
 		}
-		if err := e.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		switch err := e.raft.Snapshot().Error(); {
+		case err == nil:
+			e.setAside(bad)
+		case !errors.Is(err, raft.ErrNothingNewToSnapshot):
 			e.logger.Warn("snapshot failed", "err", err)
 		}
 	})
 }
 
-// Backup support: snapshot streams the present state.
-func (e *engine) snapshot(w io.Writer) error {
-	// Raft's own snapshot is taken between two entries; reading it back is the one consistent way from outside.
-	f := e.raft.Snapshot()
-	if err := f.Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
-		return fmt.Errorf("take snapshot: %w", err)
-	}
-	store, err := e.openSnapshots()
-	if err != nil {
-		return err
-	}
-	list, err := store.List()
-	if err != nil || len(list) == 0 {
-		return errors.Join(errors.New("take snapshot: there is none"), err)
-	}
-	_, r, err := store.Open(list[0].ID)
-	if err != nil {
-		return fmt.Errorf("open snapshot: %w", err)
-	}
-	_, err = io.Copy(w, r)
-	return errors.Join(err, r.Close())
+// snapshot streams the present state, from memory: what is on the disk may be unreadable, and raft's snapshots come when the log is to be cut.
+func (e *engine) snapshot(ctx context.Context, w io.Writer) error {
+	_, err := e.replica.present().WriteTo(whileRunning{ctx, w})
+	return err
 }
 
 // transferLeadership hands leadership to a voter that has caught up. Writes wait meanwhile; a transfer that hangs blocks all

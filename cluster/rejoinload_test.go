@@ -48,7 +48,7 @@ func (l *lab) grow(registrations, calls int) (leader int) {
 func (l *lab) grown(e *engine, registrations, calls int) []byte {
 	l.t.Helper()
 	var now bytes.Buffer
-	if err := e.snapshot(&now); err != nil {
+	if err := e.snapshot(l.t.Context(), &now); err != nil {
 		l.t.Fatal(err)
 	}
 	w, err := newRewrite(&now)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // replica is the state machine as raft drives it.
 type replica struct {
 	machine *fsm.Machine
+	whole   sync.Mutex   // held while an entry is applied or another state put in place
 	bytes   atomic.Int64 // of entries applied since the last snapshot
 	entries atomic.Int64
 	last    atomic.Pointer[time.Time] // when an entry was last applied; nil: none since this process started
@@ -28,6 +30,8 @@ var _ raft.BatchingFSM = (*replica)(nil)
 
 // Apply implements raft.FSM.
 func (r *replica) Apply(log *raft.Log) any {
+	r.whole.Lock()
+	defer r.whole.Unlock()
 	r.machine.Apply(log.Index, log.Data)
 	now := time.Now()
 	r.last.Store(&now)
@@ -69,8 +73,17 @@ func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
 	return snapshot{r.machine.Snapshot()}, nil
 }
 
+// present is the state between two entries, for any goroutine. It is O(1), as Snapshot is, but the log is not cut behind it: nothing is counted anew.
+func (r *replica) present() *fsm.Snapshot {
+	r.whole.Lock()
+	defer r.whole.Unlock()
+	return r.machine.Snapshot()
+}
+
 // Restore implements raft.FSM.
 func (r *replica) Restore(from io.ReadCloser) error {
+	r.whole.Lock()
+	defer r.whole.Unlock()
 	err := r.machine.Restore(from)
 	if e := from.Close(); err == nil {
 		err = e
@@ -106,7 +119,13 @@ const (
 	snapshotLogs  = 200_000
 )
 
-// trailing is how many entries to keep behind a snapshot, for entries of the size seen lately. A few that are small do not tell.
+// trailing is how many entries to keep behind a snapshot, for entries of the size seen since the one before. A few that are small do not tell, and
+// then the log is kept for the next one to cut.
+//
+// It follows that a snapshot must not come before there is something to cut: taken every minute, say for backups, each would find a few entries that tell
+// nothing, and a log of large ones would grow to a hundred thousand of them. So raft's snapshots come after snapshotBytes or snapshotLogs alone, or in the place
+// of one that cannot be read. Between two of them sizes may differ: where the latest entries are the small ones less than trailingBytes is kept, where they
+// are the large ones no more than what has come since the last snapshot, and what was kept then.
 func (r *replica) trailing() uint64 {
 	n, bytes := r.entries.Load(), r.bytes.Load()
 	if n < trailingLeast && bytes < trailingBytes {

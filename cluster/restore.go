@@ -105,7 +105,7 @@ func (r *restoration) try() error {
 		return fmt.Errorf("wait for the log: %w", err)
 	}
 	var now bytes.Buffer
-	if err := r.engine.snapshot(&now); err != nil {
+	if err := r.engine.snapshot(r.ctx, &now); err != nil {
 		return err
 	}
 	w, err := newRewrite(&now)

@@ -16,6 +16,7 @@ type snapshotStore struct {
 	*raft.FileSnapshotStore
 	dir   string
 	flush func(f *os.File, from, to int64, wait bool) error
+	bad   *badSnapshots // hears of those that cannot be read; nil: nobody does
 }
 
 const flushStep = 4 << 20
@@ -25,7 +26,7 @@ func (e *engine) openSnapshots() (snapshotStore, error) {
 	if err != nil {
 		return snapshotStore{}, fmt.Errorf("open snapshots: %w", err)
 	}
-	return snapshotStore{store, e.node.dir.file(dirSnapshots), flushRange}, nil
+	return snapshotStore{store, e.node.dir.file(dirSnapshots), flushRange, &e.badSnapshots}, nil
 }
 
 // Create implements raft.SnapshotStore.

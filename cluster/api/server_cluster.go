@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 var errorType = reflect.TypeFor[Error]()
@@ -121,6 +122,11 @@ func (s *server) backupOp(tag string) {
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			ctx, cancel := context.WithTimeout(hc.Context(), backupTime)
 			defer cancel()
+			// The state is kept as it was until all of it is written: a client that reads no more must not hold it for ever.
+			_, rw := humago.Unwrap(hc)
+			if err := http.NewResponseController(rw).SetWriteDeadline(time.Now().Add(backupTime)); err != nil {
+				s.log.Warn("backup without a deadline", "err", err)
+			}
 			w := &startedWriter{hc: hc}
 			err := s.b.Backup(ctx, w)
 			switch {
