@@ -114,6 +114,28 @@ func TestForgedBatchIsNoBatch(t *testing.T) {
 	}
 }
 
+// The same with the first batch of a log, which nothing goes before that would show that marks are to be expected.
+func TestForgedFirstBatchIsNoBatch(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.StoreLog(&raft.Log{Index: 1, Term: 1, Data: forgedBatches()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	change(t, segmentOf(t, dir), func(b []byte) { clear(b[:sector]) })
+	s = open(t, dir)
+	wantLogs(t, s, 0)
+	appendLogs(t, s, 1, 3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	wantLogs(t, s, 3)
+}
+
 // forgedEntry is a batch of its own: an entry frame and the commit frame that goes with it.
 func forgedEntry(t *testing.T, index uint64) []byte {
 	t.Helper()
