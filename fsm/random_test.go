@@ -130,7 +130,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 22:
 		r := &pb.LegResult{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0, Final: []byte("SIP/2.0 486 B")}
 		if n(4) == 0 {
-			r.Redirect, r.Attempt = &pb.Target{Uri: "sip:elsewhere"}, uint32(n(2))
+			r.Redirect, r.Attempt = &pb.Target{Uri: "sip:elsewhere", Credentials: "Authorization: x", CseqShift: uint32(n(2))}, uint32(n(2))
 		}
 		return cmd(r)
 	case 23:

@@ -37,7 +37,7 @@ func TestTokenRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := Token{
 			Home: rapid.Uint32().Draw(t, "home"), Call: rapid.Uint64().Draw(t, "call"),
-			TagHash: rapid.Uint32().Draw(t, "tag"), Caller: drawSide(t), Callee: drawSide(t),
+			TagHash: rapid.Uint32().Draw(t, "tag"), Caller: drawSide(t), Callee: drawSide(t), Shift: uint8(rapid.IntRange(0, MaxShift).Draw(t, "shift")),
 		}
 		k := testKeys[rapid.IntRange(0, 1).Draw(t, "key")]
 		text := want.Append(nil, k)
@@ -51,6 +51,14 @@ func TestTokenRoundTrip(t *testing.T) {
 			t.Fatalf("a changed token was accepted: %+v", got)
 		}
 	})
+}
+
+// TestTokenShift: no token moves CSeq numbers further than a branch can say.
+func TestTokenShift(t *testing.T) {
+	tok := Token{Home: 1, Shift: MaxShift + 1}
+	if got, _, err := Parse(tok.Append(nil, testKeys[0]), testKeys); err == nil {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestTokenWithoutBars: a token that was made before there were bars bars nothing; with bars it is as it was but for their bits, over which its

@@ -62,16 +62,11 @@ func appendBody(out []byte, c *txn.Cell, u *call, l *txn.Leg) []byte {
 	if l.Breadth == 0 {
 		return append(out, c.Request.B[u.lineEnd:]...)
 	}
-	out, rest := appendBreadth(out, c, u, l)
-	return append(out, rest...)
-}
-
-// appendBreadth appends the leg's share; rest is what comes below it.
-func appendBreadth(out []byte, c *txn.Cell, u *call, l *txn.Leg) (with, rest []byte) {
-	_, rest = breadth(c, u)
+	_, rest := breadth(c, u)
 	out = append(out, breadthPrefix...)
 	out = strconv.AppendUint(out, uint64(l.Breadth), 10)
-	return append(out, "\r\n"...), rest
+	out = append(out, "\r\n"...)
+	return append(out, rest...)
 }
 
 // parallel is how many of the next targets are started at once: those of one q, as far as the breadth allows; the rest

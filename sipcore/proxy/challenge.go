@@ -157,19 +157,14 @@ func (s *Shard) ackCredentials(in *Inbound) string {
 	return ""
 }
 
-// appendForAccount appends what is below the Route of a request to a gateway that has asked for credentials.
+// appendForAccount appends what is below the Route of a request to a gateway that has asked for credentials. Gateways are tried one by one: none has a share of the
+// Max-Breadth.
 func (s *Shard) appendForAccount(out []byte, c *txn.Cell, u *call, l *txn.Leg) ([]byte, bool) {
 	out = appendLength(appendCredentials(out, u, l), u, l)
-	n := len(c.Request.B) - u.lineEnd
-	if l.Breadth != 0 {
-		var rest []byte
-		out, rest = appendBreadth(out, c, u, l)
-		n = len(rest)
-	}
 	if l.Shift == 0 {
-		return append(out, c.Request.B[len(c.Request.B)-n:]...), true
+		return append(out, c.Request.B[u.lineEnd:]...), true
 	}
-	return s.appendShifted(out, c.Request.B, n, l.Shift)
+	return s.appendShifted(out, c.Request.B, u.lineEnd, l.Shift)
 }
 
 // appendCredentials appends what answers the challenge of a leg's gateway.
@@ -185,13 +180,12 @@ func appendCredentials(out []byte, u *call, l *txn.Leg) []byte {
 	return append(out, "\r\n"...)
 }
 
-// appendShifted appends the end of a template, its last n bytes, with CSeq numbers that are shift higher: that of CSeq, and the one that RAck names (RFC 3262 §7.2).
-func (s *Shard) appendShifted(out, template []byte, n int, shift uint8) ([]byte, bool) {
+// appendShifted appends a template from at on, with CSeq numbers that are shift higher: that of CSeq, and the one that RAck names (RFC 3262 §7.2).
+func (s *Shard) appendShifted(out, template []byte, at int, shift uint8) ([]byte, bool) {
 	m := &s.tmp2
 	if m.Scan(template) != nil {
 		return out, false
 	}
-	at := len(template) - n
 	for i := range m.Len() {
 		h := m.Header(i)
 		skip := 0

@@ -13,7 +13,7 @@ type keyed map[string]Account
 
 func (k keyed) Account(pool, member string) (Account, bool) {
 	a, ok := k[member]
-	return a, ok && pool == "gw"
+	return a, ok && (pool == "gw" || member == "")
 }
 
 const gwChallenge = `Digest realm="carrier", nonce="n1", qop="auth"`
@@ -96,6 +96,8 @@ func TestChallenged(t *testing.T) {
 	cseq(t, theirs, "9 INFO")
 	w.in(1, alice.addr, alice.answer(theirs, 200))
 	cseq(t, w.want(gw1.addr + " 200 X")[0], "9 INFO")
+	w.in(1, gw1.addr, gw1.request("ACK", "sip:alice@"+alice.addr, "c1", 10, "gwack", header(got, "From")[0], routeSet(got, false)...))
+	cseq(t, w.want(alice.addr + " ACK sip:alice@" + alice.addr)[0], "10 ACK")
 	// A challenge to a request of the dialog is answered under its number.
 	bye := in("BYE", 4, "bye")
 	cseq(t, bye, "5 BYE")
@@ -159,6 +161,42 @@ func TestChallengeWithoutAnswer(t *testing.T) {
 		w.in(1, bob.addr, bob.answer(invite, 407, again))
 		w.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 407 X")
 	})
+}
+
+// TestChallengedByName: of a gateway with a name the address that has asked gets the answer; when that says nothing more, another one gets it, and then another gateway.
+func TestChallengedByName(t *testing.T) {
+	cl := newCluster(t)
+	for _, name := range []string{"gw1", "gw2"} {
+		cl.apply(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: name}}})
+	}
+	cl.putGateway("named", "gw.far.example")
+	cl.putGateway("next", "10.0.0.29:5060")
+	w := withAccount(t, cl, "named")
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+	w.want(alice.addr + " 100 Trying")
+	w.resolved(target(gw1.addr), target(gw2.addr))
+	invite := w.want(gw1.addr + " INVITE sip:123@gw.far.example")[0]
+	w.in(1, gw1.addr, gw1.answer(invite, 407, "Proxy-Authenticate: "+gwChallenge))
+	w.want(gw1.addr+" ACK sip:123@gw.far.example", gw1.addr+" INVITE sip:123@gw.far.example")
+	if len(w.lookups) != 1 {
+		t.Errorf("%d lookups", len(w.lookups))
+	}
+	where := func() (at []string) {
+		for _, s := range w.take() {
+			if strings.HasPrefix(s.data, "INVITE ") && len(header(s.data, "Proxy-Authorization")) == 1 {
+				at = append(at, s.to.Remote.String())
+			}
+		}
+		return at
+	}
+	w.pass(gatewayTimeout*time.Second + time.Second)
+	if at := where(); len(at) == 0 || at[len(at)-1] != gw2.addr {
+		t.Errorf("credentials went to %v", at)
+	}
+	w.pass(gatewayTimeout*time.Second + time.Second)
+	if m := w.cl.m.Call(1).Legs[1]; m.State != pb.LegState_TRYING {
+		t.Errorf("the next gateway: %v", m.State)
+	}
 }
 
 // TestChallengedTakenUp: a new owner sends the same request again, and undoes the CSeq of responses that it has no transaction for.

@@ -109,7 +109,7 @@ func (s *Shard) tryOther(c *txn.Cell, u *call, l *txn.Leg) bool {
 	}
 	s.opt.Health.mark(addrPool, addrText(l.Flow.Remote), s.now, s.now+s.seconds(settingGatewayDown, gatewayDown), false)
 	n := s.tab.NewLeg(c)
-	n.Index, n.Attempt, n.Breadth = l.Index, l.Attempt+1, l.Breadth
+	n.Index, n.Attempt, n.Breadth, n.Shift = l.Index, l.Attempt+1, l.Breadth, l.Shift
 	n.Flow, n.Others = l.Others[0], l.Others[1:]
 	switch {
 	case len(n.Others) > 0:
