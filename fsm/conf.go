@@ -29,6 +29,7 @@ func (c *conf) init() {
 	c.domains = newTree[string, *pb.Domain]()
 	c.aliases = newTree[string, *pb.Domain]()
 	c.users = newListing(newTable[*User]())
+	c.others = newTable[*alias]()
 	c.routes = newTree[string, *domainRoutes]()
 	c.pools = map[string]*Pool{}
 	c.sources = new(bart.Table[[]*pb.Member])
@@ -58,7 +59,7 @@ func (s *state) view() *Config {
 	}
 	v := c.Config
 	v.domains, v.aliases = c.domains.copy(), c.aliases.copy()
-	v.users, v.routes = c.users.copy(), c.routes.copy()
+	v.users, v.others, v.routes = c.users.copy(), c.others.copy(), c.routes.copy()
 	return &v
 }
 

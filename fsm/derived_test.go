@@ -48,6 +48,7 @@ func checkDerived(t tester, m *Machine) {
 	checkCDRs(t, m)
 	users := map[string]int{}
 	m.Config().Users(func(u *User) bool { users[domainOf(u.AoR)]++; return true })
+	checkAliases(t, m.Config())
 	if !maps.Equal(users, st.conf.usersOf) {
 		t.Errorf("users per domain %v, counted %v", users, st.conf.usersOf)
 	}
@@ -61,6 +62,27 @@ func checkContacts(t tester, st *state) {
 		if r := st.regs.get(aor); r == nil || !slices.ContainsFunc(r.bindings, func(b Binding) bool { return x.hash(b.Contact) == h }) {
 			t.Errorf("a contact is said to be of %s, who has none such", aor)
 		}
+	}
+}
+
+// checkAliases: each user is found by his aliases, as he is now, and nobody by another's, or by one that nobody has.
+func checkAliases(t tester, c *Config) {
+	t.Helper()
+	n := 0
+	c.Users(func(u *User) bool {
+		n += len(u.aliases())
+		for _, a := range u.aliases() {
+			if c.UserNamed(a) != u || !u.Named(a) || a == u.AoR || domainOf(a) != domainOf(u.AoR) {
+				t.Errorf("by alias %s of %s is found %v", a, u.AoR, c.UserNamed(a))
+			}
+		}
+		if c.UserNamed(u.AoR) != u || !u.Named(u.Identity()) || u.other != nil && len(u.aliases()) == 0 || len(u.aliases()) > MaxUserAliases {
+			t.Errorf("user %s: %v, gateways are told %s", u.AoR, u.aliases(), u.Identity())
+		}
+		return true
+	})
+	if n != c.others.len() {
+		t.Errorf("users have %d aliases, by %d they are found", n, c.others.len())
 	}
 }
 

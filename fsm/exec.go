@@ -66,6 +66,8 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 		return x.changeAliases(op.ChangeAliases)
 	case *pb.Command_PutUser:
 		return x.putUser(op.PutUser)
+	case *pb.Command_ChangeUser:
+		return x.changeUser(op.ChangeUser)
 	case *pb.Command_RemoveUser:
 		return x.removeUser(op.RemoveUser)
 	case *pb.Command_PutPool:

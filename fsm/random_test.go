@@ -98,7 +98,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 10:
 		return cmd(&pb.RemoveDomain{Name: domain()})
 	case 11:
-		return cmd(&pb.PutUser{User: &pb.User{Aor: aor(), Ha1Md5: make([]byte, 16)}})
+		return drawUser(t, aor())
 	case 12:
 		return cmd(&pb.RemoveUser{Aor: aor()})
 	case 13:
@@ -146,6 +146,26 @@ func drawCommand(t *rapid.T) *pb.Command {
 			cmd(&pb.AddLegs{Call: call, Home: home, Epoch: epoch, Targets: []*pb.Target{{Uri: "sip:c"}}}),
 		}).Draw(t, "change")
 	}
+}
+
+// drawUser draws a user who comes, or who gets a password or other names. Names of users are among the aliases: they get into each other's way.
+func drawUser(t *rapid.T, aor string) *pb.Command {
+	names := func() []string {
+		return rapid.SliceOfN(rapid.SampledFrom([]string{"user0", "user1", "user2", "+491", "+492", "x@y"}), 0, 2).Draw(t, "names")
+	}
+	identity := rapid.SampledFrom([]string{"", "", "user1", "+491", "+492"}).Draw(t, "identity")
+	if rapid.Bool().Draw(t, "new") {
+		u := &pb.User{Aor: aor, Ha1Md5: []byte(rapid.SampledFrom([]string{"0123456789abcdef", "fedcba9876543210"}).Draw(t, "password"))}
+		if rapid.Bool().Draw(t, "named") {
+			u.Aliases, u.Identity = names(), identity
+		}
+		return cmd(&pb.PutUser{User: u, CreateOnly: rapid.Bool().Draw(t, "create")})
+	}
+	change := &pb.ChangeUser{Aor: aor, AddAliases: names(), RemoveAliases: names()}
+	if rapid.Bool().Draw(t, "other identity") {
+		change.Identity = &identity
+	}
+	return cmd(change)
 }
 
 // drawCatchUp draws what an owner did without a leader: of a call in the table, of one that is not, of one that got there late.

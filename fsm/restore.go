@@ -186,7 +186,7 @@ func (in *restorer) config(k kind, b []byte) {
 		}
 	case kindUser:
 		if u := decode[pb.User](in, b); in.rises(u.Aor) {
-			c.setUser(userFromPB(u))
+			in.user(u)
 		}
 	case kindPool:
 		if p := decode[pb.Pool](in, b); in.rises(p.Name) {
@@ -286,11 +286,17 @@ func (in *restorer) share(c *Call) {
 	}
 }
 
-func userFromPB(in *pb.User) *User {
-	u := &User{AoR: in.Aor, HasMD5: len(in.Ha1Md5) == 16, HasSHA2: len(in.Ha1Sha256) == 32}
-	copy(u.MD5[:], in.Ha1Md5)
-	copy(u.SHA256[:], in.Ha1Sha256)
-	return u
+// user reads a user. No name is two users': users come by name, so an alias may be that of one who is yet to come.
+func (in *restorer) user(p *pb.User) {
+	c := &in.st.conf
+	u := &User{AoR: p.Aor, HasMD5: len(p.Ha1Md5) == 16, HasSHA2: len(p.Ha1Sha256) == 32}
+	copy(u.MD5[:], p.Ha1Md5)
+	copy(u.SHA256[:], p.Ha1Sha256)
+	if c.aliasOf(u.AoR) != nil || (len(p.Aliases) > 0 || p.Identity != "") && c.rename(u, p.Aliases, nil, &p.Identity) != nil {
+		in.bad = errDamaged
+		return
+	}
+	c.setUser(u)
 }
 
 func rotationFromPB(in *pb.PoolState) *rotation {

@@ -250,6 +250,9 @@ func (u *User) pb() *pb.User {
 	if u.HasSHA2 {
 		out.Ha1Sha256 = u.SHA256[:]
 	}
+	if out.Aliases = u.Aliases(); u.Identity() != u.AoR {
+		out.Identity = userOf(u.Identity())
+	}
 	return out
 }
 

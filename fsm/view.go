@@ -21,6 +21,7 @@ type Config struct {
 	domains tree[string, *pb.Domain]
 	aliases tree[string, *pb.Domain] // names and aliases
 	users   listing[*User]
+	others  table[*alias] // users by their aliases
 	pools   map[string]*Pool
 	sources *bart.Table[[]*pb.Member]
 	hosts   map[netip.Addr]bool // addresses of pool members
@@ -39,6 +40,8 @@ type User struct {
 	SHA256  [32]byte
 	HasMD5  bool
 	HasSHA2 bool
+
+	other *otherNames // nil for most
 }
 
 func (u *User) name() string { return u.AoR }

@@ -433,6 +433,7 @@ type Command struct {
 	//	*Command_PutCertificate
 	//	*Command_RemoveCertificate
 	//	*Command_ChangeAliases
+	//	*Command_ChangeUser
 	//	*Command_Takeover
 	//	*Command_Register
 	//	*Command_CreateCall
@@ -710,6 +711,15 @@ func (x *Command) GetChangeAliases() *ChangeAliases {
 	return nil
 }
 
+func (x *Command) GetChangeUser() *ChangeUser {
+	if x != nil {
+		if x, ok := x.Op.(*Command_ChangeUser); ok {
+			return x.ChangeUser
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetTakeover() *Takeover {
 	if x != nil {
 		if x, ok := x.Op.(*Command_Takeover); ok {
@@ -904,6 +914,10 @@ type Command_ChangeAliases struct {
 	ChangeAliases *ChangeAliases `protobuf:"bytes,32,opt,name=change_aliases,json=changeAliases,proto3,oneof"`
 }
 
+type Command_ChangeUser struct {
+	ChangeUser *ChangeUser `protobuf:"bytes,33,opt,name=change_user,json=changeUser,proto3,oneof"`
+}
+
 type Command_Takeover struct {
 	Takeover *Takeover `protobuf:"bytes,40,opt,name=takeover,proto3,oneof"`
 }
@@ -993,6 +1007,8 @@ func (*Command_PutCertificate) isCommand_Op() {}
 func (*Command_RemoveCertificate) isCommand_Op() {}
 
 func (*Command_ChangeAliases) isCommand_Op() {}
+
+func (*Command_ChangeUser) isCommand_Op() {}
 
 func (*Command_Takeover) isCommand_Op() {}
 
@@ -2223,6 +2239,8 @@ type User struct {
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`                     // user@domain
 	Ha1Md5        []byte                 `protobuf:"bytes,2,opt,name=ha1_md5,json=ha1Md5,proto3" json:"ha1_md5,omitempty"` // MD5(user:realm:password), realm = domain name
 	Ha1Sha256     []byte                 `protobuf:"bytes,3,opt,name=ha1_sha256,json=ha1Sha256,proto3" json:"ha1_sha256,omitempty"`
+	Aliases       []string               `protobuf:"bytes,4,rep,name=aliases,proto3" json:"aliases,omitempty"`   // user parts of other names that he is called by in his domain
+	Identity      string                 `protobuf:"bytes,5,opt,name=identity,proto3" json:"identity,omitempty"` // the alias that gateways are told as P-Asserted-Identity; empty: his name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2278,6 +2296,21 @@ func (x *User) GetHa1Sha256() []byte {
 	return nil
 }
 
+func (x *User) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *User) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+// PutUser adds a user. Of one who is there it changes the password alone.
 type PutUser struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          *User                  `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -2374,6 +2407,75 @@ func (x *RemoveUser) GetAor() string {
 	return ""
 }
 
+// ChangeUser takes aliases from those that the user has then and adds others: two such changes at once both hold.
+type ChangeUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
+	AddAliases    []string               `protobuf:"bytes,2,rep,name=add_aliases,json=addAliases,proto3" json:"add_aliases,omitempty"`
+	RemoveAliases []string               `protobuf:"bytes,3,rep,name=remove_aliases,json=removeAliases,proto3" json:"remove_aliases,omitempty"`
+	Identity      *string                `protobuf:"bytes,4,opt,name=identity,proto3,oneof" json:"identity,omitempty"` // his name or an alias that he has then; empty: his name; absent: as it is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeUser) Reset() {
+	*x = ChangeUser{}
+	mi := &file_fsm_fsm_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeUser) ProtoMessage() {}
+
+func (x *ChangeUser) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeUser.ProtoReflect.Descriptor instead.
+func (*ChangeUser) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ChangeUser) GetAor() string {
+	if x != nil {
+		return x.Aor
+	}
+	return ""
+}
+
+func (x *ChangeUser) GetAddAliases() []string {
+	if x != nil {
+		return x.AddAliases
+	}
+	return nil
+}
+
+func (x *ChangeUser) GetRemoveAliases() []string {
+	if x != nil {
+		return x.RemoveAliases
+	}
+	return nil
+}
+
+func (x *ChangeUser) GetIdentity() string {
+	if x != nil && x.Identity != nil {
+		return *x.Identity
+	}
+	return ""
+}
+
 type Pool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2384,7 +2486,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_fsm_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2498,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2511,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Pool) GetName() string {
@@ -2435,7 +2537,7 @@ type PutPool struct {
 
 func (x *PutPool) Reset() {
 	*x = PutPool{}
-	mi := &file_fsm_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2549,7 @@ func (x *PutPool) String() string {
 func (*PutPool) ProtoMessage() {}
 
 func (x *PutPool) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2562,7 @@ func (x *PutPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPool.ProtoReflect.Descriptor instead.
 func (*PutPool) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PutPool) GetPool() *Pool {
@@ -2479,7 +2581,7 @@ type RemovePool struct {
 
 func (x *RemovePool) Reset() {
 	*x = RemovePool{}
-	mi := &file_fsm_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2593,7 @@ func (x *RemovePool) String() string {
 func (*RemovePool) ProtoMessage() {}
 
 func (x *RemovePool) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2606,7 @@ func (x *RemovePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePool.ProtoReflect.Descriptor instead.
 func (*RemovePool) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RemovePool) GetName() string {
@@ -2537,7 +2639,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_fsm_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2651,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2664,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Member) GetPool() string {
@@ -2679,7 +2781,7 @@ type PutMember struct {
 
 func (x *PutMember) Reset() {
 	*x = PutMember{}
-	mi := &file_fsm_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2691,7 +2793,7 @@ func (x *PutMember) String() string {
 func (*PutMember) ProtoMessage() {}
 
 func (x *PutMember) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2704,7 +2806,7 @@ func (x *PutMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutMember.ProtoReflect.Descriptor instead.
 func (*PutMember) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PutMember) GetMember() *Member {
@@ -2724,7 +2826,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_fsm_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +2838,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +2851,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RemoveMember) GetPool() string {
@@ -2779,7 +2881,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_fsm_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2893,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2906,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Route) GetDomain() string {
@@ -2851,7 +2953,7 @@ type PutRoute struct {
 
 func (x *PutRoute) Reset() {
 	*x = PutRoute{}
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +2965,7 @@ func (x *PutRoute) String() string {
 func (*PutRoute) ProtoMessage() {}
 
 func (x *PutRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +2978,7 @@ func (x *PutRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRoute.ProtoReflect.Descriptor instead.
 func (*PutRoute) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PutRoute) GetRoute() *Route {
@@ -2896,7 +2998,7 @@ type RemoveRoute struct {
 
 func (x *RemoveRoute) Reset() {
 	*x = RemoveRoute{}
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3010,7 @@ func (x *RemoveRoute) String() string {
 func (*RemoveRoute) ProtoMessage() {}
 
 func (x *RemoveRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3023,7 @@ func (x *RemoveRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRoute.ProtoReflect.Descriptor instead.
 func (*RemoveRoute) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RemoveRoute) GetDomain() string {
@@ -2950,7 +3052,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3064,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3077,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Certificate) GetDomain() string {
@@ -3008,7 +3110,7 @@ type PutCertificate struct {
 
 func (x *PutCertificate) Reset() {
 	*x = PutCertificate{}
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3020,7 +3122,7 @@ func (x *PutCertificate) String() string {
 func (*PutCertificate) ProtoMessage() {}
 
 func (x *PutCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3033,7 +3135,7 @@ func (x *PutCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCertificate.ProtoReflect.Descriptor instead.
 func (*PutCertificate) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PutCertificate) GetCertificate() *Certificate {
@@ -3052,7 +3154,7 @@ type RemoveCertificate struct {
 
 func (x *RemoveCertificate) Reset() {
 	*x = RemoveCertificate{}
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3166,7 @@ func (x *RemoveCertificate) String() string {
 func (*RemoveCertificate) ProtoMessage() {}
 
 func (x *RemoveCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3179,7 @@ func (x *RemoveCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCertificate.ProtoReflect.Descriptor instead.
 func (*RemoveCertificate) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RemoveCertificate) GetDomain() string {
@@ -3102,7 +3204,7 @@ type Flow struct {
 
 func (x *Flow) Reset() {
 	*x = Flow{}
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3216,7 @@ func (x *Flow) String() string {
 func (*Flow) ProtoMessage() {}
 
 func (x *Flow) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3229,7 @@ func (x *Flow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flow.ProtoReflect.Descriptor instead.
 func (*Flow) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Flow) GetGroup() uint32 {
@@ -3183,7 +3285,7 @@ type Takeover struct {
 
 func (x *Takeover) Reset() {
 	*x = Takeover{}
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3195,7 +3297,7 @@ func (x *Takeover) String() string {
 func (*Takeover) ProtoMessage() {}
 
 func (x *Takeover) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3208,7 +3310,7 @@ func (x *Takeover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Takeover.ProtoReflect.Descriptor instead.
 func (*Takeover) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Takeover) GetGroup() uint32 {
@@ -3253,7 +3355,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3367,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3380,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Binding) GetContact() string {
@@ -3382,7 +3484,7 @@ type BindingChange struct {
 
 func (x *BindingChange) Reset() {
 	*x = BindingChange{}
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3496,7 @@ func (x *BindingChange) String() string {
 func (*BindingChange) ProtoMessage() {}
 
 func (x *BindingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3509,7 @@ func (x *BindingChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindingChange.ProtoReflect.Descriptor instead.
 func (*BindingChange) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BindingChange) GetBinding() *Binding {
@@ -3441,7 +3543,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +3555,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +3568,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Register) GetAor() string {
@@ -3550,7 +3652,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3664,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3677,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Target) GetUri() string {
@@ -3664,7 +3766,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3676,7 +3778,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3689,7 +3791,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Leg) GetIndex() uint32 {
@@ -3775,7 +3877,7 @@ type CreateCall struct {
 
 func (x *CreateCall) Reset() {
 	*x = CreateCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3889,7 @@ func (x *CreateCall) String() string {
 func (*CreateCall) ProtoMessage() {}
 
 func (x *CreateCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +3902,7 @@ func (x *CreateCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCall.ProtoReflect.Descriptor instead.
 func (*CreateCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CreateCall) GetKey() []byte {
@@ -3948,7 +4050,7 @@ type AddLegs struct {
 
 func (x *AddLegs) Reset() {
 	*x = AddLegs{}
-	mi := &file_fsm_fsm_proto_msgTypes[46]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3960,7 +4062,7 @@ func (x *AddLegs) String() string {
 func (*AddLegs) ProtoMessage() {}
 
 func (x *AddLegs) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[46]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3973,7 +4075,7 @@ func (x *AddLegs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLegs.ProtoReflect.Descriptor instead.
 func (*AddLegs) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AddLegs) GetCall() uint64 {
@@ -4022,7 +4124,7 @@ type LegResult struct {
 
 func (x *LegResult) Reset() {
 	*x = LegResult{}
-	mi := &file_fsm_fsm_proto_msgTypes[47]
+	mi := &file_fsm_fsm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4034,7 +4136,7 @@ func (x *LegResult) String() string {
 func (*LegResult) ProtoMessage() {}
 
 func (x *LegResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[47]
+	mi := &file_fsm_fsm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4047,7 +4149,7 @@ func (x *LegResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LegResult.ProtoReflect.Descriptor instead.
 func (*LegResult) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *LegResult) GetCall() uint64 {
@@ -4139,7 +4241,7 @@ type AnswerCall struct {
 
 func (x *AnswerCall) Reset() {
 	*x = AnswerCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[48]
+	mi := &file_fsm_fsm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4151,7 +4253,7 @@ func (x *AnswerCall) String() string {
 func (*AnswerCall) ProtoMessage() {}
 
 func (x *AnswerCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[48]
+	mi := &file_fsm_fsm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4164,7 +4266,7 @@ func (x *AnswerCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerCall.ProtoReflect.Descriptor instead.
 func (*AnswerCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{48}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AnswerCall) GetCall() uint64 {
@@ -4256,7 +4358,7 @@ type CancelCall struct {
 
 func (x *CancelCall) Reset() {
 	*x = CancelCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[49]
+	mi := &file_fsm_fsm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4370,7 @@ func (x *CancelCall) String() string {
 func (*CancelCall) ProtoMessage() {}
 
 func (x *CancelCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[49]
+	mi := &file_fsm_fsm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4383,7 @@ func (x *CancelCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCall.ProtoReflect.Descriptor instead.
 func (*CancelCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{49}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CancelCall) GetCall() uint64 {
@@ -4326,7 +4428,7 @@ type EndCall struct {
 
 func (x *EndCall) Reset() {
 	*x = EndCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4338,7 +4440,7 @@ func (x *EndCall) String() string {
 func (*EndCall) ProtoMessage() {}
 
 func (x *EndCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[50]
+	mi := &file_fsm_fsm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4351,7 +4453,7 @@ func (x *EndCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndCall.ProtoReflect.Descriptor instead.
 func (*EndCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{50}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *EndCall) GetCall() uint64 {
@@ -4412,7 +4514,7 @@ type CatchUpCall struct {
 
 func (x *CatchUpCall) Reset() {
 	*x = CatchUpCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4424,7 +4526,7 @@ func (x *CatchUpCall) String() string {
 func (*CatchUpCall) ProtoMessage() {}
 
 func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[51]
+	mi := &file_fsm_fsm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4437,7 +4539,7 @@ func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUpCall.ProtoReflect.Descriptor instead.
 func (*CatchUpCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{51}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CatchUpCall) GetCall() uint64 {
@@ -4500,7 +4602,7 @@ type CallStep struct {
 
 func (x *CallStep) Reset() {
 	*x = CallStep{}
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4512,7 +4614,7 @@ func (x *CallStep) String() string {
 func (*CallStep) ProtoMessage() {}
 
 func (x *CallStep) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4525,7 +4627,7 @@ func (x *CallStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallStep.ProtoReflect.Descriptor instead.
 func (*CallStep) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CallStep) GetAgoMs() int64 {
@@ -4654,7 +4756,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4666,7 +4768,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4679,7 +4781,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Call) GetNumber() uint64 {
@@ -4920,7 +5022,7 @@ type Registration struct {
 
 func (x *Registration) Reset() {
 	*x = Registration{}
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4932,7 +5034,7 @@ func (x *Registration) String() string {
 func (*Registration) ProtoMessage() {}
 
 func (x *Registration) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4945,7 +5047,7 @@ func (x *Registration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registration.ProtoReflect.Descriptor instead.
 func (*Registration) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Registration) GetAor() string {
@@ -5005,7 +5107,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5017,7 +5119,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5030,7 +5132,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Session) GetId() uint64 {
@@ -5101,7 +5203,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5113,7 +5215,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5126,7 +5228,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Meta) GetApplied() uint64 {
@@ -5211,7 +5313,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5223,7 +5325,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5236,7 +5338,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Token) GetHash() []byte {
@@ -5278,7 +5380,7 @@ type PoolState struct {
 
 func (x *PoolState) Reset() {
 	*x = PoolState{}
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5290,7 +5392,7 @@ func (x *PoolState) String() string {
 func (*PoolState) ProtoMessage() {}
 
 func (x *PoolState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5303,7 +5405,7 @@ func (x *PoolState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
 func (*PoolState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PoolState) GetPool() string {
@@ -5337,7 +5439,7 @@ type MemberState struct {
 
 func (x *MemberState) Reset() {
 	*x = MemberState{}
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5349,7 +5451,7 @@ func (x *MemberState) String() string {
 func (*MemberState) ProtoMessage() {}
 
 func (x *MemberState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5362,7 +5464,7 @@ func (x *MemberState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberState.ProtoReflect.Descriptor instead.
 func (*MemberState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *MemberState) GetName() string {
@@ -5411,7 +5513,7 @@ type Cdr struct {
 
 func (x *Cdr) Reset() {
 	*x = Cdr{}
-	mi := &file_fsm_fsm_proto_msgTypes[60]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5423,7 +5525,7 @@ func (x *Cdr) String() string {
 func (*Cdr) ProtoMessage() {}
 
 func (x *Cdr) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[60]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5436,7 +5538,7 @@ func (x *Cdr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cdr.ProtoReflect.Descriptor instead.
 func (*Cdr) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Cdr) GetNumber() uint64 {
@@ -5605,7 +5707,7 @@ type PutCursor struct {
 
 func (x *PutCursor) Reset() {
 	*x = PutCursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[61]
+	mi := &file_fsm_fsm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5617,7 +5719,7 @@ func (x *PutCursor) String() string {
 func (*PutCursor) ProtoMessage() {}
 
 func (x *PutCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[61]
+	mi := &file_fsm_fsm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5630,7 +5732,7 @@ func (x *PutCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCursor.ProtoReflect.Descriptor instead.
 func (*PutCursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PutCursor) GetName() string {
@@ -5665,7 +5767,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[62]
+	mi := &file_fsm_fsm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5677,7 +5779,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[62]
+	mi := &file_fsm_fsm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5690,7 +5792,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{62}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Cursor) GetName() string {
@@ -5728,7 +5830,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xbd\x11\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xfd\x11\n" +
 	"\aCommand\x12A\n" +
 	"\fopen_session\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.OpenSessionH\x00R\vopenSession\x121\n" +
 	"\x06expire\x18\x02 \x01(\v2\x17.holdline.fsm.v1.ExpireH\x00R\x06expire\x12N\n" +
@@ -5761,7 +5863,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\fremove_route\x18\x1d \x01(\v2\x1c.holdline.fsm.v1.RemoveRouteH\x00R\vremoveRoute\x12J\n" +
 	"\x0fput_certificate\x18\x1e \x01(\v2\x1f.holdline.fsm.v1.PutCertificateH\x00R\x0eputCertificate\x12S\n" +
 	"\x12remove_certificate\x18\x1f \x01(\v2\".holdline.fsm.v1.RemoveCertificateH\x00R\x11removeCertificate\x12G\n" +
-	"\x0echange_aliases\x18  \x01(\v2\x1e.holdline.fsm.v1.ChangeAliasesH\x00R\rchangeAliases\x127\n" +
+	"\x0echange_aliases\x18  \x01(\v2\x1e.holdline.fsm.v1.ChangeAliasesH\x00R\rchangeAliases\x12>\n" +
+	"\vchange_user\x18! \x01(\v2\x1b.holdline.fsm.v1.ChangeUserH\x00R\n" +
+	"changeUser\x127\n" +
 	"\btakeover\x18( \x01(\v2\x19.holdline.fsm.v1.TakeoverH\x00R\btakeover\x127\n" +
 	"\bregister\x18) \x01(\v2\x19.holdline.fsm.v1.RegisterH\x00R\bregister\x12>\n" +
 	"\vcreate_call\x18* \x01(\v2\x1b.holdline.fsm.v1.CreateCallH\x00R\n" +
@@ -5867,19 +5971,29 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\rChangeAliases\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
 	"\x03add\x18\x02 \x03(\tR\x03add\x12\x16\n" +
-	"\x06remove\x18\x03 \x03(\tR\x06remove\"P\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\"\x86\x01\n" +
 	"\x04User\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x17\n" +
 	"\aha1_md5\x18\x02 \x01(\fR\x06ha1Md5\x12\x1d\n" +
 	"\n" +
-	"ha1_sha256\x18\x03 \x01(\fR\tha1Sha256\"U\n" +
+	"ha1_sha256\x18\x03 \x01(\fR\tha1Sha256\x12\x18\n" +
+	"\aaliases\x18\x04 \x03(\tR\aaliases\x12\x1a\n" +
+	"\bidentity\x18\x05 \x01(\tR\bidentity\"U\n" +
 	"\aPutUser\x12)\n" +
 	"\x04user\x18\x01 \x01(\v2\x15.holdline.fsm.v1.UserR\x04user\x12\x1f\n" +
 	"\vcreate_only\x18\x02 \x01(\bR\n" +
 	"createOnly\"\x1e\n" +
 	"\n" +
 	"RemoveUser\x12\x10\n" +
-	"\x03aor\x18\x01 \x01(\tR\x03aor\"8\n" +
+	"\x03aor\x18\x01 \x01(\tR\x03aor\"\x94\x01\n" +
+	"\n" +
+	"ChangeUser\x12\x10\n" +
+	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x1f\n" +
+	"\vadd_aliases\x18\x02 \x03(\tR\n" +
+	"addAliases\x12%\n" +
+	"\x0eremove_aliases\x18\x03 \x03(\tR\rremoveAliases\x12\x1f\n" +
+	"\bidentity\x18\x04 \x01(\tH\x00R\bidentity\x88\x01\x01B\v\n" +
+	"\t_identity\"8\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\"4\n" +
@@ -6249,7 +6363,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Code)(0),                 // 0: holdline.fsm.v1.Code
 	(Transport)(0),            // 1: holdline.fsm.v1.Transport
@@ -6281,43 +6395,44 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*User)(nil),              // 27: holdline.fsm.v1.User
 	(*PutUser)(nil),           // 28: holdline.fsm.v1.PutUser
 	(*RemoveUser)(nil),        // 29: holdline.fsm.v1.RemoveUser
-	(*Pool)(nil),              // 30: holdline.fsm.v1.Pool
-	(*PutPool)(nil),           // 31: holdline.fsm.v1.PutPool
-	(*RemovePool)(nil),        // 32: holdline.fsm.v1.RemovePool
-	(*Member)(nil),            // 33: holdline.fsm.v1.Member
-	(*PutMember)(nil),         // 34: holdline.fsm.v1.PutMember
-	(*RemoveMember)(nil),      // 35: holdline.fsm.v1.RemoveMember
-	(*Route)(nil),             // 36: holdline.fsm.v1.Route
-	(*PutRoute)(nil),          // 37: holdline.fsm.v1.PutRoute
-	(*RemoveRoute)(nil),       // 38: holdline.fsm.v1.RemoveRoute
-	(*Certificate)(nil),       // 39: holdline.fsm.v1.Certificate
-	(*PutCertificate)(nil),    // 40: holdline.fsm.v1.PutCertificate
-	(*RemoveCertificate)(nil), // 41: holdline.fsm.v1.RemoveCertificate
-	(*Flow)(nil),              // 42: holdline.fsm.v1.Flow
-	(*Takeover)(nil),          // 43: holdline.fsm.v1.Takeover
-	(*Binding)(nil),           // 44: holdline.fsm.v1.Binding
-	(*BindingChange)(nil),     // 45: holdline.fsm.v1.BindingChange
-	(*Register)(nil),          // 46: holdline.fsm.v1.Register
-	(*Target)(nil),            // 47: holdline.fsm.v1.Target
-	(*Leg)(nil),               // 48: holdline.fsm.v1.Leg
-	(*CreateCall)(nil),        // 49: holdline.fsm.v1.CreateCall
-	(*AddLegs)(nil),           // 50: holdline.fsm.v1.AddLegs
-	(*LegResult)(nil),         // 51: holdline.fsm.v1.LegResult
-	(*AnswerCall)(nil),        // 52: holdline.fsm.v1.AnswerCall
-	(*CancelCall)(nil),        // 53: holdline.fsm.v1.CancelCall
-	(*EndCall)(nil),           // 54: holdline.fsm.v1.EndCall
-	(*CatchUpCall)(nil),       // 55: holdline.fsm.v1.CatchUpCall
-	(*CallStep)(nil),          // 56: holdline.fsm.v1.CallStep
-	(*Call)(nil),              // 57: holdline.fsm.v1.Call
-	(*Registration)(nil),      // 58: holdline.fsm.v1.Registration
-	(*Session)(nil),           // 59: holdline.fsm.v1.Session
-	(*Meta)(nil),              // 60: holdline.fsm.v1.Meta
-	(*Token)(nil),             // 61: holdline.fsm.v1.Token
-	(*PoolState)(nil),         // 62: holdline.fsm.v1.PoolState
-	(*MemberState)(nil),       // 63: holdline.fsm.v1.MemberState
-	(*Cdr)(nil),               // 64: holdline.fsm.v1.Cdr
-	(*PutCursor)(nil),         // 65: holdline.fsm.v1.PutCursor
-	(*Cursor)(nil),            // 66: holdline.fsm.v1.Cursor
+	(*ChangeUser)(nil),        // 30: holdline.fsm.v1.ChangeUser
+	(*Pool)(nil),              // 31: holdline.fsm.v1.Pool
+	(*PutPool)(nil),           // 32: holdline.fsm.v1.PutPool
+	(*RemovePool)(nil),        // 33: holdline.fsm.v1.RemovePool
+	(*Member)(nil),            // 34: holdline.fsm.v1.Member
+	(*PutMember)(nil),         // 35: holdline.fsm.v1.PutMember
+	(*RemoveMember)(nil),      // 36: holdline.fsm.v1.RemoveMember
+	(*Route)(nil),             // 37: holdline.fsm.v1.Route
+	(*PutRoute)(nil),          // 38: holdline.fsm.v1.PutRoute
+	(*RemoveRoute)(nil),       // 39: holdline.fsm.v1.RemoveRoute
+	(*Certificate)(nil),       // 40: holdline.fsm.v1.Certificate
+	(*PutCertificate)(nil),    // 41: holdline.fsm.v1.PutCertificate
+	(*RemoveCertificate)(nil), // 42: holdline.fsm.v1.RemoveCertificate
+	(*Flow)(nil),              // 43: holdline.fsm.v1.Flow
+	(*Takeover)(nil),          // 44: holdline.fsm.v1.Takeover
+	(*Binding)(nil),           // 45: holdline.fsm.v1.Binding
+	(*BindingChange)(nil),     // 46: holdline.fsm.v1.BindingChange
+	(*Register)(nil),          // 47: holdline.fsm.v1.Register
+	(*Target)(nil),            // 48: holdline.fsm.v1.Target
+	(*Leg)(nil),               // 49: holdline.fsm.v1.Leg
+	(*CreateCall)(nil),        // 50: holdline.fsm.v1.CreateCall
+	(*AddLegs)(nil),           // 51: holdline.fsm.v1.AddLegs
+	(*LegResult)(nil),         // 52: holdline.fsm.v1.LegResult
+	(*AnswerCall)(nil),        // 53: holdline.fsm.v1.AnswerCall
+	(*CancelCall)(nil),        // 54: holdline.fsm.v1.CancelCall
+	(*EndCall)(nil),           // 55: holdline.fsm.v1.EndCall
+	(*CatchUpCall)(nil),       // 56: holdline.fsm.v1.CatchUpCall
+	(*CallStep)(nil),          // 57: holdline.fsm.v1.CallStep
+	(*Call)(nil),              // 58: holdline.fsm.v1.Call
+	(*Registration)(nil),      // 59: holdline.fsm.v1.Registration
+	(*Session)(nil),           // 60: holdline.fsm.v1.Session
+	(*Meta)(nil),              // 61: holdline.fsm.v1.Meta
+	(*Token)(nil),             // 62: holdline.fsm.v1.Token
+	(*PoolState)(nil),         // 63: holdline.fsm.v1.PoolState
+	(*MemberState)(nil),       // 64: holdline.fsm.v1.MemberState
+	(*Cdr)(nil),               // 65: holdline.fsm.v1.Cdr
+	(*PutCursor)(nil),         // 66: holdline.fsm.v1.PutCursor
+	(*Cursor)(nil),            // 67: holdline.fsm.v1.Cursor
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -6338,65 +6453,66 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	25, // 15: holdline.fsm.v1.Command.remove_domain:type_name -> holdline.fsm.v1.RemoveDomain
 	28, // 16: holdline.fsm.v1.Command.put_user:type_name -> holdline.fsm.v1.PutUser
 	29, // 17: holdline.fsm.v1.Command.remove_user:type_name -> holdline.fsm.v1.RemoveUser
-	31, // 18: holdline.fsm.v1.Command.put_pool:type_name -> holdline.fsm.v1.PutPool
-	32, // 19: holdline.fsm.v1.Command.remove_pool:type_name -> holdline.fsm.v1.RemovePool
-	34, // 20: holdline.fsm.v1.Command.put_member:type_name -> holdline.fsm.v1.PutMember
-	35, // 21: holdline.fsm.v1.Command.remove_member:type_name -> holdline.fsm.v1.RemoveMember
-	37, // 22: holdline.fsm.v1.Command.put_route:type_name -> holdline.fsm.v1.PutRoute
-	38, // 23: holdline.fsm.v1.Command.remove_route:type_name -> holdline.fsm.v1.RemoveRoute
-	40, // 24: holdline.fsm.v1.Command.put_certificate:type_name -> holdline.fsm.v1.PutCertificate
-	41, // 25: holdline.fsm.v1.Command.remove_certificate:type_name -> holdline.fsm.v1.RemoveCertificate
+	32, // 18: holdline.fsm.v1.Command.put_pool:type_name -> holdline.fsm.v1.PutPool
+	33, // 19: holdline.fsm.v1.Command.remove_pool:type_name -> holdline.fsm.v1.RemovePool
+	35, // 20: holdline.fsm.v1.Command.put_member:type_name -> holdline.fsm.v1.PutMember
+	36, // 21: holdline.fsm.v1.Command.remove_member:type_name -> holdline.fsm.v1.RemoveMember
+	38, // 22: holdline.fsm.v1.Command.put_route:type_name -> holdline.fsm.v1.PutRoute
+	39, // 23: holdline.fsm.v1.Command.remove_route:type_name -> holdline.fsm.v1.RemoveRoute
+	41, // 24: holdline.fsm.v1.Command.put_certificate:type_name -> holdline.fsm.v1.PutCertificate
+	42, // 25: holdline.fsm.v1.Command.remove_certificate:type_name -> holdline.fsm.v1.RemoveCertificate
 	26, // 26: holdline.fsm.v1.Command.change_aliases:type_name -> holdline.fsm.v1.ChangeAliases
-	43, // 27: holdline.fsm.v1.Command.takeover:type_name -> holdline.fsm.v1.Takeover
-	46, // 28: holdline.fsm.v1.Command.register:type_name -> holdline.fsm.v1.Register
-	49, // 29: holdline.fsm.v1.Command.create_call:type_name -> holdline.fsm.v1.CreateCall
-	51, // 30: holdline.fsm.v1.Command.leg_result:type_name -> holdline.fsm.v1.LegResult
-	52, // 31: holdline.fsm.v1.Command.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	53, // 32: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	54, // 33: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
-	50, // 34: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
-	55, // 35: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
-	65, // 36: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
-	0,  // 37: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
-	48, // 38: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
-	44, // 39: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
-	11, // 40: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
-	15, // 41: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
-	16, // 42: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
-	23, // 43: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
-	27, // 44: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
-	30, // 45: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
-	33, // 46: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
-	36, // 47: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
-	39, // 48: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
-	1,  // 49: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
-	42, // 50: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
-	44, // 51: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
-	45, // 52: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
-	42, // 53: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
-	47, // 54: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
-	2,  // 55: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
-	42, // 56: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
-	47, // 57: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
-	47, // 58: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	47, // 59: holdline.fsm.v1.LegResult.redirect:type_name -> holdline.fsm.v1.Target
-	49, // 60: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
-	56, // 61: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
-	51, // 62: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
-	52, // 63: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	53, // 64: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	54, // 65: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
-	3,  // 66: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	42, // 67: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	48, // 68: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	44, // 69: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 70: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	63, // 71: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	30, // 27: holdline.fsm.v1.Command.change_user:type_name -> holdline.fsm.v1.ChangeUser
+	44, // 28: holdline.fsm.v1.Command.takeover:type_name -> holdline.fsm.v1.Takeover
+	47, // 29: holdline.fsm.v1.Command.register:type_name -> holdline.fsm.v1.Register
+	50, // 30: holdline.fsm.v1.Command.create_call:type_name -> holdline.fsm.v1.CreateCall
+	52, // 31: holdline.fsm.v1.Command.leg_result:type_name -> holdline.fsm.v1.LegResult
+	53, // 32: holdline.fsm.v1.Command.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	54, // 33: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	55, // 34: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
+	51, // 35: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
+	56, // 36: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
+	66, // 37: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
+	0,  // 38: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
+	49, // 39: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
+	45, // 40: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
+	11, // 41: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
+	15, // 42: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
+	16, // 43: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
+	23, // 44: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
+	27, // 45: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
+	31, // 46: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
+	34, // 47: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
+	37, // 48: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
+	40, // 49: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
+	1,  // 50: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
+	43, // 51: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
+	45, // 52: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
+	46, // 53: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
+	43, // 54: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
+	48, // 55: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
+	2,  // 56: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
+	43, // 57: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
+	48, // 58: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
+	48, // 59: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
+	48, // 60: holdline.fsm.v1.LegResult.redirect:type_name -> holdline.fsm.v1.Target
+	50, // 61: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
+	57, // 62: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
+	52, // 63: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
+	53, // 64: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	54, // 65: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	55, // 66: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
+	3,  // 67: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	43, // 68: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	49, // 69: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	45, // 70: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 71: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	64, // 72: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	73, // [73:73] is the sub-list for method output_type
+	73, // [73:73] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -6430,6 +6546,7 @@ func file_fsm_fsm_proto_init() {
 		(*Command_PutCertificate)(nil),
 		(*Command_RemoveCertificate)(nil),
 		(*Command_ChangeAliases)(nil),
+		(*Command_ChangeUser)(nil),
 		(*Command_Takeover)(nil),
 		(*Command_Register)(nil),
 		(*Command_CreateCall)(nil),
@@ -6442,7 +6559,8 @@ func file_fsm_fsm_proto_init() {
 		(*Command_PutCursor)(nil),
 	}
 	file_fsm_fsm_proto_msgTypes[10].OneofWrappers = []any{}
-	file_fsm_fsm_proto_msgTypes[52].OneofWrappers = []any{
+	file_fsm_fsm_proto_msgTypes[26].OneofWrappers = []any{}
+	file_fsm_fsm_proto_msgTypes[53].OneofWrappers = []any{
 		(*CallStep_LegResult)(nil),
 		(*CallStep_AnswerCall)(nil),
 		(*CallStep_CancelCall)(nil),
@@ -6454,7 +6572,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   63,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
