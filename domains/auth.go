@@ -44,21 +44,21 @@ func NewAuth(state State) *Auth {
 // Verdict says what credentials are worth.
 type Verdict struct {
 	OK    bool
-	AoR   string // the user, when OK
-	Stale bool   // right but for the nonce, which is too old: the client may try again without asking its user
-	Wrong string // what is wrong with credentials of the realm, in words that are for operators alone; "" when there are none
+	User  *fsm.User // when OK
+	Stale bool      // right but for the nonce, which is too old: the client may try again without asking its user
+	Wrong string    // what is wrong with credentials of the realm, in words that are for operators alone; "" when there are none
 }
 
 // Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
-// Authorization. When they are good aor is whose they are, else challenges are the header lines of the 401 or 407, and wrong says what is
+// Authorization. When they are good user is whose they are, else challenges are the header lines of the 401 or 407, and wrong says what is
 // wrong with them; whoever sent them must not be told.
-func (a *Auth) Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, wrong string, ok bool) {
+func (a *Auth) Check(m *wire.Msg, domain *pb.Domain, proxy bool) (user *fsm.User, challenges []wire.Field, wrong string, ok bool) {
 	cfg, now := a.state.Config(), a.state.Now()
 	v := a.Judge(cfg, now, m, domain.Name, proxy)
 	if v.OK {
-		return v.AoR, nil, "", true
+		return v.User, nil, "", true
 	}
-	return "", a.Challenges(cfg, now, domain.Name, proxy, v.Stale), v.Wrong, false
+	return nil, a.Challenges(cfg, now, domain.Name, proxy, v.Stale), v.Wrong, false
 }
 
 // Ours reports whether credentials, the value of an Authorization or Proxy-Authorization, answer a challenge of this cluster's for a domain that it
@@ -129,6 +129,8 @@ func (a *Auth) judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, alg 
 	right := subtle.ConstantTimeCompare(w, got) == 1
 	nonce := checkNonce(d.Nonce, keys, now, 1000*cfg.SettingInt("auth.nonce-life", defaultLifeS), realm)
 	switch {
+	case u == nil && cfg.UserNamed(string(aor)) != nil:
+		return Verdict{Wrong: "username is an alias of a user: his name belongs there"}
 	case u == nil:
 		return Verdict{Wrong: "unknown user"}
 	case !known:
@@ -139,7 +141,7 @@ func (a *Auth) judge(cfg *fsm.Config, now int64, m *wire.Msg, realm string, alg 
 	if nonce != nonceGood { // the client knows the password, so it may simply try again (RFC 7616 §3.3)
 		return Verdict{Stale: true}
 	}
-	return Verdict{OK: true, AoR: u.AoR}
+	return Verdict{OK: true, User: u}
 }
 
 // wellFormed refuses credentials that lack something or are out of all proportion. Without qop, as

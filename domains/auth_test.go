@@ -30,7 +30,7 @@ func newMachine(t testing.TB) *machine {
 	m.do(
 		&pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: "example.com"}}}},
 		&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "alice@example.com", Ha1Md5: a5[:], Ha1Sha256: a256[:]}}}},
-		&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "bob@example.com", Ha1Md5: b5[:]}}}},
+		&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "bob@example.com", Ha1Md5: b5[:], Aliases: []string{"+49"}}}}},
 		key(1),
 		setting("auth.algorithms", "sha-256,md5"),
 	)
@@ -111,10 +111,15 @@ func TestChallengeAndAnswer(t *testing.T) {
 		{"unknown user", 0, "carol", "secret", "", "unknown user"},
 		{"unknown user, MD5", 1, "carol", "secret", "", "unknown user"},
 		{"MD5 of a user who has no other", 1, "bob", "hidden", "bob@example.com", ""},
+		{"his alias", 1, "+49", "hidden", "", "username is an alias of a user: his name belongs there"},
 		{"SHA-256 of that user", 0, "bob", "hidden", "", "no password for this algorithm"},
 	} {
 		msg := message(t, "Authorization: "+answer(t, challenges[c.challenge], c.user, c.password))
-		aor, again, wrong, ok := a.Check(msg, d, false)
+		user, again, wrong, ok := a.Check(msg, d, false)
+		aor := ""
+		if user != nil {
+			aor = user.AoR
+		}
 		if aor != c.want || ok != (c.want != "") || !ok && len(again) != 2 || wrong != c.wrong {
 			t.Errorf("%s: %q %v %q", c.say, aor, ok, wrong)
 		}
@@ -127,7 +132,7 @@ func TestChallengeAndAnswer(t *testing.T) {
 	}
 	_, proxyChallenges, _, _ := a.Check(message(t), d, true)
 	msg := message(t, "Proxy-Authorization: "+answer(t, proxyChallenges[0], "alice", "secret"))
-	if aor, _, _, ok := a.Check(msg, d, true); !ok || aor != "alice@example.com" || proxyChallenges[0].ID != wire.HdrProxyAuthenticate {
+	if u, _, _, ok := a.Check(msg, d, true); !ok || u.AoR != "alice@example.com" || proxyChallenges[0].ID != wire.HdrProxyAuthenticate {
 		t.Error("proxy authentication")
 	}
 }
@@ -273,8 +278,8 @@ func FuzzAuthorization(f *testing.F) {
 		if msg.Scan([]byte(text)) != nil {
 			return
 		}
-		if aor, challenges, _, ok := a.Check(&msg, d, false); ok || aor != "" || len(challenges) != 2 {
-			t.Fatalf("%q got in with %q", aor, value)
+		if user, challenges, _, ok := a.Check(&msg, d, false); ok || user != nil || len(challenges) != 2 {
+			t.Fatalf("%v got in with %q", user, value)
 		}
 	})
 }

@@ -81,6 +81,35 @@ func TestPhones(t *testing.T) {
 	}
 }
 
+// TestPhoneByAlias: a phone that is called by its user's number, on a node that it has not registered with, rings; and it may call by that number.
+func TestPhoneByAlias(t *testing.T) {
+	l := newLab(t, 2)
+	ctx := within(t)
+	alice, calls := l.newPhone("alice", l.vip(0))
+	bob, arrived := l.newPhone("bob", l.vip(1))
+	for _, p := range []*phone.Phone{alice, bob} {
+		must[*sip.Response](t)(p.Register(ctx, time.Hour))
+	}
+	l.ok(&pb.Command{Op: &pb.Command_ChangeUser{ChangeUser: &pb.ChangeUser{Aor: "bob@example.com", AddAliases: []string{"+4930123456"}}}})
+	go func() {
+		s := <-arrived
+		s.Respond(200, "OK")
+	}()
+	_, res, err := alice.Request(ctx, alice.NewRequest(sip.MESSAGE, "+4930123456"))
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("MESSAGE to the alias: %v, %v", res, err)
+	}
+	go func() {
+		s := <-calls
+		s.Respond(200, "OK")
+	}()
+	req := bob.NewRequest(sip.MESSAGE, "alice")
+	req.From().Address.User = "+4930123456"
+	if _, res, err = bob.Request(ctx, req); err != nil || res.StatusCode != 200 {
+		t.Fatalf("MESSAGE from the alias: %v, %v", res, err)
+	}
+}
+
 func talk(t *testing.T, ctx context.Context, l *lab, alice, bob *phone.Phone, arrived chan *phone.Server) {
 	t.Helper()
 	c, s := ring(t, ctx, alice, bob, arrived)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore/dialog"
 	"holdline/sipcore/wire"
@@ -12,9 +13,9 @@ import (
 // Auth tells who sent a request by its digest credentials.
 type Auth interface {
 	// Check judges the credentials of m for a user of domain: those of Proxy-Authorization when proxy is set, else of
-	// Authorization. aor is whose they are. Else challenges are the header lines of the 401 or 407 to answer, and wrong is what is wrong with the
+	// Authorization. user is whose they are. Else challenges are the header lines of the 401 or 407 to answer, and wrong is what is wrong with the
 	// credentials, for the operator alone; "": there are none, or all that they need is a new nonce.
-	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, wrong string, ok bool)
+	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (user *fsm.User, challenges []wire.Field, wrong string, ok bool)
 	// Ours reports whether credentials, the value of an Authorization or Proxy-Authorization, answer a challenge of this cluster's, however old.
 	Ours(credentials []byte) bool
 }
@@ -33,6 +34,7 @@ type Registrar interface {
 // sender is who a request comes from, as far as we trust it.
 type sender struct {
 	aor     string            // authenticated user
+	user    *fsm.User         // the same, or nil
 	domain  *pb.Domain        // of the user, or of none
 	members []*pb.Member      // pool members with this source; not empty: trusted
 	hidden  bool              // From is anonymous: it does not say whose credentials are to be asked for
@@ -73,12 +75,12 @@ func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	if w.domain == nil || s.opt.Auth == nil {
 		return w, nil
 	}
-	aor, challenges, wrong, ok := s.opt.Auth.Check(m, w.domain, true)
+	user, challenges, wrong, ok := s.opt.Auth.Check(m, w.domain, true)
 	if !ok {
 		return w, &wire.Response{Status: 407, Fields: challenges, Note: wrong}
 	}
-	w.aor = aor
-	if !w.hidden && s.aor(&from, w.domain) != aor {
+	w.aor, w.user = user.AoR, user
+	if !w.hidden && !user.Named(s.aor(&from, w.domain)) {
 		return w, &wire.Response{Status: 403, Reason: "From Names Another User"}
 	}
 	return w, nil
@@ -92,7 +94,7 @@ func (s *Shard) anonymous(from *wire.URI, d *pb.Domain) bool {
 	case !wire.EqualFold(from.User, "anonymous"):
 		return false
 	}
-	return s.view.Config.User(s.aor(from, d)) == nil
+	return s.view.Config.UserNamed(s.aor(from, d)) == nil
 }
 
 // credentialsFor is the first domain of ours that m has credentials for, nil when there is none.

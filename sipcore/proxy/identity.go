@@ -32,19 +32,19 @@ func trusted(in *Inbound) (sender, receiver bool) {
 	return sender, receiver
 }
 
-// callerIdentity sees to what a request says of who sends it. Gateways are told which user has proven his password, whatever his phone claims
-// (RFC 3325 §5); to withhold his name in From withholds it there as well (§7). w is nil in a dialog.
+// callerIdentity sees to what a request says of who sends it. Gateways are told which user has proven his password, under the name that he has
+// for them, whatever his phone claims (RFC 3325 §5); to withhold his name in From withholds it there as well (§7). w is nil in a dialog.
 func (s *Shard) callerIdentity(e *wire.Edit, m *wire.Msg, u *call, w *sender) {
 	if !s.view.assert {
 		return
 	}
 	takeOff(e, m, u.near, u.far)
-	if u.near || !u.far || w == nil || w.aor == "" {
+	if u.near || !u.far || w == nil || w.user == nil {
 		return
 	}
 	var buf [160]byte
 	id := append(buf[:0], "<sip:"...)
-	id = append(id, w.aor...)
+	id = append(id, w.user.Identity()...)
 	e.Append(wire.Field{ID: wire.HdrPAssertedIdentity, Value: append(id, '>')})
 	if w.hidden && !m.Has(wire.HdrPrivacy) {
 		e.Append(wire.Field{ID: wire.HdrPrivacy, Value: []byte("id")})

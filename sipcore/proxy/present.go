@@ -116,8 +116,12 @@ func (s *Shard) dialogPeer(p *peer, m *wire.Msg, number uint64, toCaller bool) b
 	if d == nil {
 		return false
 	}
-	p.aor = s.aor(&u, d)
-	return s.view.Config.User(p.aor) != nil
+	user := s.view.Config.UserNamed(s.aor(&u, d))
+	if user == nil {
+		return false
+	}
+	p.aor = user.AoR
+	return true
 }
 
 func (p *peer) recorded(row *fsm.Call, m *wire.Msg, toCaller bool) bool {

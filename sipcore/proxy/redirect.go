@@ -157,7 +157,7 @@ func (s *Shard) mayDivertTo(uri []byte, user *fsm.User) bool {
 	if d == nil {
 		return false
 	}
-	return s.view.redirects == RedirectsFollow || s.view.Config.User(s.called(&p, d)) != nil
+	return s.view.redirects == RedirectsFollow || s.called(s.aor(&p, d), &p, d) != nil
 }
 
 // diversionReason is why a phone diverts a call, if it says so by a Diversion in its 3xx.
@@ -198,20 +198,25 @@ func (s *Shard) diverted(in *Inbound) (d dialog.Diversion, ok bool) {
 
 // diverter is the user who answers for a diverted call.
 func (s *Shard) diverter(d *dialog.Diversion) (w sender, refusal *wire.Response) {
+	user := s.view.Config.User(d.AoR)
 	w.domain = s.view.Config.Domain(hostOf(d.AoR))
-	if w.domain == nil || s.view.Config.User(d.AoR) == nil {
+	if w.domain == nil || user == nil {
 		return w, &wire.Response{Status: 403, Reason: "Diverted By A User Who Is Gone"}
 	}
-	w.aor, w.divert = d.AoR, d
+	w.aor, w.user, w.divert = user.AoR, user, d
 	return w, nil
 }
 
 // saysDiverted writes into a request who diverted it (RFC 5806 §5), so that the next user's phone shows it, and carriers know whose call it is whose caller is
-// none of their customers.
-func saysDiverted(e *wire.Edit, d *dialog.Diversion) {
-	v := append([]byte("<sip:"), d.AoR...)
+// none of their customers: gateways are told the name that the user has for them.
+func saysDiverted(e *wire.Edit, w *sender, gateway bool) {
+	who := w.aor
+	if gateway {
+		who = w.user.Identity()
+	}
+	v := append([]byte("<sip:"), who...)
 	v = append(v, ">;reason="...)
-	v = append(v, d.Reason.String()...)
+	v = append(v, w.divert.Reason.String()...)
 	e.Prepend(wire.HdrDiversion, append(v, ";counter=1"...))
 }
 

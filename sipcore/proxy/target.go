@@ -49,18 +49,25 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		}
 		return d, &wire.Response{Status: 404, Reason: "Domain Not Served Here"}
 	}
-	aor := s.called(&u, d.domain)
 	if w.aor == "" && len(w.members) == 0 && s.view.closed {
 		return d, s.mayNot(in, w, d.domain, "Calls Are Taken From Users And Trusted Sources Alone")
 	}
+	aor := s.aor(&u, d.domain)
 	s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
+	var called *fsm.User // looked for only where no phone has registered under just what is called: most calls are to such
+	if len(s.bindings) == 0 {
+		if called = s.called(aor, &u, d.domain); called != nil && called.AoR != aor {
+			aor = called.AoR
+			s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
+		}
+	}
 	if len(s.bindings) > 0 {
 		d.targets, d.several = s.phoneTargets(aor)
 		return d, nil
 	}
 	var user [64]byte
 	number := string(wire.AppendUnescaped(user[:0], u.User))
-	if r := s.view.Config.Route(d.domain.Name, number); r != nil && s.view.Config.User(aor) == nil {
+	if r := s.view.Config.Route(d.domain.Name, number); r != nil && called == nil {
 		if !w.mayDialOut() {
 			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
@@ -70,7 +77,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		d.pool, d.user = r.Pool, r.Prepend+text(wire.SkipUser(u.User, int(r.Strip))) // escapes stay: what they stand for may not be written bare (§19.1.2)
 		return d, nil
 	}
-	if s.view.Config.User(aor) != nil {
+	if called != nil {
 		return d, &wire.Response{Status: 480}
 	}
 	return d, &wire.Response{Status: 404}
@@ -93,20 +100,16 @@ func (s *Shard) toContact(in *Inbound, w *sender, d *destination) bool {
 	return true
 }
 
-// called is the address-of-record that a Request-URI names. A number that nobody has may bear parameters that carriers add (npdi and rn of RFC 4694, isub): they
-// are in the user part, and no user's name has them.
-func (s *Shard) called(u *wire.URI, d *pb.Domain) string {
-	aor := s.aor(u, d)
+// called is the user whom a Request-URI names, by his name or an alias of his; nil: nobody. A number that nobody has may bear parameters that carriers add
+// (npdi and rn of RFC 4694, isub): they are in the user part, and nobody is called by them. aor is what s.aor makes of u.
+func (s *Shard) called(aor string, u *wire.URI, d *pb.Domain) *fsm.User {
 	i := bytes.IndexByte(u.User, ';')
-	if i <= 0 || u.User[0] != '+' && (u.User[0] < '0' || u.User[0] > '9') || s.view.Config.User(aor) != nil {
-		return aor
+	if user := s.view.Config.UserNamed(aor); user != nil || i <= 0 || u.User[0] != '+' && (u.User[0] < '0' || u.User[0] > '9') {
+		return user
 	}
 	plain := *u
 	plain.User = u.User[:i]
-	if bare := s.aor(&plain, d); s.view.Config.User(bare) != nil {
-		return bare
-	}
-	return aor
+	return s.view.Config.UserNamed(s.aor(&plain, d))
 }
 
 // isMember reports whether a member of the pool is called at addr. What comes from there is not sent back: the carrier would send it here again, as another

@@ -33,7 +33,7 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, w *sender) bool {
 	s.dropCredentials(e, m)
 	s.callerIdentity(e, m, u, w)
 	if w != nil && w.divert != nil {
-		saysDiverted(e, w.divert)
+		saysDiverted(e, w, u.far)
 	}
 	s.lengthenSession(e, m)
 	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {

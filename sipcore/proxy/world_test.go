@@ -143,12 +143,12 @@ type world struct {
 // trustAll takes every user for who the From says.
 type trustAll struct{}
 
-func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (string, []wire.Field, string, bool) {
+func (trustAll) Check(m *wire.Msg, d *pb.Domain, proxy bool) (*fsm.User, []wire.Field, string, bool) {
 	u, _ := wire.ParseURI(m.Bytes(m.From.URI))
 	if string(u.User) == "mallory" {
-		return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="n"`)}}, "", false
+		return nil, []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="n"`)}}, "", false
 	}
-	return string(u.User) + "@" + d.Name, nil, "", true
+	return &fsm.User{AoR: string(u.User) + "@" + d.Name}, nil, "", true
 }
 
 func (trustAll) Ours(credentials []byte) bool {
@@ -158,9 +158,9 @@ func (trustAll) Ours(credentials []byte) bool {
 // digests takes the one response that is right for alice.
 type digests struct{ trustAll }
 
-func (digests) Check(m *wire.Msg, d *pb.Domain, _ bool) (string, []wire.Field, string, bool) {
+func (digests) Check(m *wire.Msg, d *pb.Domain, _ bool) (*fsm.User, []wire.Field, string, bool) {
 	if bytes.Contains(m.Value(wire.HdrProxyAuthorization), []byte(`realm="example.com", nonce="ours", uri="sip:bob@example.com", response="1"`)) {
-		return "alice@" + d.Name, nil, "", true
+		return &fsm.User{AoR: "alice@" + d.Name}, nil, "", true
 	}
 	wrong := ""
 	for i := m.First(wire.HdrProxyAuthorization); i >= 0; i = m.Next(i) {
@@ -168,7 +168,7 @@ func (digests) Check(m *wire.Msg, d *pb.Domain, _ bool) (string, []wire.Field, s
 			wrong = "wrong password"
 		}
 	}
-	return "", []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="ours"`)}}, wrong, false
+	return nil, []wire.Field{{ID: wire.HdrProxyAuthenticate, Value: []byte(`Digest realm="example.com", nonce="ours"`)}}, wrong, false
 }
 
 var testGroups = []Group{

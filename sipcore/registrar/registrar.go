@@ -24,7 +24,7 @@ type State interface {
 
 // Auth tells who sent a request; domains.Auth is one.
 type Auth interface {
-	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (aor string, challenges []wire.Field, wrong string, ok bool)
+	Check(m *wire.Msg, domain *pb.Domain, proxy bool) (user *fsm.User, challenges []wire.Field, wrong string, ok bool)
 }
 
 // Registrar is safe for concurrent use.
@@ -75,17 +75,20 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 	if err != nil {
 		return nil, nil, err
 	}
-	if r.state.Registered(aor, callID, m.CSeq, txnKey) {
-		resp := r.bindings(m, aor, r.state.Now())
-		addOutbound(cfg, in, resp)
+	if resp := r.again(cfg, in, aor, callID, txnKey); resp != nil {
 		return nil, resp, nil
 	}
 	who, challenges, wrong, ok := r.auth.Check(m, domain, false)
 	switch {
 	case !ok:
 		return nil, nil, &refusal{&wire.Response{Status: 401, Fields: challenges, Note: wrong}}
-	case who != aor: // RFC 3261 §10.3 step 4: users register themselves
+	case !who.Named(aor): // RFC 3261 §10.3 step 4: users register themselves
 		return nil, nil, refuse(403, "To Names Another User")
+	case who.AoR != aor: // step 5: by an alias he registers under his name, beside what has registered under that
+		aor = who.AoR
+		if resp := r.again(cfg, in, aor, callID, txnKey); resp != nil {
+			return nil, resp, nil
+		}
 	}
 	req := &request{m: m, limits: limitsOf(cfg), outbound: outboundOf(m), cmd: &pb.Register{
 		Aor: aor, CallId: callID, Cseq: m.CSeq, Txn: txnKey, Group: in.Home, Epoch: in.Epoch,
@@ -99,6 +102,16 @@ func (r *Registrar) register(in *proxy.Inbound, domain *pb.Domain, txnKey []byte
 		return nil, r.bindings(m, aor, r.state.Now()), nil
 	}
 	return &pb.Command{Op: &pb.Command_Register{Register: req.cmd}}, nil, nil
+}
+
+// again is the answer to a REGISTER that has been carried out, nil when it has not been.
+func (r *Registrar) again(cfg *fsm.Config, in *proxy.Inbound, aor, callID string, txnKey []byte) *wire.Response {
+	if !r.state.Registered(aor, callID, in.Msg.CSeq, txnKey) {
+		return nil
+	}
+	resp := r.bindings(in.Msg, aor, r.state.Now())
+	addOutbound(cfg, in, resp)
+	return resp
 }
 
 // Answer makes the response to a REGISTER, of which in has message and flow, from the result of its command; err means that

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,7 +20,7 @@ import (
 	"holdline/sipcore/wire"
 )
 
-// world is a registrar over a real state machine, with credentials taken on trust: X-User says who it is.
+// world is a registrar over a real state machine, with credentials taken on trust: X-User says whose they are.
 type world struct {
 	*fsm.Machine
 	t        testing.TB
@@ -32,18 +33,19 @@ type world struct {
 	alive    time.Duration // what the last answer said of keeping the flow alive
 }
 
-type trust struct{}
+type trust struct{ m *fsm.Machine }
 
-func (trust) Check(m *wire.Msg, _ *pb.Domain, _ bool) (string, []wire.Field, string, bool) {
+func (a trust) Check(m *wire.Msg, _ *pb.Domain, _ bool) (*fsm.User, []wire.Field, string, bool) {
 	if i := m.Find("X-User"); i >= 0 {
-		return string(m.Bytes(m.Header(i).Value)), nil, "", true
+		aor := string(m.Bytes(m.Header(i).Value))
+		return cmp.Or(a.m.Config().User(aor), &fsm.User{AoR: aor}), nil, "", true
 	}
-	return "", []wire.Field{{ID: wire.HdrWWWAuthenticate, Value: []byte(`Digest realm="example.com"`)}}, "", false
+	return nil, []wire.Field{{ID: wire.HdrWWWAuthenticate, Value: []byte(`Digest realm="example.com"`)}}, "", false
 }
 
 func newWorld(t testing.TB) *world {
 	w := &world{Machine: fsm.New(), t: t, time: 1_000_000}
-	w.reg = New(w.Machine, trust{})
+	w.reg = New(w.Machine, trust{w.Machine})
 	for _, c := range []*pb.Command{
 		{Op: &pb.Command_PutNode{PutNode: &pb.PutNode{Node: &pb.Node{Uuid: "u1", Name: "n1", Listen: "10.77.0.11:7700"}}}},
 		{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: &pb.Group{Vips: []*pb.Vip{{Prefix: "10.77.0.101/24"}}}}}},
@@ -206,6 +208,43 @@ func TestRepeatedRegister(t *testing.T) {
 	}
 	if got := show(w.sendAs(6, "z9hG4bKold", "Contact: <sip:a@192.0.2.7>;expires=0")); got != "500 CSeq Is Not Above The Last One's" {
 		t.Errorf("out of order: %s", got)
+	}
+}
+
+// TestRegisterByAlias: who registers under an alias of his has registered, beside his other phones; with his password alone.
+func TestRegisterByAlias(t *testing.T) {
+	w := newWorld(t)
+	w.apply(&pb.Command{Op: &pb.Command_ChangeUser{ChangeUser: &pb.ChangeUser{Aor: "alice@example.com", AddAliases: []string{"+4930123456"}}}})
+	w.apply(&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "bob@example.com", Ha1Md5: make([]byte, 16), Aliases: []string{"bobby"}}}}})
+	to := "To: <sip:%2B4930123456@10.77.0.101>"
+	for _, step := range []struct {
+		say   string
+		lines []string
+		want  string
+	}{
+		{"no credentials", []string{to, "X-User: -", "Contact: <sip:a@192.0.2.7>"}, "401 Unauthorized\nWWW-Authenticate: Digest realm=\"example.com\""},
+		{"by her name", []string{"Contact: <sip:a@192.0.2.7>"}, "200\nContact: <sip:a@192.0.2.7>;expires=3600"},
+		{"by her alias", []string{to, "Call-ID: phone2", "Contact: <sip:b@192.0.2.8>"}, "200\nContact: <sip:a@192.0.2.7>;expires=3600\nContact: <sip:b@192.0.2.8>;expires=3600"},
+		{"asked by her alias", []string{to}, "200\nContact: <sip:a@192.0.2.7>;expires=3600\nContact: <sip:b@192.0.2.8>;expires=3600"},
+		{"removed by her name", []string{"Contact: <sip:b@192.0.2.8>;expires=0"}, "200\nContact: <sip:a@192.0.2.7>;expires=3600"},
+		{"another's alias", []string{"To: <sip:bobby@example.com>", "Contact: <sip:b@192.0.2.8>"}, "403 To Names Another User"},
+		{"hers, by another", []string{to, "X-User: bob@example.com", "Contact: <sip:b@192.0.2.8>"}, "403 To Names Another User"},
+	} {
+		if got := show(w.send(step.lines...)); got != step.want {
+			t.Errorf("%s:\n got %s\nwant %s", step.say, got, step.want)
+		}
+	}
+	first := show(w.sendAs(50, "z9hG4bKsame", to, "Contact: <sip:a@192.0.2.7>"))
+	applied := w.Applied()
+	if again := show(w.sendAs(50, "z9hG4bKsame", to, "Contact: <sip:a@192.0.2.7>")); first != again || w.Applied() != applied {
+		t.Errorf("a retransmission gets the same without a command:\n%s\n%s", first, again)
+	}
+	if len(w.Bindings("alice@example.com", nil)) != 1 || len(w.Bindings("+4930123456@example.com", nil)) != 0 {
+		t.Error("what she registers by her alias is not hers")
+	}
+	w.apply(&pb.Command{Op: &pb.Command_ChangeUser{ChangeUser: &pb.ChangeUser{Aor: "alice@example.com", RemoveAliases: []string{"+4930123456"}}}})
+	if got := show(w.send(to, "Contact: <sip:a@192.0.2.7>")); got != "403 To Names Another User" {
+		t.Errorf("by what was her alias: %s", got)
 	}
 }
 
