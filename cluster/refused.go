@@ -44,7 +44,7 @@ func refusedOf(cfg *fsm.Config, f api.RefusalFilter, all []sipcore.Refusal, left
 	return out, nil
 }
 
-// refusalMatcher tells which refusals are asked for. A user is known by his domain's aliases as well, as phones write them.
+// refusalMatcher tells which refusals are asked for. A user is known by his and his domain's aliases as well, as phones and carriers write them.
 func refusalMatcher(cfg *fsm.Config, f api.RefusalFilter) (func(*sipcore.Refusal) bool, error) {
 	var from netip.Prefix
 	if f.From != "" {
@@ -56,7 +56,7 @@ func refusalMatcher(cfg *fsm.Config, f api.RefusalFilter) (func(*sipcore.Refusal
 	aor := ""
 	if f.AoR != "" {
 		user, host, _ := strings.Cut(f.AoR, "@")
-		aor = user + "@" + ownName(cfg, host)
+		aor = ownAoR(cfg, user, host)
 	}
 	return func(x *sipcore.Refusal) bool {
 		return (f.From == "" || from.Contains(x.Source.Addr())) &&
@@ -71,7 +71,16 @@ func aorOf(cfg *fsm.Config, uri string) string {
 	if err != nil || !u.HasUser {
 		return ""
 	}
-	return string(wire.AppendUnescaped(nil, u.User)) + "@" + ownName(cfg, string(u.Host))
+	return ownAoR(cfg, string(wire.AppendUnescaped(nil, u.User)), string(u.Host))
+}
+
+// ownAoR is the AoR of the user whom user@host names, or that itself, with the domain's name.
+func ownAoR(cfg *fsm.Config, user, host string) string {
+	aor := user + "@" + ownName(cfg, host)
+	if u := cfg.UserNamed(aor); u != nil {
+		return u.AoR
+	}
+	return aor
 }
 
 // ownName is the name of the domain that a host stands for, or the host itself.

@@ -30,7 +30,7 @@ func backup(t *testing.T) (file []byte, nonceKey string) {
 		n.AddDomain(ctx, api.Domain{Name: "example.com", Aliases: []string{"10.77.0.101"}}),
 		n.AddDomain(ctx, api.Domain{Name: "other.example"}),
 		n.PutCertificate(ctx, "example.com", certificate(t, "example.com", 24*time.Hour)),
-		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland"}),
+		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland", Aliases: []string{"+4930123456", "bob"}, Identity: "+4930123456"}),
 		n.AddPool(ctx, api.Pool{Name: "carriers", Algorithm: "round-robin"}),
 		n.AddMember(ctx, "carriers", api.Member{Name: "gw1", Address: "192.0.2.1:5060", Transport: "udp"}),
 		n.AddRoute(ctx, api.Route{Domain: "example.com", Prefix: "+49", Pool: "carriers"}),
@@ -81,6 +81,8 @@ func restored(t *testing.T, n *Node) {
 	switch u := cfg.User("alice@example.com"); {
 	case u == nil || u.MD5 != weak || u.SHA256 != strong:
 		t.Errorf("alice cannot register: %+v", u)
+	case u.Identity() != "+4930123456@example.com" || cfg.UserNamed("bob@example.com") != u || len(u.Aliases()) != 2:
+		t.Errorf("her aliases are missing: %q", u.Aliases())
 	case cfg.Domain("10.77.0.101") == nil || !hasDomain(cfg, "other.example"):
 		t.Error("domains or aliases are missing")
 	case cfg.Route("example.com", "+4930") == nil || len(cfg.Pool("carriers").Members) != 1:
@@ -135,7 +137,8 @@ func TestRestoreIntoRunningCluster(t *testing.T) {
 	for _, err := range []error{
 		n.AddDomain(ctx, api.Domain{Name: "example.com"}),
 		n.AddDomain(ctx, api.Domain{Name: "mine.example", Aliases: []string{"other.example"}}),
-		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "x"}),
+		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "x", Aliases: []string{"al"}, Identity: "al"}),
+		n.AddUser(ctx, api.UserRequest{AoR: "bob@example.com", Password: "x", Aliases: []string{"+4930123456"}}), // both are alice's in the backup
 		n.AddUser(ctx, api.UserRequest{AoR: "bob@mine.example", Password: "x"}),
 		register(n, "alice@example.com"), register(n, "bob@mine.example"),
 	} {

@@ -50,8 +50,11 @@ func (r *restoration) removals(now *fsm.Config) (out []*pb.Command) {
 		return true
 	})
 	now.Users(func(u *fsm.User) bool {
-		if r.backup.User(u.AoR) == nil {
+		switch {
+		case r.backup.User(u.AoR) == nil:
 			out = append(out, &pb.Command{Op: &pb.Command_RemoveUser{RemoveUser: &pb.RemoveUser{Aor: u.AoR}}})
+		case len(u.Aliases()) > 0: // they may be others' names in the backup
+			out = append(out, changeUser(&pb.ChangeUser{Aor: u.AoR, RemoveAliases: u.Aliases(), Identity: new(string)}))
 		}
 		return true
 	})
@@ -113,6 +116,7 @@ func putDomainRow(d *pb.Domain) *pb.Command {
 	return &pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: d}}}
 }
 
+// users come without aliases first: of those who are here the password alone can be put.
 func (r *restoration) users() (out []*pb.Command) {
 	r.backup.Users(func(u *fsm.User) bool {
 		row := &pb.User{Aor: u.AoR}
@@ -123,9 +127,17 @@ func (r *restoration) users() (out []*pb.Command) {
 			row.Ha1Sha256 = u.SHA256[:]
 		}
 		out = append(out, &pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: row}}})
+		if u.Aliases() != nil {
+			identity, _, _ := cutLast(u.Identity(), '@')
+			out = append(out, changeUser(&pb.ChangeUser{Aor: u.AoR, AddAliases: u.Aliases(), Identity: &identity}))
+		}
 		return true
 	})
 	return out
+}
+
+func changeUser(c *pb.ChangeUser) *pb.Command {
+	return &pb.Command{Op: &pb.Command_ChangeUser{ChangeUser: c}}
 }
 
 // certificates come back as far as this cluster's key opens theirs: a backup of another cluster has them sealed with that one's. One that is here

@@ -64,15 +64,29 @@ func (n *Node) ListUsers(_ context.Context, f api.UserFilter) ([]api.User, error
 	e.machine.Config().Users(func(u *fsm.User) bool {
 		if f.Domain == "" || strings.HasSuffix(u.AoR, suffix) {
 			bindings = e.machine.Bindings(u.AoR, bindings[:0])
-			out = append(out, api.User{AoR: u.AoR, Registered: len(bindings)})
+			out = append(out, userRow(u, len(bindings)))
 		}
 		return f.Limit == 0 || len(out) < f.Limit
 	})
 	return out, nil
 }
 
+func userRow(u *fsm.User, registered int) api.User {
+	row := api.User{AoR: u.AoR, Registered: registered, Aliases: u.Aliases()}
+	if id := u.Identity(); id != u.AoR {
+		row.Identity, _, _ = cutLast(id, '@')
+	}
+	return row
+}
+
 // AddUser implements api.Backend. The password itself goes no further than this function.
 func (n *Node) AddUser(ctx context.Context, r api.UserRequest) error { return n.putUser(ctx, r, true) }
+
+// ChangeUser implements api.Backend.
+func (n *Node) ChangeUser(ctx context.Context, aor string, c api.UserChange) error {
+	change := &pb.ChangeUser{Aor: aor, AddAliases: c.AddAliases, RemoveAliases: c.RemoveAliases, Identity: c.Identity}
+	return n.do(ctx, &pb.Command{Op: &pb.Command_ChangeUser{ChangeUser: change}})
+}
 
 // SetPassword implements api.Backend.
 func (n *Node) SetPassword(ctx context.Context, r api.UserRequest) error {
@@ -80,7 +94,10 @@ func (n *Node) SetPassword(ctx context.Context, r api.UserRequest) error {
 	if err != nil {
 		return err
 	}
-	if e.machine.Config().User(fsm.CanonicalAoR(r.AoR)) == nil {
+	switch u := e.machine.Config().UserNamed(fsm.CanonicalAoR(r.AoR)); {
+	case u != nil && u.AoR != fsm.CanonicalAoR(r.AoR): // digests are over the name
+		return api.Errorf(api.CodeNotFound, "%s is an alias: name the user himself, %s", r.AoR, u.AoR)
+	case u == nil:
 		return api.Errorf(api.CodeNotFound, "user %s does not exist: add it with `holdline user add %s`", r.AoR, r.AoR)
 	}
 	return n.putUser(ctx, r, false)
@@ -93,7 +110,7 @@ func (n *Node) putUser(ctx context.Context, r api.UserRequest, create bool) erro
 		return api.Errorf(api.CodeInvalid, "%q is not user@domain", r.AoR)
 	}
 	weak, strong := domains.HA1(user, realm, r.Password)
-	row := &pb.User{Aor: aor, Ha1Md5: weak[:], Ha1Sha256: strong[:]}
+	row := &pb.User{Aor: aor, Ha1Md5: weak[:], Ha1Sha256: strong[:], Aliases: r.Aliases, Identity: r.Identity}
 	return n.do(ctx, &pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: row, CreateOnly: create}}})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,63 @@ func TestAliasesAtOnce(t *testing.T) {
 		if got := slices.Sorted(slices.Values(e.machine.Config().Domain("example.com").Aliases)); !slices.Equal(got, want) {
 			t.Errorf("n%d: %v, want %v", i+1, got, want)
 		}
+	}
+}
+
+// Changes of one user's aliases on all nodes at once: each that was acknowledged holds, and of several users who want one name one gets it.
+func TestUserAliasesAtOnce(t *testing.T) {
+	l := newLab(t, 3).formed()
+	ctx := t.Context()
+	if err := l.nodes[0].AddDomain(ctx, api.Domain{Name: "example.com"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range l.nodes {
+		if err := l.nodes[0].AddUser(ctx, api.UserRequest{AoR: fmt.Sprintf("10%d@example.com", i), Password: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []string
+	var wg sync.WaitGroup
+	var got atomic.Int32
+	for i, n := range l.nodes {
+		for k := range 4 {
+			alias := fmt.Sprintf("+49%d%d", i, k)
+			want = append(want, alias)
+			wg.Go(func() {
+				if err := n.ChangeUser(ctx, "100@example.com", api.UserChange{AddAliases: []string{alias}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(func() {
+			switch err := n.ChangeUser(ctx, fmt.Sprintf("10%d@example.com", i), api.UserChange{AddAliases: []string{"alice"}}); {
+			case err == nil:
+				got.Add(1)
+			case api.CodeOf(err) != api.CodeExists || !strings.Contains(err.Error(), "alice@example.com is an alias of user 10"):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got.Load() != 1 {
+		t.Errorf("%d users have one name", got.Load())
+	}
+	for i, n := range l.nodes {
+		if err := n.engine.Load().ReadIndex(ctx); err != nil {
+			t.Fatal(err)
+		}
+		users, err := n.ListUsers(ctx, api.UserFilter{})
+		if err != nil || len(users) != 3 {
+			t.Fatal(users, err)
+		}
+		aliases := slices.DeleteFunc(slices.Sorted(slices.Values(users[0].Aliases)), func(a string) bool { return a == "alice" })
+		if !slices.Equal(aliases, want) {
+			t.Errorf("n%d: %v, want %v", i+1, aliases, want)
+		}
+	}
+	alias := l.nodes[0].SetPassword(ctx, api.UserRequest{AoR: "+4900@example.com", Password: "x"})
+	if api.CodeOf(alias) != api.CodeNotFound || alias.Error() != "+4900@example.com is an alias: name the user himself, 100@example.com" {
+		t.Errorf("the password of an alias: %v", alias)
 	}
 }
 

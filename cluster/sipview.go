@@ -107,11 +107,11 @@ func (n *Node) ListRegistrations(_ context.Context, f api.RegistrationFilter) (a
 		if err != nil {
 			return out, err
 		}
-		aor := user + "@" + domain
-		if cfg.User(aor) == nil {
-			return out, api.Errorf(api.CodeNotFound, "user %s does not exist: see `holdline user list --domain %s`", aor, domain)
+		u := cfg.UserNamed(user + "@" + domain)
+		if u == nil {
+			return out, api.Errorf(api.CodeNotFound, "user %s@%s does not exist: see `holdline user list --domain %s`", user, domain, domain)
 		}
-		add(aor, e.machine.Bindings(aor, nil))
+		add(u.AoR, e.machine.Bindings(u.AoR, nil))
 		return out, nil
 	}
 	if f.Domain, err = domainNamed(cfg, f.Domain); err != nil {

@@ -6,7 +6,7 @@ import (
 	"holdline/cluster/api"
 )
 
-// TestListedByAlias: listings take a domain's aliases, and refuse what does not exist instead of showing nothing.
+// TestListedByAlias: listings take aliases of domains and users, and refuse what does not exist instead of showing nothing.
 func TestListedByAlias(t *testing.T) {
 	l := newLab(t, 1)
 	l.init()
@@ -14,7 +14,7 @@ func TestListedByAlias(t *testing.T) {
 	n, ctx := l.nodes[0], t.Context()
 	for _, err := range []error{
 		n.AddDomain(ctx, api.Domain{Name: "example.com", Aliases: []string{"10.77.0.101"}}),
-		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland"}),
+		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland", Aliases: []string{"+4930123456"}}),
 		register(n, "alice@example.com"),
 	} {
 		if err != nil {
@@ -22,7 +22,7 @@ func TestListedByAlias(t *testing.T) {
 		}
 	}
 	for f, want := range map[api.RegistrationFilter]int{
-		{}: 1, {AoR: "alice@example.com"}: 1, {AoR: "alice@10.77.0.101"}: 1, {Domain: "10.77.0.101"}: 1,
+		{}: 1, {AoR: "alice@example.com"}: 1, {AoR: "alice@10.77.0.101"}: 1, {AoR: "+4930123456@10.77.0.101"}: 1, {Domain: "10.77.0.101"}: 1,
 		{AoR: "bob@example.com"}: -1, {AoR: "alice@nope.example"}: -1, {Domain: "nope.example"}: -1,
 	} {
 		got, err := n.ListRegistrations(ctx, f)

@@ -56,6 +56,7 @@ type Backend interface {
 	ListUsers(ctx context.Context, f UserFilter) ([]User, error)
 	AddUser(ctx context.Context, r UserRequest) error
 	SetPassword(ctx context.Context, r UserRequest) error
+	ChangeUser(ctx context.Context, aor string, c UserChange) error
 	RemoveUser(ctx context.Context, aor string) error
 
 	ListPools(ctx context.Context) ([]Pool, error)

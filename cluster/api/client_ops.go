@@ -138,6 +138,11 @@ func (c *Client) SetPassword(ctx context.Context, r UserRequest) error {
 	return c.do(ctx, call{method: http.MethodPut, path: "/v1/users", in: r})
 }
 
+// ChangeUser implements Backend.
+func (c *Client) ChangeUser(ctx context.Context, aor string, change UserChange) error {
+	return c.do(ctx, call{method: http.MethodPatch, path: "/v1/users/" + seg(aor), in: change})
+}
+
 // RemoveUser implements Backend.
 func (c *Client) RemoveUser(ctx context.Context, aor string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/users/" + seg(aor)})

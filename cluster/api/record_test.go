@@ -101,9 +101,12 @@ func (r *recorder) RemoveAlias(_ context.Context, d, a string) error {
 	return r.got("RemoveAlias", d, a)
 }
 func (r *recorder) AddUser(_ context.Context, q UserRequest) error { return r.got("AddUser", q) }
-func (r *recorder) RemoveUser(_ context.Context, a string) error   { return r.got("RemoveUser", a) }
-func (r *recorder) AddPool(_ context.Context, p Pool) error        { return r.got("AddPool", p) }
-func (r *recorder) RemovePool(_ context.Context, n string) error   { return r.got("RemovePool", n) }
+func (r *recorder) ChangeUser(_ context.Context, a string, c UserChange) error {
+	return r.got("ChangeUser", a, c)
+}
+func (r *recorder) RemoveUser(_ context.Context, a string) error { return r.got("RemoveUser", a) }
+func (r *recorder) AddPool(_ context.Context, p Pool) error      { return r.got("AddPool", p) }
+func (r *recorder) RemovePool(_ context.Context, n string) error { return r.got("RemovePool", n) }
 
 func (r *recorder) AddRoute(_ context.Context, q Route) error { return r.got("AddRoute", q) }
 

@@ -36,6 +36,18 @@ func (p *aorPath) canonical() (err error) {
 	return err
 }
 
+type userChange struct {
+	AoR  string `path:"aor" doc:"user@domain" maxLength:"400"`
+	Body UserChange
+}
+
+func (r *userChange) canonical() (err error) {
+	if r.AoR, _, _, err = ParseAoR(r.AoR); err != nil {
+		return err
+	}
+	return r.Body.Validate()
+}
+
 // domainOps are about domains and their users.
 func (s *server) domainOps() {
 	const tag = "domains"
@@ -72,9 +84,19 @@ func (s *server) domainOps() {
 			return done(s.b.AddUser(ctx, r.Body))
 		})
 	register(s, op{id: "set-password", method: http.MethodPut, path: "/users", summary: "Change a user's password"}, tag,
-		func(r *request[UserRequest]) error { return r.Body.Validate() },
+		func(r *request[UserRequest]) error {
+			if err := r.Body.Validate(); err != nil {
+				return err
+			}
+			return r.Body.onlyPassword()
+		},
 		func(ctx context.Context, r *request[UserRequest]) (*none, error) {
 			return done(s.b.SetPassword(ctx, r.Body))
+		})
+	register(s, op{id: "change-user", method: http.MethodPatch, path: "/users/{aor}", summary: "Change a user's aliases, or which of his names gateways are told"}, tag,
+		(*userChange).canonical,
+		func(ctx context.Context, r *userChange) (*none, error) {
+			return done(s.b.ChangeUser(ctx, r.AoR, r.Body))
 		})
 	register(s, op{id: "remove-user", method: http.MethodDelete, path: "/users/{aor}", summary: "Remove a user"}, tag,
 		(*aorPath).canonical,

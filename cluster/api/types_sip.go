@@ -13,8 +13,10 @@ type Domain struct {
 
 // User is someone who may register and call. Secrets are never shown.
 type User struct {
-	AoR        string `json:"aor" example:"alice@example.com"`
-	Registered int    `json:"registered" doc:"contacts registered now"`
+	AoR        string   `json:"aor" example:"alice@example.com"`
+	Registered int      `json:"registered" doc:"contacts registered now"`
+	Aliases    []string `json:"aliases,omitempty" doc:"other names in the same domain: the parts before the @" example:"[\"+4930123456\"]"`
+	Identity   string   `json:"identity,omitempty" doc:"the alias that gateways are told in P-Asserted-Identity; absent: the user's name" example:"+4930123456"`
 }
 
 // UserFilter narrows ListUsers.
@@ -23,10 +25,20 @@ type UserFilter struct {
 	Limit  int // 0 = all
 }
 
-// UserRequest sets a user's password. Only digests of it are stored.
+// UserRequest adds a user, or sets his password. Only digests of it are stored.
 type UserRequest struct {
 	AoR      string `json:"aor" example:"alice@example.com"`
 	Password string `json:"password" doc:"in clear; only its digests with user and domain are stored"`
+
+	Aliases  []string `json:"aliases,omitempty" doc:"of a new user: other names in the same domain, the parts before the @" example:"[\"+4930123456\"]"`
+	Identity string   `json:"identity,omitempty" doc:"of a new user: the alias that gateways are told in P-Asserted-Identity; absent: his name" example:"+4930123456"`
+}
+
+// UserChange is what of a user is to be another: what is absent stays. Aliases are removed before others are added.
+type UserChange struct {
+	AddAliases    []string `json:"add_aliases,omitempty" doc:"other names in the same domain, the parts before the @" example:"[\"+4930123456\"]"`
+	RemoveAliases []string `json:"remove_aliases,omitempty"`
+	Identity      *string  `json:"identity,omitempty" doc:"the alias that gateways are told in P-Asserted-Identity; empty: the user's name"`
 }
 
 // Pool algorithms.

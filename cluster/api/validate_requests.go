@@ -137,6 +137,52 @@ func (r *UserRequest) Validate() error {
 	if len(r.Password) > 256 || !oneLine(r.Password) {
 		return Errorf(CodeInvalid, "the password of %s is longer than 256 bytes or has control characters: give one line of text", aor)
 	}
+	if err := checkAliases(r.Aliases); err != nil {
+		return err
+	}
+	return checkIdentity(r.Identity)
+}
+
+// onlyPassword refuses what a new user alone is given.
+func (r *UserRequest) onlyPassword() error {
+	if len(r.Aliases) > 0 || r.Identity != "" {
+		return Errorf(CodeInvalid, "%s gets another password here, no other names: they are for `holdline user alias add`", r.AoR)
+	}
+	return nil
+}
+
+// Validate checks the change.
+func (c *UserChange) Validate() error {
+	if len(c.AddAliases)+len(c.RemoveAliases) == 0 && c.Identity == nil {
+		return Errorf(CodeInvalid, "nothing is to be changed: say what, as in --identity +4930123456")
+	}
+	for _, aliases := range [][]string{c.AddAliases, c.RemoveAliases} {
+		if err := checkAliases(aliases); err != nil {
+			return err
+		}
+	}
+	if c.Identity == nil {
+		return nil
+	}
+	return checkIdentity(*c.Identity)
+}
+
+func checkAliases(aliases []string) error {
+	for i, a := range aliases {
+		if !validUser(a) {
+			return Errorf(CodeInvalid, "alias %q has characters that SIP does not allow there, is empty or longer than 128: give the part before the @, such as +4930123456", a)
+		}
+		if slices.Contains(aliases[:i], a) {
+			return Errorf(CodeInvalid, "alias %s is given twice: leave one out", a)
+		}
+	}
+	return nil
+}
+
+func checkIdentity(s string) error {
+	if s != "" && !validUser(s) {
+		return Errorf(CodeInvalid, "identity %q has characters that SIP does not allow there, or is longer than 128: give the part of an alias before the @, such as +4930123456", s)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -137,6 +138,17 @@ func needs(names ...string) cobra.PositionalArgs {
 			return &usageError{fmt.Sprintf("%s does not take %q: see `%s --help`", c.CommandPath(), args[len(names)], c.CommandPath())}
 		}
 		return nil
+	}
+}
+
+// oneOrMore is needs for a last argument that may be repeated.
+func oneOrMore(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		all := slices.Clone(names)
+		for len(all) < len(args) {
+			all = append(all, names[len(names)-1])
+		}
+		return needs(all...)(c, args)
 	}
 }
 
