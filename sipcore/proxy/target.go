@@ -52,22 +52,14 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	if w.aor == "" && len(w.members) == 0 && s.view.closed {
 		return d, s.mayNot(in, w, d.domain, "Calls Are Taken From Users And Trusted Sources Alone")
 	}
-	aor := s.aor(&u, d.domain)
-	s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
-	var called *fsm.User // looked for only where no phone has registered under just what is called: most calls are to such
-	if len(s.bindings) == 0 {
-		if called = s.called(aor, &u, d.domain); called != nil && called.AoR != aor {
-			aor = called.AoR
-			s.bindings = s.opt.State.Bindings(aor, s.bindings[:0])
-		}
-	}
+	aor, known := s.callee(&u, d.domain)
 	if len(s.bindings) > 0 {
 		d.targets, d.several = s.phoneTargets(aor)
 		return d, nil
 	}
 	var user [64]byte
 	number := string(wire.AppendUnescaped(user[:0], u.User))
-	if r := s.view.Config.Route(d.domain.Name, number); r != nil && called == nil {
+	if r := s.view.Config.Route(d.domain.Name, number); r != nil && !known {
 		if !w.mayDialOut() {
 			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
@@ -77,7 +69,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		d.pool, d.user = r.Pool, r.Prepend+text(wire.SkipUser(u.User, int(r.Strip))) // escapes stay: what they stand for may not be written bare (§19.1.2)
 		return d, nil
 	}
-	if called != nil {
+	if known {
 		return d, &wire.Response{Status: 480}
 	}
 	return d, &wire.Response{Status: 404}
@@ -98,6 +90,23 @@ func (s *Shard) toContact(in *Inbound, w *sender, d *destination) bool {
 	d.domain = s.view.Config.Domain(hostOf(aor))
 	d.targets, d.several = s.phoneTargets(aor)
 	return true
+}
+
+// callee is whom a Request-URI names in a domain: a user, if known is set. His bindings are in s.bindings then. Most calls are to names that phones have
+// registered under: for those no user is looked for.
+func (s *Shard) callee(u *wire.URI, d *pb.Domain) (aor string, known bool) {
+	aor = s.aor(u, d)
+	if s.bindings = s.opt.State.Bindings(aor, s.bindings[:0]); len(s.bindings) > 0 {
+		return aor, true
+	}
+	user := s.called(aor, u, d)
+	if user == nil {
+		return aor, false
+	}
+	if user.AoR != aor {
+		s.bindings = s.opt.State.Bindings(user.AoR, s.bindings[:0])
+	}
+	return user.AoR, true
 }
 
 // called is the user whom a Request-URI names, by his name or an alias of his; nil: nobody. A number that nobody has may bear parameters that carriers add
