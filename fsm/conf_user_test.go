@@ -1,13 +1,16 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"unsafe"
 
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
 	"holdline/fsm/pb"
 )
@@ -200,4 +203,54 @@ func TestUserSize(t *testing.T) {
 	if n := unsafe.Sizeof(User{}); n > 80 {
 		t.Errorf("a user takes %d bytes", n)
 	}
+}
+
+// namesIn is who is found by which name.
+func namesIn(c *Config) map[string]string {
+	out := map[string]string{}
+	c.Users(func(u *User) bool {
+		for _, a := range append(u.aliases(), u.AoR) {
+			if found := c.UserNamed(a); found != nil {
+				out[a] = found.AoR
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// TestUsersOfManyNames: users come, go and change their names, over few names, so that they meet. Each is found by his own after each step; a view that
+// was taken in between stays as it was, and a snapshot gives the same users.
+func TestUsersOfManyNames(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := withUser(t)
+		old := r.Config()
+		was := namesIn(old)
+		changed := 0
+		for range rapid.IntRange(5, 40).Draw(t, "steps") {
+			aor := rapid.SampledFrom([]string{"101", "102", "user0", "user1", "+491"}).Draw(t, "user") + "@example.com"
+			c := cmd(&pb.RemoveUser{Aor: aor})
+			if rapid.IntRange(0, 5).Draw(t, "what") > 0 {
+				c = drawUser(t, aor)
+			}
+			if r.do(c).Code == pb.Code_OK {
+				changed++
+			}
+			checkDerived(t, r.Machine)
+			if changed == 3 {
+				old, was = r.Config(), namesIn(r.Config())
+			}
+		}
+		if now := namesIn(old); !maps.Equal(now, was) {
+			t.Errorf("a view has changed: %v, was %v", now, was)
+		}
+		late := New()
+		if err := late.Restore(bytes.NewReader(r.bytes())); err != nil {
+			t.Fatal(err)
+		}
+		checkDerived(t, late)
+		if a, b := namesIn(late.Config()), namesIn(r.Config()); !maps.Equal(a, b) || !bytes.Equal(snapshotBytes(t, late), r.bytes()) {
+			t.Errorf("out of a snapshot come %v, there were %v", a, b)
+		}
+	})
 }
