@@ -155,3 +155,37 @@ func TestSubscriptionByAlias(t *testing.T) {
 	w.in(1, alice.addr, alice.request("SUBSCRIBE", bobTCP.contact, "s1", 2, "s2", header(ok, "To")[0], append(routeSet(ok, true), "Event: dialog")...))
 	w.sentTo(bobBack, "SUBSCRIBE")
 }
+
+// TestDivertedToAlias: a phone may send a call on to a user's alias where it may to users alone, with what a carrier hangs on to a number, too.
+func TestDivertedToAlias(t *testing.T) {
+	for _, contact := range []string{"<sip:0491@example.com>", "<sip:0491;npdi@example.com>", "<tel:0491>"} {
+		cl := newCluster(t)
+		cl.called("carol", false, "0491")
+		cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+		cl.register("carol@example.com", "sip:carol@"+carol.addr, carol.addr, 1, 1000)
+		w := newWorld(t, cl)
+		w.set(SettingRedirects, RedirectsUsers)
+		w.divert(contact)
+		w.want(bob.addr+" ACK sip:bob@"+bob.addr, carol.addr+" INVITE sip:carol@"+carol.addr)
+	}
+}
+
+// TestDivertedByAlias: gateways are told who has diverted a call by the name that he has for them, other users by his name.
+func TestDivertedByAlias(t *testing.T) {
+	for _, c := range []struct{ contact, to, asserted, by string }{
+		{"<sip:0123@example.com>", gw1.addr + " INVITE sip:123@" + gw1.addr, "<sip:+491@example.com>", "<sip:+491@example.com>"},
+		{"<sip:carol@example.com>", carol.addr + " INVITE sip:carol@" + carol.addr, "", "<sip:bob@example.com>"},
+	} {
+		cl := newCluster(t)
+		cl.called("bob", true, "+491")
+		cl.register("carol@example.com", "sip:carol@"+carol.addr, carol.addr, 1, 1000)
+		w := diverting(t, cl, c.contact)
+		got := w.want(bob.addr+" ACK sip:bob@"+bob.addr, c.to)[1]
+		if id := strings.Join(header(got, "P-Asserted-Identity"), ","); id != c.asserted {
+			t.Errorf("to %s: P-Asserted-Identity %q", c.to, id)
+		}
+		if d := header(got, "Diversion"); !slices.Equal(d, []string{c.by + ";reason=unknown;counter=1"}) {
+			t.Errorf("to %s: Diversion %q", c.to, d)
+		}
+	}
+}
