@@ -9,8 +9,12 @@ import (
 // ownNumber marks a call's number that its owner made; those given here count from 1.
 const ownNumber = 1 << 63
 
-// maxAgoMs bounds how long ago something may have happened that is entered now.
-const maxAgoMs = 30 * dayMs
+const (
+	// maxAgoMs bounds how long ago something may have happened that is entered now.
+	maxAgoMs = 30 * dayMs
+	// maxWaitMs is how long what a CatchUpCall says of times may have waited. It is above what a busy log makes a node wait, and what an election takes.
+	maxWaitMs = 10_000
+)
 
 // OwnNumber is the number by which the messages of a call name it whose CreateCall could not be committed. It follows from the
 // call's key, so that a repeated INVITE gives the same.
@@ -29,8 +33,27 @@ func (x *exec) ago(ms int64) {
 	x.at, x.atWall = x.now-ms, x.wall-ms
 }
 
+// late is for how many ms what is recorded now has been over.
+func (x *exec) late() int64 { return x.now - x.at }
+
+// lived is Machine.Lived as of this entry.
+func (x *exec) lived() int64 { return x.now + x.st.meta.outage }
+
+// outdated reports whether a CatchUpCall has waited for so long that its times are wrong: numbered in its node's session, it is sent
+// again until it is applied, if that takes minutes. Whoever waits for it makes another then, with the times as they are. So nothing hangs on how well
+// the sender reckons made_ms, which goes on by its own monotonic clock from the last entry that it has applied (proxy.FSMClock):
+//   - Cut off by itself, while the others went on: right, less what elections took there.
+//   - No node had a leader: FSM time stood still and the sender's reckoning went on. The next leader tells of the outage before this is applied, and lived counts
+//     it. An outage too short to be told makes a command seem up to that much younger than it is.
+//   - The sender slept (suspended): what it made before is as old as it is; until it has applied what it missed it reckons too early, and is asked again.
+//   - The sender is behind with applying: too early as well, and asked again until it is less than maxWaitMs behind.
+func (x *exec) outdated(c *pb.CatchUpCall) bool {
+	return c.MadeMs != 0 && x.lived()-c.MadeMs > maxWaitMs
+}
+
 // catchUpCall enters what happened to a call while nothing could be committed. Each step is the command that it would have been,
-// so steps that were committed after all change nothing, and the whole may come twice. Deadlines count from now: outage time ends nothing.
+// so steps that were committed after all change nothing, and the whole may come twice. Deadlines count from now: outage time ends nothing, and the owner may
+// see to the call still. Whoever takes it up from here on sees that they were set late (Call.Outage), and rings nobody for a caller who is long gone (Call.TimeOver).
 //
 // The sender need not own the group any more: it alone knows of what it did when nobody could be told. So it is
 // refused only if a later owner has written the call's row, and even then a BYE that was answered counts: who took the call up as it
@@ -39,6 +62,9 @@ func (x *exec) catchUpCall(c *pb.CatchUpCall) *pb.Result {
 	g := x.st.conf.Group(c.GetHome())
 	if g == nil {
 		return rejected("VIP group %d does not exist", c.GetHome())
+	}
+	if x.outdated(c) {
+		return fail(pb.Code_TOO_LATE, "what was done about call %d was told %d s ago: tell it anew", c.Call, (x.lived()-c.MadeMs)/1000)
 	}
 	row, refused := x.lateCall(c)
 	if refused != nil {
@@ -118,12 +144,13 @@ func (x *exec) lateStep(row *Call, s *pb.CallStep) {
 	}
 }
 
-// lateCall finds the row that is to be brought up to date, or makes it.
+// lateCall finds the row that is to be brought up to date, or makes it: once, for a row that has gone again has left its CDR. The sender says
+// whether it may have been made before (entered), so that no replica has to remember it; commands of a session are applied in order.
 func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 	t := &x.st.calls
 	row := x.known(c)
 	switch {
-	case row == nil && c.Create == nil, row != nil && row.Home != c.Home:
+	case row == nil && (c.Create == nil || c.Entered), row != nil && row.Home != c.Home:
 		return nil, notFound("call %d of VIP group %d does not exist", c.Call, c.Home)
 	case row != nil && row.Epoch > c.Epoch:
 		return nil, fail(pb.Code_STALE_EPOCH, "call %d was changed under epoch %d, after %d", row.Number, row.Epoch, c.Epoch)
@@ -139,19 +166,21 @@ func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 	if row == nil {
 		x.ago(c.CreatedAgoMs)
 		n := x.newCall(c.Create, legs)
-		n.odd = &odd{number: c.Call}
+		n.odd = n.oddly()
+		n.odd.number = c.Call
 		t.put(nil, n)
 		return n, nil
 	}
 	// CreateCall was committed after all, too late for its sender, which had gone on without.
 	n := row.next(c.Epoch)
 	x.ago(c.CreatedAgoMs)
+	n.odd = n.oddly()
+	n.odd.number = c.Call
 	if row.Version == 1 {
 		n.Legs = legs
 		n.CreatedMs, n.CreatedWallMs = min(n.CreatedMs, x.at), min(n.CreatedWallMs, x.atWall)
+		n.odd.outage = max(n.odd.outage, n.DeadlineMs-ringMs(c.Create)-x.at)
 	}
-	n.odd = n.oddly()
-	n.odd.number = c.Call
 	t.put(row, n)
 	return n, nil
 }

@@ -77,7 +77,7 @@ func (x *exec) legOutcome(old *Call, c *pb.LegResult) *pb.Result {
 	switch l := row.leg(c.Leg); {
 	case c.Status < 200:
 		changed = row.ring(l, c.ToTag)
-		changed = row.renew(x.now) || changed
+		changed = row.renew(x) || changed
 	case c.Redirect != nil && row.redirect(l, c):
 		changed = true
 	case c.Redirect != nil && l.Attempt >= c.Attempt: // it has been there before
@@ -88,7 +88,7 @@ func (x *exec) legOutcome(old *Call, c *pb.LegResult) *pb.Result {
 			x.advance(row)
 		}
 	}
-	if c.CallFailed && c.Status >= 300 && row.fail(c, x.now) {
+	if c.CallFailed && c.Status >= 300 && row.fail(c, x) {
 		changed = true
 	}
 	if !changed {
@@ -129,17 +129,17 @@ func (c *Call) ring(l *Leg, tag string) bool {
 
 // renew puts off the end of a call that rings on: its owner says so while provisional responses come, as they restart Timer C
 // (RFC 3261 §16.7 step 2). A no-answer time that was asked for is not put off.
-func (c *Call) renew(now int64) bool {
+func (c *Call) renew(x *exec) bool {
 	waiting := c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY
-	if !waiting || c.DeadlineMs-c.CreatedMs < timerCMs || now+timerCMs-c.DeadlineMs+c.Outage() < renewStepMs {
+	if !waiting || c.DeadlineMs-c.CreatedMs < timerCMs || x.at+timerCMs-c.DeadlineMs+c.Outage() < renewStepMs {
 		return false
 	}
-	c.until(now + timerCMs)
+	c.until(x.now+timerCMs, x.late())
 	return true
 }
 
 // fail records the final the caller gets. A call that was answered or has ended stays so.
-func (c *Call) fail(r *pb.LegResult, now int64) bool {
+func (c *Call) fail(r *pb.LegResult, x *exec) bool {
 	switch c.State {
 	case pb.CallState_CALLING, pb.CallState_EARLY, pb.CallState_CALL_CANCELLING:
 	default:
@@ -152,7 +152,7 @@ func (c *Call) fail(r *pb.LegResult, now int64) bool {
 		c.FinalStatus = s // the best response, not always this leg's
 	}
 	c.Final = slices.Clip(r.Final)
-	c.until(now + lingerMs)
+	c.until(x.now+lingerMs, x.late())
 	return true
 }
 
@@ -254,7 +254,7 @@ func (x *exec) answer(old *Call, c *pb.AnswerCall) *pb.Result {
 	if c.SessionExpires != 0 { // RFC 4028: renewed by each refresh
 		deadline = min(deadline, x.now+int64(c.SessionExpires)*1000)
 	}
-	row.until(deadline)
+	row.until(deadline, 0)     // whoever asks how long ago that was goes by AnsweredMs
 	if len(row.Dialogs) == 0 { // the BYE was faster
 		row.end(x.now)
 		x.putCall(old, row, endedBecause(old.odd.cause))
@@ -295,7 +295,7 @@ func (x *exec) giveUp(old *Call, c *pb.CancelCall) *pb.Result {
 	row.ownLegs()
 	row.stopLegs(-1)
 	row.State = pb.CallState_CALL_CANCELLING
-	row.until(x.now + lingerMs)
+	row.until(x.now+lingerMs, x.late())
 	x.st.calls.put(old, row)
 	return okID(row.Number)
 }
@@ -364,5 +364,5 @@ func (c *Call) end(now int64) {
 	if c.odd != nil && c.odd.gone != nil {
 		c.odd = &odd{number: c.odd.number}
 	}
-	c.until(now + lingerMs)
+	c.until(now+lingerMs, 0)
 }

@@ -48,18 +48,24 @@ func (x *exec) createCall(c *pb.CreateCall) *pb.Result {
 // newCall is the row of a call that began at x.at.
 func (x *exec) newCall(c *pb.CreateCall, legs []Leg) *Call {
 	x.st.meta.lastCall++
-	ring := int64(timerCMs)
-	if c.RingS != 0 {
-		ring = int64(c.RingS) * 1000
-	}
-	return &Call{
+	row := &Call{
 		Number: x.st.meta.lastCall, Key: string(c.Key), Home: c.Home, HomeVIP: c.HomeVip, Epoch: c.Epoch, Version: 1,
 		State:  pb.CallState_CALLING,
 		Domain: x.sharedDomain(c.Domain), CallID: c.CallId, FromTag: c.FromTag, FromURI: c.FromUri, ToURI: c.ToUri,
 		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool), Origin: x.sharedUser(c.Origin), Phone: c.CallerInstance,
 		Invite: slices.Clip(c.Invite), Legs: legs,
-		CreatedMs: x.at, CreatedWallMs: x.atWall, DeadlineMs: x.now + ring,
+		CreatedMs: x.at, CreatedWallMs: x.atWall,
 	}
+	row.until(x.now+ringMs(c), x.late())
+	return row
+}
+
+// ringMs is for how long a call may go without an answer.
+func ringMs(c *pb.CreateCall) int64 {
+	if c.RingS != 0 {
+		return int64(c.RingS) * 1000
+	}
+	return timerCMs
 }
 
 // firstLegs makes the legs a call begins with: one per target, or the chosen pool member with its alternates pending.

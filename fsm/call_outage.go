@@ -9,6 +9,7 @@ func (x *exec) outage(ms int64) {
 	x.m.mu.Lock()
 	defer x.m.mu.Unlock()
 	ms = min(ms, maxAgoMs)
+	x.st.meta.outage += ms
 	t := &x.st.calls
 	var rows []*Call
 	t.rows.scan(func(_ uint64, c *Call) bool {
@@ -18,14 +19,15 @@ func (x *exec) outage(ms int64) {
 		return true
 	})
 	for _, old := range rows {
-		row := old.next(old.Epoch)
+		row := *old // of the same version: nobody has done anything
 		row.odd = row.oddly()
 		row.odd.outage = min(row.odd.outage+ms, maxAgoMs)
-		t.put(old, row)
+		t.put(old, &row)
 	}
 }
 
-// Outage is for how many ms there was no leader since the call's deadline was set, if it was then being set up. FSM time leaves them out.
+// Outage is how many ms the deadline of a call that is being set up, or has failed, leaves out: those for which there was no leader since it was set, and
+// those by which it was set after the fact (catchUpCall).
 func (c *Call) Outage() int64 {
 	if c.odd == nil {
 		return 0
@@ -43,11 +45,11 @@ func (c *Call) TimeOver(now int64) bool {
 	return now+c.Outage() >= at
 }
 
-// until sets the deadline; outages count from here.
-func (c *Call) until(at int64) {
+// until sets the deadline, late ms after it was to be set; outages count from here.
+func (c *Call) until(at, late int64) {
 	c.DeadlineMs = at
-	if c.Outage() != 0 {
+	if c.Outage() != late {
 		c.odd = c.oddly()
-		c.odd.outage = 0
+		c.odd.outage = late
 	}
 }

@@ -20,6 +20,7 @@ type Machine struct {
 
 	config   atomic.Pointer[Config]
 	now      atomic.Int64
+	lived    atomic.Int64
 	wall     atomic.Int64
 	applied  atomic.Uint64
 	watchers atomic.Pointer[[]func(Event)]
@@ -68,6 +69,11 @@ func (m *Machine) Config() *Config { return m.config.Load() }
 // Now is FSM time in ms: that of the last entry applied.
 func (m *Machine) Now() int64 { return m.now.Load() }
 
+// Lived is FSM time in ms with the outages that it leaves out: what phones and callers live through. It says how old a command is, wherever
+// that waited: for a leader, for its node to be reached again, or on a machine that slept. Like FSM time it is that of the last entry
+// applied, and never goes back.
+func (m *Machine) Lived() int64 { return m.lived.Load() }
+
 // Wall is the wall clock in ms of the leader that made the last entry, when it made it; 0: not known.
 func (m *Machine) Wall() int64 { return m.wall.Load() }
 
@@ -100,6 +106,7 @@ func (m *Machine) Apply(index uint64, entry []byte) []*pb.Result {
 	if e.OutageMs > 0 {
 		x.outage(e.OutageMs)
 	}
+	m.lived.Store(x.lived())
 	var out []*pb.Result
 	for _, b := range e.Batches {
 		out = append(out, x.batch(b)...)

@@ -172,7 +172,8 @@ func drawUser(t *rapid.T, aor string) *pb.Command {
 func drawCatchUp(t *rapid.T, home uint32, epoch, call uint64) *pb.Command {
 	n := func(upTo int) int { return rapid.IntRange(0, upTo).Draw(t, "n") }
 	tag := func() string { return rapid.SampledFrom([]string{"a", "b"}).Draw(t, "tag") }
-	up := &pb.CatchUpCall{Call: call, Home: home, Epoch: epoch}
+	up := &pb.CatchUpCall{Call: call, Home: home, Epoch: epoch, Entered: n(3) == 0}
+	up.MadeMs = rapid.SampledFrom([]int64{0, 1, 1_500_000, 1 << 60}).Draw(t, "made")
 	if n(2) > 0 {
 		key := fmt.Append(nil, "key", n(9))
 		c := forked("sip:a", "sip:b").GetCreateCall()

@@ -33,6 +33,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.st = in.st
 	m.mu.Unlock()
 	m.now.Store(in.meta.TimeMs)
+	m.lived.Store(in.meta.TimeMs + in.meta.OutageMs)
 	m.wall.Store(in.meta.WallMs)
 	m.config.Store(config)
 	m.applied.Store(in.meta.Applied)
@@ -157,7 +158,7 @@ func (in *restorer) config(k kind, b []byte) {
 	case kindMeta:
 		in.meta = decode[pb.Meta](in, b)
 		c.Version, c.FeatureLevel = in.meta.ConfigVersion, in.meta.FeatureLevel
-		in.st.meta = meta{in.meta.LastSession, in.meta.LastCall, in.meta.LastNode, in.meta.LastGroup}
+		in.st.meta = meta{in.meta.LastSession, in.meta.LastCall, in.meta.LastNode, in.meta.LastGroup, in.meta.OutageMs}
 	case kindNode:
 		if n := decode[pb.Node](in, b); in.rises(number(uint64(n.Number))) {
 			c.nodes = append(c.nodes, n)

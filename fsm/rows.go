@@ -121,7 +121,7 @@ type odd struct {
 	number uint64   // that its messages carry, made by its owner
 	gone   []string // To-tags of dialogs that have ended, while others go on or before the answer was recorded
 	cause  string   // of the latest of these ends, as EndCall named it
-	outage int64    // ms without a leader since the deadline was set, which FSM time leaves out
+	outage int64    // ms that the deadline leaves out
 }
 
 // TokenNumber is the number by which the messages of the call name it: that of the row, unless the call was set up while

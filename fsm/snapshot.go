@@ -85,7 +85,7 @@ func (m *Machine) Snapshot() *Snapshot {
 	s.meta = &pb.Meta{
 		Applied: m.applied.Load(), TimeMs: m.now.Load(), WallMs: m.wall.Load(), FeatureLevel: s.config.FeatureLevel, ConfigVersion: s.config.Version,
 		LastSession: st.meta.lastSession, LastCall: st.meta.lastCall, LastNode: st.meta.lastNode, LastGroup: st.meta.lastGroup,
-		LastCdr: st.cdrs.last,
+		LastCdr: st.cdrs.last, OutageMs: st.meta.outage,
 	}
 	return s
 }

@@ -17,12 +17,13 @@ type state struct {
 	cdrs     cdrTable
 }
 
-// meta holds the counters numbers are given from.
+// meta holds the counters numbers are given from, and one of time.
 type meta struct {
 	lastSession uint64
 	lastCall    uint64
 	lastNode    uint32
 	lastGroup   uint32
+	outage      int64 // ms without a leader, of all time: what FSM time leaves out
 }
 
 func newState() *state {

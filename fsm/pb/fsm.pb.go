@@ -36,6 +36,7 @@ const (
 	Code_STALE_ORDER Code = 6 // REGISTER older than the one applied (RFC 3261 §10.3 step 7)
 	Code_LIMIT       Code = 7 // a limit is reached
 	Code_NO_SESSION  Code = 8 // the session is unknown (expired or never opened): open a new one
+	Code_TOO_LATE    Code = 9 // CatchUpCall: it waited for so long that what it says of times is wrong by now: make it anew
 )
 
 // Enum value maps for Code.
@@ -50,6 +51,7 @@ var (
 		6: "STALE_ORDER",
 		7: "LIMIT",
 		8: "NO_SESSION",
+		9: "TOO_LATE",
 	}
 	Code_value = map[string]int32{
 		"OK":          0,
@@ -61,6 +63,7 @@ var (
 		"STALE_ORDER": 6,
 		"LIMIT":       7,
 		"NO_SESSION":  8,
+		"TOO_LATE":    9,
 	}
 )
 
@@ -4507,7 +4510,9 @@ type CatchUpCall struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Create        *CreateCall            `protobuf:"bytes,4,opt,name=create,proto3" json:"create,omitempty"` // unless the call is known to be recorded; targets: those that were tried, of a pool too
 	CreatedAgoMs  int64                  `protobuf:"varint,5,opt,name=created_ago_ms,json=createdAgoMs,proto3" json:"created_ago_ms,omitempty"`
-	Steps         []*CallStep            `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"` // in order
+	Steps         []*CallStep            `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`                  // in order
+	MadeMs        int64                  `protobuf:"varint,7,opt,name=made_ms,json=madeMs,proto3" json:"made_ms,omitempty"` // when this was made, in FSM time with outages counted (Machine.Lived), as the sender reckons; 0: not said. What is "ago" counts from here
+	Entered       bool                   `protobuf:"varint,8,opt,name=entered,proto3" json:"entered,omitempty"`             // an earlier command of the sender's has made the record, or may have: without one now, it has ended and gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4584,7 +4589,21 @@ func (x *CatchUpCall) GetSteps() []*CallStep {
 	return nil
 }
 
-// CallStep is a command about the call, and how long ago it was due, by its owner's clock.
+func (x *CatchUpCall) GetMadeMs() int64 {
+	if x != nil {
+		return x.MadeMs
+	}
+	return 0
+}
+
+func (x *CatchUpCall) GetEntered() bool {
+	if x != nil {
+		return x.Entered
+	}
+	return false
+}
+
+// CallStep is a command about the call, and how long before made_ms it was due, by its owner's clock.
 type CallStep struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	AgoMs    int64                  `protobuf:"varint,1,opt,name=ago_ms,json=agoMs,proto3" json:"ago_ms,omitempty"`
@@ -4749,7 +4768,7 @@ type Call struct {
 	Gone           []string               `protobuf:"bytes,42,rep,name=gone,proto3" json:"gone,omitempty"`                             // To-tags of dialogs that have ended: an answer that is committed later does not revive them
 	GoneCause      string                 `protobuf:"bytes,43,opt,name=gone_cause,json=goneCause,proto3" json:"gone_cause,omitempty"`
 	CallerInstance uint64                 `protobuf:"fixed64,44,opt,name=caller_instance,json=callerInstance,proto3" json:"caller_instance,omitempty"`
-	OutageMs       int64                  `protobuf:"varint,45,opt,name=outage_ms,json=outageMs,proto3" json:"outage_ms,omitempty"` // that FSM time leaves out, since deadline_ms was set
+	OutageMs       int64                  `protobuf:"varint,45,opt,name=outage_ms,json=outageMs,proto3" json:"outage_ms,omitempty"` // that deadline_ms leaves out: no leader since it was set, or set so long after the fact
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -5195,7 +5214,8 @@ type Meta struct {
 	LastNode      uint32                 `protobuf:"varint,6,opt,name=last_node,json=lastNode,proto3" json:"last_node,omitempty"`
 	LastGroup     uint32                 `protobuf:"varint,7,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
 	ConfigVersion uint64                 `protobuf:"varint,8,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
-	WallMs        int64                  `protobuf:"varint,9,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"` // of the last entry that had one
+	WallMs        int64                  `protobuf:"varint,9,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`        // of the last entry that had one
+	OutageMs      int64                  `protobuf:"varint,10,opt,name=outage_ms,json=outageMs,proto3" json:"outage_ms,omitempty"` // that time_ms leaves out, of all time
 	LastCdr       uint64                 `protobuf:"varint,20,opt,name=last_cdr,json=lastCdr,proto3" json:"last_cdr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5290,6 +5310,13 @@ func (x *Meta) GetConfigVersion() uint64 {
 func (x *Meta) GetWallMs() int64 {
 	if x != nil {
 		return x.WallMs
+	}
+	return 0
+}
+
+func (x *Meta) GetOutageMs() int64 {
+	if x != nil {
+		return x.OutageMs
 	}
 	return 0
 }
@@ -6179,14 +6206,16 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x15\n" +
 	"\x06to_tag\x18\x04 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\rR\x06status\"\xd7\x01\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\"\x8a\x02\n" +
 	"\vCatchUpCall\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x123\n" +
 	"\x06create\x18\x04 \x01(\v2\x1b.holdline.fsm.v1.CreateCallR\x06create\x12$\n" +
 	"\x0ecreated_ago_ms\x18\x05 \x01(\x03R\fcreatedAgoMs\x12/\n" +
-	"\x05steps\x18\x06 \x03(\v2\x19.holdline.fsm.v1.CallStepR\x05steps\"\xba\x02\n" +
+	"\x05steps\x18\x06 \x03(\v2\x19.holdline.fsm.v1.CallStepR\x05steps\x12\x17\n" +
+	"\amade_ms\x18\a \x01(\x03R\x06madeMs\x12\x18\n" +
+	"\aentered\x18\b \x01(\bR\aentered\"\xba\x02\n" +
 	"\bCallStep\x12\x15\n" +
 	"\x06ago_ms\x18\x01 \x01(\x03R\x05agoMs\x12\x1b\n" +
 	"\tlasted_ms\x18\x02 \x01(\x03R\blastedMs\x12;\n" +
@@ -6252,7 +6281,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bnext_seq\x18\x04 \x01(\x04R\anextSeq\x12\x14\n" +
 	"\x05acked\x18\x05 \x01(\x04R\x05acked\x121\n" +
 	"\aresults\x18\x06 \x03(\v2\x17.holdline.fsm.v1.ResultR\aresults\x12\x17\n" +
-	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\xb5\x02\n" +
+	"\alast_ms\x18\a \x01(\x03R\x06lastMs\"\xd2\x02\n" +
 	"\x04Meta\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12\x17\n" +
 	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12#\n" +
@@ -6263,7 +6292,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\n" +
 	"last_group\x18\a \x01(\rR\tlastGroup\x12%\n" +
 	"\x0econfig_version\x18\b \x01(\x04R\rconfigVersion\x12\x17\n" +
-	"\awall_ms\x18\t \x01(\x03R\x06wallMs\x12\x19\n" +
+	"\awall_ms\x18\t \x01(\x03R\x06wallMs\x12\x1b\n" +
+	"\toutage_ms\x18\n" +
+	" \x01(\x03R\boutageMs\x12\x19\n" +
 	"\blast_cdr\x18\x14 \x01(\x04R\alastCdr\"v\n" +
 	"\x05Token\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12&\n" +
@@ -6311,7 +6342,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06Cursor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x13\n" +
 	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\x12\"\n" +
-	"\rmoved_wall_ms\x18\x03 \x01(\x03R\vmovedWallMs*}\n" +
+	"\rmoved_wall_ms\x18\x03 \x01(\x03R\vmovedWallMs*\x8b\x01\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\a\n" +
 	"\x03GAP\x10\x01\x12\f\n" +
@@ -6323,7 +6354,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vSTALE_ORDER\x10\x06\x12\t\n" +
 	"\x05LIMIT\x10\a\x12\x0e\n" +
 	"\n" +
-	"NO_SESSION\x10\b*7\n" +
+	"NO_SESSION\x10\b\x12\f\n" +
+	"\bTOO_LATE\x10\t*7\n" +
 	"\tTransport\x12\a\n" +
 	"\x03UDP\x10\x00\x12\a\n" +
 	"\x03TCP\x10\x01\x12\a\n" +
