@@ -29,6 +29,10 @@ func (l *localLog) Submit(cmd *pb.Command, _ time.Duration, done func(*pb.Result
 	done(l.apply(cmd), nil)
 }
 
+func (l *localLog) SubmitUntilDecided(cmd *pb.Command, patience time.Duration, done, _ func(*pb.Result, error)) {
+	l.Submit(cmd, patience, done)
+}
+
 func (l *localLog) apply(cmd *pb.Command) *pb.Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()

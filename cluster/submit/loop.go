@@ -26,9 +26,11 @@ func (s *Submitter) loop() {
 
 // turn does what is due at now and returns how long nothing more will be.
 func (s *Submitter) turn(now time.Time) time.Duration {
-	for _, it := range s.overdue(now) {
-		it.done(nil, ErrNoLeader)
+	s.telling.Lock()
+	for _, o := range s.overdue(now) {
+		o.done(nil, o.err)
 	}
+	s.telling.Unlock()
 	s.sending.Lock()
 	s.mu.Lock()
 	s.wakes = now.Add(time.Hour) // whatever comes until it is known makes the loop look again
@@ -51,10 +53,7 @@ func (s *Submitter) send(now time.Time) (next time.Duration, late bool) {
 			break
 		}
 		if !s.opt.Send(batch) { // no leader: Resend comes when there is one; this is in case it does not
-			s.mu.Lock()
-			s.unnumber(fresh)
-			s.rewind(now)
-			s.mu.Unlock()
+			s.notSent(now, fresh)
 			next = min(next, 50*time.Millisecond)
 			break
 		}
@@ -64,14 +63,27 @@ func (s *Submitter) send(now time.Time) (next time.Duration, late bool) {
 	return next, s.wakes.After(now.Add(next))
 }
 
-// overdue takes out what was never sent, and disarms what was, when its deadline has passed.
-func (s *Submitter) overdue(now time.Time) []*item {
+// notSent takes back a batch that is certain not to have left, in which fresh commands got their numbers. s.sending is held.
+func (s *Submitter) notSent(now time.Time, fresh int) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.mu.Lock()
+	gone := s.unnumber(fresh)
+	s.rewind(now)
+	s.mu.Unlock()
+	for _, it := range gone {
+		it.end(nil, ErrNoLeader)
+	}
+}
+
+// overdue takes out what was never sent, and disarms what was, when its deadline has passed. s.telling is held.
+func (s *Submitter) overdue(now time.Time) []overdue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.expire.IsZero() || now.Before(s.expire) {
 		return nil
 	}
-	var late []*item
+	var late []overdue
 	s.expire = time.Time{}
 	kept := s.queue[:0]
 	for i, it := range s.queue {
@@ -80,11 +92,10 @@ func (s *Submitter) overdue(now time.Time) []*item {
 			if s.expire.IsZero() || it.deadline.Before(s.expire) {
 				s.expire = it.deadline
 			}
-		case it.done != nil && i < s.numbered: // its number is taken: it stays, to fill its place in the session
-			late = append(late, &item{done: it.done})
-			it.done = nil
+		case it.done != nil && i < s.numbered:
+			late = append(late, it.disarm())
 		case it.done != nil:
-			late = append(late, it)
+			late = append(late, overdue{it.done, ErrNoLeader})
 			s.bytes -= len(it.raw)
 			continue
 		}
@@ -96,12 +107,13 @@ func (s *Submitter) overdue(now time.Time) []*item {
 }
 
 // unnumber takes back the numbers that a batch has given out which is certain not to have left: what is in it is dropped when its time is over, and not
-// committed when a leader returns minutes later. What overdue has disarmed meanwhile goes at once. s.mu is held.
-func (s *Submitter) unnumber(fresh int) {
+// committed when a leader returns minutes later. What overdue has disarmed meanwhile goes at once, and is returned. s.mu is held.
+func (s *Submitter) unnumber(fresh int) (gone []*item) {
 	s.numbered = max(0, s.numbered-fresh)
 	kept := s.queue[:s.numbered]
 	for _, it := range s.queue[s.numbered:] {
 		if it.done == nil {
+			gone = append(gone, it)
 			s.bytes -= len(it.raw)
 			continue
 		}
@@ -109,6 +121,7 @@ func (s *Submitter) unnumber(fresh int) {
 	}
 	clear(s.queue[len(kept):])
 	s.queue = kept
+	return gone
 }
 
 // nextBatch returns the next encoded batch to send and how many of its commands have got their number by this, or nil and how long to wait.

@@ -19,7 +19,7 @@ import (
 // Errors that Submit reports through done. After either the command may still commit, later: it was possibly on its way.
 var (
 	ErrNoLeader    = sipcore.ErrNoLeader
-	ErrSessionLost = errors.New("the outcome of this write is unknown: the node's session had expired; look before repeating it")
+	ErrSessionLost = fmt.Errorf("%w: the node's session had expired; look before repeating it", sipcore.ErrUnknown)
 )
 
 // Errors with which a command is certain not to commit.
@@ -62,7 +62,8 @@ type Options struct {
 type Submitter struct {
 	opt     Options
 	nonce   uint64
-	sending sync.Mutex // held from taking a batch until it is on its way, so that they go in order; taken before mu
+	sending sync.Mutex // held from taking a batch until it is on its way, so that they go in order; taken before telling and mu
+	telling sync.Mutex // held from taking items off the queue, or disarming them, until whoever waits for them is told, so that each is told in order; taken before mu
 	wake    chan struct{}
 	done    chan struct{}
 	wg      sync.WaitGroup
@@ -92,6 +93,34 @@ type item struct {
 	done     func(*pb.Result, error)
 	since    time.Time
 	deadline time.Time
+	// decided is told what became of it when done has gone with ErrUndecided; nil: nobody asks.
+	decided func(*pb.Result, error)
+}
+
+// disarm gives up waiting for a command that has its number: it stays, to fill its place in the session. It returns whom to tell, and what.
+func (it *item) disarm() overdue {
+	o := overdue{it.done, ErrNoLeader}
+	if it.decided != nil {
+		o.err = sipcore.ErrUndecided
+	}
+	it.done = nil
+	return o
+}
+
+// end tells whoever still waits for the item.
+func (it *item) end(r *pb.Result, err error) {
+	switch {
+	case it.done != nil:
+		it.done(r, err)
+	case it.decided != nil:
+		it.decided(r, err)
+	}
+}
+
+// overdue is whose patience is over.
+type overdue struct {
+	done func(*pb.Result, error)
+	err  error
 }
 
 // New makes a Submitter and starts its loop. nonce must differ between two starts of the process.
@@ -104,6 +133,12 @@ func New(o Options, nonce uint64) *Submitter {
 // Submit commits cmd. done is called once: from the apply goroutine with the result, or with ErrNoLeader when patience is over
 // (then the command may still commit later), or with ErrOverload or ErrClosed. It must not block. Submit never blocks.
 func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*pb.Result, error)) {
+	s.SubmitUntilDecided(cmd, patience, done, nil)
+}
+
+// SubmitUntilDecided implements sipcore.Log: when patience is over and cmd may still commit, done gets sipcore.ErrUndecided, and decided is called once as soon as
+// it has or is certain not to, unless the Submitter is closed before. It must not block either.
+func (s *Submitter) SubmitUntilDecided(cmd *pb.Command, patience time.Duration, done, decided func(*pb.Result, error)) {
 	if s.opt.Gate != nil {
 		if err := s.opt.Gate(cmd); err != nil {
 			done(nil, err)
@@ -120,7 +155,7 @@ func (s *Submitter) Submit(cmd *pb.Command, patience time.Duration, done func(*p
 		return
 	}
 	now := time.Now()
-	it := &item{raw: raw, done: done, since: now, deadline: now.Add(patience)}
+	it := &item{raw: raw, done: done, since: now, deadline: now.Add(patience), decided: decided}
 	local := s.local()
 	s.mu.Lock()
 	by := time.Time{} // when something is to be done about it
@@ -289,6 +324,8 @@ func (s *Submitter) Opened(e fsm.SessionOpened) {
 
 // Applied takes results of this node's session from the log (fsm.SessionResults); others are ignored.
 func (s *Submitter) Applied(e fsm.SessionResults) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	s.mu.Lock()
 	if e.Session != s.session || s.session == 0 {
 		s.mu.Unlock()
@@ -317,14 +354,10 @@ func (s *Submitter) Applied(e fsm.SessionResults) {
 	more := len(s.queue) > s.sent || e.Refused != pb.Code_OK
 	s.mu.Unlock()
 	for i, it := range finished {
-		if it.done != nil {
-			it.done(results[i], nil)
-		}
+		it.end(results[i], nil)
 	}
 	for _, it := range lost {
-		if it.done != nil {
-			it.done(nil, ErrSessionLost)
-		}
+		it.end(nil, ErrSessionLost)
 	}
 	if more {
 		s.kick()

@@ -40,6 +40,10 @@ func (l *slowLog) Submit(cmd *pb.Command, _ time.Duration, done func(*pb.Result,
 	l.queue = append(l.queue, func() { done(l.apply(cmd), nil) })
 }
 
+func (l *slowLog) SubmitUntilDecided(cmd *pb.Command, patience time.Duration, done, _ func(*pb.Result, error)) {
+	l.Submit(cmd, patience, done)
+}
+
 // run commits what waits, rate commands a second; what could not be done in time while nothing waited is not made up for.
 func (l *slowLog) run(ctx context.Context, rate float64) {
 	tick := time.NewTicker(5 * time.Millisecond)
