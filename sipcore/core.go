@@ -79,6 +79,7 @@ type Core struct {
 	refusals    proxy.Refusals // what this node has refused last
 	room        room           // the first worker's
 	kernelDrops uint64         // as the first worker last saw them
+	slept       slept          // as of the last second
 	resolver    *resolve.Resolver
 
 	shards  []*shard

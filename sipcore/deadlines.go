@@ -56,6 +56,7 @@ func (c *Core) HandOver(groups ...uint32) {
 func (c *Core) EnterCalls() { c.catchUp(c.udp.NewSender(), true) }
 
 func (c *Core) catchUp(out *transport.Sender, all bool) {
+	c.slept.look()
 	for _, s := range c.shards {
 		v, now := c.currentView(), c.now()
 		s.lock(out)

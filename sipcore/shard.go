@@ -29,9 +29,10 @@ type shard struct {
 
 // posted is something that happened elsewhere: a command applied, a name looked up.
 type posted struct {
-	commit proxy.Commit
-	result *pb.Result
-	err    error
+	commit  proxy.Commit
+	result  *pb.Result
+	err     error
+	decided bool // it is what proxy.Shard.Decided is told
 
 	lookup   proxy.Lookup
 	targets  []resolve.Target
@@ -75,6 +76,8 @@ func (s *shard) unlock(v *proxy.View, now int64) {
 				s.proxy.Rebound(v, now, p.rebound)
 			case p.isLookup:
 				s.proxy.Resolved(v, now, p.lookup, p.targets)
+			case p.decided:
+				s.proxy.Decided(v, now, p.commit, p.result, p.err)
 			default:
 				s.proxy.Committed(v, now, p.commit, p.result, p.err)
 			}
@@ -116,10 +119,18 @@ func (s *shard) Urgent() { s.urgent = true }
 
 // Submit implements proxy.Env.
 func (s *shard) Submit(cmd *pb.Command, c proxy.Commit) {
-	s.core.opt.Log.Submit(cmd, c.Patience(), func(r *pb.Result, err error) {
-		s.post(posted{commit: c, result: r, err: err})
+	done := func(r *pb.Result, err error) { s.post(posted{commit: c, result: r, err: err}) }
+	if !c.MakesRecord() {
+		s.core.opt.Log.Submit(cmd, c.Patience(), done)
+		return
+	}
+	s.core.opt.Log.SubmitUntilDecided(cmd, c.Patience(), done, func(r *pb.Result, err error) {
+		s.post(posted{commit: c, result: r, err: err, decided: true})
 	})
 }
+
+// Slept implements proxy.Env.
+func (s *shard) Slept() int64 { return s.core.slept.so() }
 
 // Lookup implements proxy.Env.
 func (s *shard) Lookup(q resolve.Query, r proxy.Lookup) {

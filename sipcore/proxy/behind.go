@@ -47,30 +47,59 @@ type behind struct {
 	home      uint32
 	epoch     uint64
 	create    *pb.CreateCall // unless the call is known to be recorded
-	createdAt int64
+	createdAt moment
 	steps     []step
 	size      int64
 	since     int64
 	tried     int64
 	sent      int // steps under way
+
+	// A call's record is made once: one that has gone has left its CDR. So while it is not known whether an attempt to make it was applied, or once it is
+	// known, no other makes it (pb.CatchUpCall.entered). Attempts are applied, and heard of, in the order in which they were submitted.
+	doubt   uint64 // Commit.making of the latest attempt whose outcome is not known; 0: there is none
+	entered bool   // the record was made, or nobody will know whether it was
+	covers  int    // steps that this attempt held
 }
 
 // step is a command that is due since at; an end came lasted ms after the answer, 0: not known.
 type step struct {
 	cmd    *pb.Command
-	at     int64
+	at     moment
 	lasted int64
 }
 
+// moment is a time by this node's clock, and how long the machine had slept by then: the clock stands still meanwhile.
+type moment struct{ at, slept int64 }
+
+// ms is how long m is after from, in ms.
+func (m moment) ms(from moment) int64 {
+	return (m.at - from.at + m.slept - from.slept) / int64(time.Millisecond)
+}
+
+// failed takes note of an attempt to make the call's record that has failed with err.
+func (b *behind) failed(cm Commit, err error) {
+	switch {
+	case cm.making == 0:
+	case errors.Is(err, ErrUndecided):
+		b.doubt, b.covers = cm.making, 0
+		if cm.Kind == commitCatchUp {
+			b.covers = b.sent
+		}
+	case errors.Is(err, ErrUnknown):
+		b.entered = true
+	}
+}
+
 // keepCall keeps the CreateCall that could not be committed, with the targets that are tried instead of those Apply would
-// have chosen. It returns the number that the call goes by; 0: there is no room, and it is never recorded.
-func (s *Shard) keepCall(cm Commit, targets []*pb.Target) uint64 {
+// have chosen. It returns the number that the call goes by; 0: there is no room, and it is never recorded. err is why.
+func (s *Shard) keepCall(cm Commit, targets []*pb.Target, err error) uint64 {
 	c := cm.cmd.GetCreateCall()
 	number := fsm.OwnNumber(c.Key, c.Home)
 	switch {
 	case len(targets) == 0:
 		return 0
 	case s.behind[number] != nil:
+		s.behind[number].failed(cm, err)
 		return number
 	}
 	if !cm.later { // else nobody else has seen it
@@ -78,7 +107,8 @@ func (s *Shard) keepCall(cm Commit, targets []*pb.Target) uint64 {
 	}
 	c.Targets = slices.Clone(targets)
 	if b := s.grow(number, int64(proto.Size(c)), c.Home, c.Epoch, cm.later); b != nil {
-		b.create, b.createdAt = c, cm.at
+		b.create, b.createdAt = c, cm.moment()
+		b.failed(cm, err)
 		return number
 	}
 	return 0
@@ -107,9 +137,9 @@ func (s *Shard) keep(cm Commit) {
 	if b == nil {
 		return
 	}
-	st := step{cmd: cm.cmd, at: cm.at}
+	st := step{cmd: cm.cmd, at: cm.moment()}
 	if cm.cmd.GetEndCall() != nil {
-		st.lasted = s.lasted(cm.Call, b, cm.at)
+		st.lasted = s.lasted(cm.Call, b, st.at)
 		b.noInvite()
 	}
 	if cm.cmd.GetEndCall() != nil || cm.cmd.GetLegResult().GetCallFailed() {
@@ -152,13 +182,13 @@ func (b *behind) noInvite() {
 }
 
 // lasted is how long a call has gone on that ends at, by this node's clock: FSM time stood still.
-func (s *Shard) lasted(number uint64, b *behind, at int64) int64 {
+func (s *Shard) lasted(number uint64, b *behind, at moment) int64 {
 	if answered := s.answeredMs(number); answered != 0 {
-		return s.clock.See(s.opt.State.Now(), s.now) - (s.now-at)/int64(time.Millisecond) - answered
+		return s.clock.See(s.opt.State.Now(), s.now) - (s.now-at.at)/int64(time.Millisecond) - answered
 	}
 	for _, x := range b.steps {
 		if x.cmd.GetAnswerCall() != nil {
-			return (at - x.at) / int64(time.Millisecond)
+			return at.ms(x.at)
 		}
 	}
 	return 0
@@ -223,6 +253,8 @@ func (s *Shard) forget(number uint64, b *behind) {
 // Calls that are recorded after the fact on purpose go all at once: those that are over or old enough, or any with all.
 func (s *Shard) CatchUp(v *View, now int64, all bool) {
 	s.view, s.now = v, now
+	s.slept = s.env.Slept()
+	s.lived.See(s.opt.State.Lived(), now)
 	s.record(all)
 	s.catchUp()
 }
@@ -242,7 +274,16 @@ func (s *Shard) record(all bool) {
 // enter submits all that is to be entered of a call.
 func (s *Shard) enter(number uint64, b *behind) {
 	b.tried, b.sent = s.now, len(b.steps)
-	s.env.Submit(b.command(number, s.now), Commit{Kind: commitCatchUp, Call: number})
+	cm := Commit{Kind: commitCatchUp, Call: number}
+	if b.create != nil && !b.entered && b.doubt == 0 {
+		cm.making = s.nextMaking()
+	}
+	s.env.Submit(s.catchUpCall(number, b, cm.making != 0), cm)
+}
+
+func (s *Shard) nextMaking() uint64 {
+	s.makings++
+	return s.makings
 }
 
 func (s *Shard) catchUp() {
@@ -259,15 +300,15 @@ func (s *Shard) catchUp() {
 	s.enter(number, b)
 }
 
-// command is all that is to be entered of a call, as of now.
-func (b *behind) command(number uint64, now int64) *pb.Command {
-	ago := func(at int64) int64 { return (now - at) / int64(time.Millisecond) }
-	up := &pb.CatchUpCall{Call: number, Home: b.home, Epoch: b.epoch}
+// catchUpCall is all that is to be entered of a call, as of now; makes: it makes the record if there is none.
+func (s *Shard) catchUpCall(number uint64, b *behind, makes bool) *pb.Command {
+	now := moment{s.now, s.slept}
+	up := &pb.CatchUpCall{Call: number, Home: b.home, Epoch: b.epoch, MadeMs: s.lived.See(s.opt.State.Lived(), s.now)}
 	if b.create != nil {
-		up.Create, up.CreatedAgoMs = b.create, ago(b.createdAt)
+		up.Create, up.CreatedAgoMs, up.Entered = b.create, now.ms(b.createdAt), !makes
 	}
 	for _, x := range b.steps {
-		st := &pb.CallStep{AgoMs: ago(x.at), LastedMs: x.lasted}
+		st := &pb.CallStep{AgoMs: now.ms(x.at), LastedMs: x.lasted}
 		switch op := x.cmd.Op.(type) {
 		case *pb.Command_LegResult:
 			st.Step = &pb.CallStep_LegResult{LegResult: op.LegResult}
@@ -283,13 +324,41 @@ func (b *behind) command(number uint64, now int64) *pb.Command {
 	return &pb.Command{Op: &pb.Command_CatchUpCall{CatchUpCall: up}}
 }
 
+// Decided takes what became of an attempt to make a call's record of which Committed was told ErrUndecided. A call's attempts are told of in the order in which
+// they were submitted, before whatever was submitted later.
+func (s *Shard) Decided(v *View, now int64, cm Commit, r *pb.Result, err error) {
+	s.view, s.now = v, now
+	number := cm.Call
+	if c := cm.cmd.GetCreateCall(); c != nil {
+		number = fsm.OwnNumber(c.Key, c.Home)
+	}
+	b := s.behind[number]
+	if b == nil {
+		return
+	}
+	made := errors.Is(err, ErrUnknown)
+	if err == nil {
+		// A later owner has written the record, if CatchUpCall is told of another epoch; to CreateCall that means the group's.
+		made = r.Code == pb.Code_OK || r.Code == pb.Code_EXISTS || r.Code == pb.Code_STALE_EPOCH && cm.Kind == commitCatchUp
+	}
+	b.entered = b.entered || made
+	if b.doubt == cm.making {
+		b.doubt = 0
+		if err != nil || r.Code != pb.Code_OK {
+			b.covers = 0
+		}
+	}
+}
+
 // caughtUp takes the result of catchUp.
-func (s *Shard) caughtUp(number uint64, r *pb.Result, err error) {
+func (s *Shard) caughtUp(cm Commit, r *pb.Result, err error) {
+	number := cm.Call
 	b := s.behind[number]
 	if !b.later {
 		s.flying = false
 	}
-	if err != nil { // until the next turn: nobody is there
+	if err != nil || r.Code == pb.Code_TOO_LATE { // until the next turn: nobody is there, or this node lags behind
+		b.failed(cm, err)
 		b.sent = 0
 		if b.later {
 			b.later = false // it has become late
@@ -299,9 +368,15 @@ func (s *Shard) caughtUp(number uint64, r *pb.Result, err error) {
 		return
 	}
 	switch {
-	case r.Code == pb.Code_NOT_FOUND && fsm.IsOwnNumber(number) && s.now-b.since < lookFor:
+	case r.Code == pb.Code_NOT_FOUND && b.create != nil && !b.entered && cm.making == 0: // the attempt that this one relied on was not applied
 		b.sent = 0
 		s.queue(number, b)
+	case r.Code == pb.Code_NOT_FOUND && b.create == nil && fsm.IsOwnNumber(number) && s.now-b.since < lookFor:
+		b.sent = 0
+		s.queue(number, b)
+	case r.Code == pb.Code_NOT_FOUND && b.create != nil && b.covers > 0 && b.covers == len(b.steps): // all was entered, and the record has gone since
+		s.opt.Stats.CaughtUp.Add(1)
+		s.forget(number, b)
 	case r.Code != pb.Code_OK:
 		s.opt.Stats.NotCaughtUp.Add(1)
 		s.forget(number, b)

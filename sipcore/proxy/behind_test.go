@@ -13,10 +13,8 @@ import (
 // leaderBack ends the time without a leader: what was on its way commits first, then the shard catches up.
 func (w *world) leaderBack() {
 	w.t.Helper()
-	for _, cmd := range w.late {
-		w.cl.apply(cmd)
-	}
-	w.late, w.noLeader = nil, false
+	w.noLeader = false
+	w.commitLate()
 	w.pass(time.Second)
 	w.s.CatchUp(w.v, w.now, false)
 	w.commit()
@@ -146,7 +144,7 @@ func TestEnteredLater(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				w := newTestCall(t)
 				if late {
-					w.late = []*pb.Command{}
+					w.late = []submitted{}
 				}
 				c.do(w)
 				want := c.cdr

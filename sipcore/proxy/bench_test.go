@@ -42,6 +42,7 @@ func (e *benchEnv) AcquiredAt(uint32) int64                      { return 0 }
 func (e *benchEnv) MovedAt(uint32) int64                         { return 0 }
 func (e *benchEnv) Await(string) bool                            { return true }
 func (e *benchEnv) Awaited(string)                               {}
+func (e *benchEnv) Slept() int64                                 { return 0 }
 
 const benchSDP = "v=0\r\no=u 1 1 IN IP4 10.0.0.31\r\ns=-\r\nc=IN IP4 10.0.0.31\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
 

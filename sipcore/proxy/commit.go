@@ -12,7 +12,10 @@ import (
 // submit commits a command about the call cm.Call. What concerns a call that is behind comes after what is: it goes on at once.
 // So does everything when calls are recorded after the fact (SettingCommit); but what renews a record is for records that are there.
 func (s *Shard) submit(cmd *pb.Command, cm Commit) {
-	cm.cmd, cm.at = cmd, s.now
+	cm.cmd, cm.at, cm.slept = cmd, s.now, s.slept
+	if cm.Kind == commitCreate {
+		cm.making = s.nextMaking()
+	}
 	b := s.behind[cm.Call]
 	switch {
 	case b == nil && (!s.view.later || cm.Kind == commitRenew):
@@ -33,7 +36,7 @@ func (s *Shard) submit(cmd *pb.Command, cm Commit) {
 //   - A newer owner has taken the group over: this node falls silent; the neighbours' retransmissions reach the owner.
 func (s *Shard) committed(cm Commit, r *pb.Result, err error) {
 	if cm.Kind == commitCatchUp {
-		s.caughtUp(cm.Call, r, err)
+		s.caughtUp(cm, r, err)
 		return
 	}
 	if (cm.Kind == commitCreate || cm.Kind == commitRegister) && !errors.Is(err, errBehind) {

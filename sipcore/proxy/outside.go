@@ -202,7 +202,7 @@ func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error
 		if u.pool != "" {
 			u.targets = append(u.targets[:0], s.poolTargets(c, u, u.pool, u.user)...)
 		}
-		u.number = s.keepCall(cm, u.targets)
+		u.number = s.keepCall(cm, u.targets, err)
 	}
 	if u.cancel == phaseCommitting {
 		s.submitCancel(c, u)

@@ -182,7 +182,7 @@ func TestRefreshWithoutLeader(t *testing.T) {
 	w.overdue(before + sessionSlack)
 	w.want()
 	w.noLeader = false
-	w.now += int64(time.Second)
+	w.now += int64(900 * time.Second)
 	w.cl.ms += 900_000
 	w.overdue(before + sessionSlack)
 	w.want()

@@ -46,6 +46,8 @@ type Env interface {
 	// ends one Await.
 	Await(aor string) bool
 	Awaited(aor string)
+	// Slept is how long the machine has been suspended since it booted, in ns; the time given to the shard leaves it out.
+	Slept() int64
 }
 
 // State is what the proxy reads of the replicated state; fsm.Machine is one.
@@ -56,6 +58,7 @@ type State interface {
 	CallByKey(key []byte) *fsm.Call
 	CallsOf(group uint32, fn func(*fsm.Call) bool)
 	Now() int64
+	Lived() int64
 }
 
 // Options of a shard.
@@ -118,10 +121,17 @@ type Commit struct {
 	Cell txn.Ref
 	Call uint64 // as the call's messages name it
 
-	cmd   *pb.Command // what is being committed, and since when
-	at    int64
-	later bool // on purpose: nothing was to wait for it
+	cmd    *pb.Command // what is being committed, and since when
+	at     int64
+	slept  int64  // by then
+	making uint64 // which of the shard's attempts to make a call's record this is; 0: none
+	later  bool   // on purpose: nothing was to wait for it
 }
+
+func (c Commit) moment() moment { return moment{c.at, c.slept} }
+
+// MakesRecord reports whether the command makes a call's record: if Committed is told ErrUndecided of it, Decided is to be told its outcome.
+func (c Commit) MakesRecord() bool { return c.making != 0 }
 
 // How long a command may take. A call then goes on without it. A REGISTER can only be denied, and a phone that is told 503 may try
 // again minutes later: it waits for longer, well below the client's 32 s (Timer F, RFC 3261 §17.1.2.2).
@@ -163,6 +173,9 @@ type Shard struct {
 	room    float64  // new requests that may be let in at once; see crowded
 	roomAt  int64    // as of
 	clock   FSMClock
+	lived   FSMClock // of fsm.Machine.Lived
+	slept   int64    // Env.Slept as of the last CatchUp
+	makings uint64   // attempts to make calls' records so far
 	free    []*call
 	ended   []txn.Ref // transactions for settle
 	trimAt  int64     // when it is next seen whether there is too much in free

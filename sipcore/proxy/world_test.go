@@ -128,7 +128,8 @@ type world struct {
 	hold     bool     // commits wait for w.commit
 	urgent   int      // times that what was sent was not to be overtaken
 	noLeader bool
-	late     []*pb.Command // not nil: what has failed is on its way all the same, and is committed by the next leader
+	late     []submitted // not nil: what has failed is on its way all the same, and is committed by the next leader
+	slept    int64
 	epochs   map[uint32]uint64
 	acquired int64
 	movedAt  int64
@@ -205,6 +206,7 @@ func (w *world) Settled(uint32) bool                        { return !w.settling
 func (w *world) AcquiredAt(uint32) int64                    { return w.acquired }
 func (w *world) MovedAt(uint32) int64                       { return w.movedAt }
 func (w *world) Awaited(aor string)                         { w.awaited[aor]-- }
+func (w *world) Slept() int64                               { return w.slept }
 
 func (w *world) Await(aor string) bool {
 	if w.full {
@@ -227,13 +229,27 @@ func (w *world) commit() {
 		p := w.pending[0]
 		w.pending = w.pending[1:]
 		if w.noLeader {
+			err := errNoLeader
 			if w.late != nil {
-				w.late = append(w.late, p.cmd)
+				w.late = append(w.late, p)
+				err = ErrUndecided
 			}
-			w.s.Committed(w.v, w.now, p.c, nil, errNoLeader)
+			w.s.Committed(w.v, w.now, p.c, nil, err)
 			continue
 		}
 		w.s.Committed(w.v, w.now, p.c, w.cl.apply(p.cmd), nil)
+	}
+}
+
+// commitLate applies what was on its way all the while.
+func (w *world) commitLate() {
+	w.t.Helper()
+	late := w.late
+	w.late, w.noLeader = nil, false
+	for _, p := range late {
+		if r := w.cl.apply(p.cmd); p.c.MakesRecord() {
+			w.s.Decided(w.v, w.now, p.c, r, nil)
+		}
 	}
 }
 

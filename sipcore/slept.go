@@ -1,0 +1,50 @@
+package sipcore
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// slept is for how long the machine has been suspended since it booted. The core's time, like every monotonic clock, stands still meanwhile, and the
+// rest of the cluster goes on.
+type slept struct{ ns atomic.Int64 }
+
+// so is the answer as of the last look, in ns.
+func (s *slept) so() int64 { return s.ns.Load() }
+
+// sleptLeast is what counts as sleep: two clocks cannot be read at the same instant.
+const sleptLeast = int64(10 * time.Millisecond)
+
+// look reads the clocks, and leaves the answer as it is when they cannot be.
+func (s *slept) look() {
+	if ns, ok := readSlept(readClock); ok && ns-s.ns.Load() >= sleptLeast {
+		s.ns.Store(ns)
+	}
+}
+
+// readSlept is CLOCK_BOOTTIME less CLOCK_MONOTONIC. A process that is stopped between the two readings must not take that for sleep of the
+// machine, so it tries again when they took long.
+func readSlept(read func(id int32) (int64, error)) (ns int64, ok bool) {
+	for range 5 {
+		before, err1 := read(unix.CLOCK_MONOTONIC)
+		boot, err2 := read(unix.CLOCK_BOOTTIME)
+		after, err3 := read(unix.CLOCK_MONOTONIC)
+		if err1 != nil || err2 != nil || err3 != nil {
+			return 0, false
+		}
+		if after-before < sleptLeast/2 {
+			return boot - before, true
+		}
+	}
+	return 0, false
+}
+
+func readClock(id int32) (int64, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(id, &t); err != nil {
+		return 0, err
+	}
+	return t.Nano(), nil
+}
