@@ -3,6 +3,8 @@ package proxy
 import (
 	"strings"
 	"testing"
+
+	"holdline/fsm/pb"
 )
 
 // TestToContact: a phone that is sent to another's Contact, as by the Refer-To of an attended transfer, reaches that phone and none of the user's others. Strangers, and whoever
@@ -39,4 +41,21 @@ func TestToContact(t *testing.T) {
 	gw := phone{"gw3", "192.0.2.7:5060"}
 	w.in(1, gw.addr, gw.foreign(gw.request("INVITE", "sip:8xk2@a7.invalid", "c3", 1, "c3", "")))
 	w.want(gw.addr+" 100 Trying", carol.addr+" INVITE sip:8xk2@a7.invalid;transport=ws")
+}
+
+// TestNumberOfAnotherDomain: a domain's gateways are called by its own users; who is with another one pays for none of theirs. Users are reached across.
+func TestNumberOfAnotherDomain(t *testing.T) {
+	cl := newCluster(t)
+	cl.apply(&pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: "other.example"}}}})
+	cl.apply(&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "zoe@other.example", Ha1Md5: make([]byte, 16)}}}})
+	cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+	w := newWorld(t, cl)
+	zoe := phone{"zoe", "10.0.0.39:5060"}
+	call := func(uri, id string) {
+		w.in(1, zoe.addr, strings.Replace(zoe.request("INVITE", uri, id, 1, id, ""), "sip:zoe@example.com", "sip:zoe@other.example", 1))
+	}
+	call("sip:0123@example.com", "c1")
+	w.want(zoe.addr + " 403 Numbers Are Dialled In One's Own Domain")
+	call("sip:bob@example.com", "c2")
+	w.want(zoe.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)
 }

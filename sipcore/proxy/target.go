@@ -63,6 +63,9 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		if !w.mayDialOut() {
 			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
+		if w.aor != "" && w.domain.Name != d.domain.Name { // gateways are the domain's that they are for
+			return d, &wire.Response{Status: 403, Reason: "Numbers Are Dialled In One's Own Domain"}
+		}
 		if len(w.members) > 0 && s.isMember(r.Pool, in.Flow.Remote) {
 			return d, &wire.Response{Status: 404, Reason: "That Number Leads Back To The Pool It Comes From"}
 		}
