@@ -7,7 +7,8 @@ import "holdline/sipcore/wire"
 // (RFC 3261 §17.2.1). It reports whether that is all: the caller gets the final from the transaction that was taken
 // over. Where nothing is known of the call any more the response is relayed as well.
 //
-// A transaction that is still undecided keeps such a response waiting: a leg that it takes up may be the one meant.
+// While the transaction is undecided nothing is done: the leg meant may be about to be taken up, and if it is not, as another address of a gateway's name that the last
+// owner had tried, what it says does not speak for those that are open. The response comes again.
 func (s *Shard) ackDecided(in *Inbound) bool {
 	m := in.Msg
 	if m.Method != wire.Invite || m.Status < 300 {
@@ -16,7 +17,7 @@ func (s *Shard) ackDecided(in *Inbound) bool {
 	c := s.tab.FindLo(in.Branch.Txn)
 	if c != nil {
 		if u := callOf(c); !u.decided && !u.answered {
-			return false
+			return true
 		}
 	}
 	out, err := wire.AppendACKTo(s.out[:0], m)

@@ -384,3 +384,30 @@ func TestTakeoverOfStaleCell(t *testing.T) {
 		t.Errorf("the answer is not recorded: %v", c.State)
 	}
 }
+
+// TestFinalOfAnAttemptOfBefore: what an address of a gateway's name says that the last owner had tried, and this one has not, is not the caller's final while the
+// gateway is being called at another.
+func TestFinalOfAnAttemptOfBefore(t *testing.T) {
+	cl := newCluster(t)
+	for _, name := range []string{"gw1", "gw2"} {
+		cl.apply(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: name}}})
+	}
+	cl.putGateway("named", "gw.far.example")
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+	w.resolved(target(gw1.addr), target(gw2.addr))
+	w.take()
+	w.pass(5 * time.Second)
+	var second string
+	for _, s := range w.take() {
+		if s.to.Remote.String() == gw2.addr {
+			second = s.data
+		}
+	}
+	n := w.moved()
+	n.rearm()
+	n.resolved(target(gw1.addr), target(gw2.addr))
+	n.want(alice.addr+" 100 Trying", gw1.addr+" INVITE sip:123@gw.far.example")
+	n.in(1, gw2.addr, gw2.answer(second, 486))
+	n.want()
+}
