@@ -63,6 +63,7 @@ func knownSettings() []knownSetting {
 			"are spoken to by their own phones and gateways alone",
 			proxy.StrangersUsers, proxy.StrangersRefuse),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
+		number(proxy.SettingSession, 0, 0, 86400, "seconds after which a call that nobody refreshes ends (session timer), asked for in every INVITE that asks for none or for more; 0: only what phones and gateways ask for"),
 		number("call.min-session-expires", 90, 90, 86400, "seconds; a session timer that is shorter is answered 422, or lengthened for phones that know no session timers"),
 		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),
 		number(settingCDRFiles, cdrFiles, 0, 100_000, "files of call detail records a node keeps; 0: all"),

@@ -78,6 +78,7 @@ type call struct {
 	gone       []uint64 // connections of phones that turned out to be gone
 	waitsSince int64    // when that was first found; 0: not yet
 
+	session     uint32 // interval of the session that the sender of an INVITE is told to refresh, seconds; 0: it is not told
 	credentials string // header line that answers the challenge of a gateway to a request of a dialog
 
 	toTags  [4]uint64 // dialogs answered so far

@@ -168,6 +168,7 @@ func (s *Shard) popVia(in *Inbound, c *txn.Cell, u *call) *txn.Buf {
 func (s *Shard) answeredBy(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) {
 	m := in.Msg
 	s.passOn(in, c.Caller, u)
+	s.answerSession(m, c, u)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {
 		return
@@ -284,6 +285,7 @@ func (s *Shard) statelessResponse(in *Inbound) {
 	}
 	in.shift = in.Branch.Shift
 	s.passOn(in, to, nil)
+	s.answerSessionAgain(m)
 	out, err := s.edit.AppendTo(s.out[:0])
 	if err != nil {
 		return

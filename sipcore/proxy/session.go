@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 func (s *Shard) answerCommand(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) *pb.AnswerCall {
 	cmd := &pb.AnswerCall{
 		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: tagText(m.Bytes(m.To.Tag)),
-		SessionExpires: sessionExpires(m),
+		SessionExpires: cmp.Or(sessionExpires(m), u.session),
 	}
 	cmd.CalleeContact, cmd.CalleeRoutes = reach(contact(m), s.routesAbove(m))
 	if c.Request != nil && s.tmp2.Scan(c.Request.B) == nil {
@@ -102,7 +103,7 @@ func (s *Shard) refreshCommand(m *wire.Msg, c *txn.Cell, u *call) *pb.AnswerCall
 		return nil
 	}
 	cmd := &pb.AnswerCall{
-		Call: row.Number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(i), ToTag: u.calleeTag, SessionExpires: sessionExpires(m),
+		Call: row.Number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(i), ToTag: u.calleeTag, SessionExpires: cmp.Or(sessionExpires(m), u.session),
 		CallerContact: contact(&s.tmp2), CalleeContact: contact(m),
 	}
 	if u.byCallee {

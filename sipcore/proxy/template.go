@@ -36,6 +36,7 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, w *sender) bool {
 		saysDiverted(e, w, u.far)
 	}
 	s.lengthenSession(e, m)
+	s.askSession(e, m)
 	if !in.HasToken && m.Has(wire.HdrMaxBreadth) {
 		e.RemoveAll(wire.HdrMaxBreadth)
 	}

@@ -59,6 +59,7 @@ type View struct {
 	later     bool         // calls are recorded after the fact (SettingCommit)
 	only      *pb.Domain   // the only domain there is, if there is one
 	closed    bool         // strangers reach nobody (SettingStrangers)
+	session   uint32       // SettingSession
 	assert    bool         // who calls is what this cluster knows (SettingIdentity)
 	divert    []dialog.Key // of diversions, current first
 	redirects string       // SettingRedirects
@@ -107,6 +108,7 @@ func NewView(cfg *fsm.Config, groups []Group, fallback []byte) (v *View, ok bool
 		v.only = nil
 	}
 	v.closed = cfg.Setting(SettingStrangers, StrangersUsers) == StrangersRefuse
+	v.session = uint32(min(max(cfg.SettingInt(SettingSession, 0), 0), 1<<24))
 	v.redirects = cfg.Setting(SettingRedirects, RedirectsFollow)
 	v.assert = cfg.Setting(SettingIdentity, IdentityAsserted) == IdentityAsserted
 	for _, k := range cfg.Keys("branch") {
