@@ -36,6 +36,17 @@ func TestSessionAsked(t *testing.T) {
 	}
 }
 
+// TestSessionAskedTooShort: nothing is asked that we, or RFC 4028 §4, would not take.
+func TestSessionAskedTooShort(t *testing.T) {
+	w := newTestCall(t)
+	w.set(SettingSession, "30")
+	w.set(settingMinSE, "120")
+	w.in(1, alice.addr, alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""))
+	if got := header(w.takeBut100()[0].data, "Session-Expires"); len(got) != 1 || got[0] != "120" {
+		t.Errorf("Session-Expires %q", got)
+	}
+}
+
 // TestSessionOfWhom: who refreshes a session that the cluster has asked for, and when it ends; each copy of the answer says the same, those after a takeover too.
 func TestSessionOfWhom(t *testing.T) {
 	for _, c := range []struct {
@@ -45,6 +56,7 @@ func TestSessionOfWhom(t *testing.T) {
 	}{
 		{"the callee", "", "Session-Expires: 600;refresher=uas", "600;refresher=uas", true},
 		{"the caller", "timer", "", "600;refresher=uac", true},
+		{"the callee, who says so to one who could", "timer", "Session-Expires: 600;refresher=uas", "600;refresher=uas", true},
 		{"nobody", "100rel", "", "", false},
 	} {
 		t.Run(c.say, func(t *testing.T) {
@@ -109,7 +121,11 @@ func TestSessionRefreshedByCaller(t *testing.T) {
 	if se := header(again, "Session-Expires"); len(se) != 1 || se[0] != "600;refresher=uac" {
 		t.Errorf("Session-Expires %q", se)
 	}
-	if row := w.cl.m.Call(1); row.State != pb.CallState_CALL_ANSWERED || row.DeadlineMs < row.AnsweredMs+900_000 {
+	w.in(1, alice.addr, alice.request("UPDATE", "sip:bob@"+bob.addr, "c1", 3, "up", header(ok, "To")[0], routeSet(ok, true)...))
+	if up := w.want(bob.addr + " UPDATE sip:bob@" + bob.addr)[0]; len(header(up, "Session-Expires")) != 0 {
+		t.Error("an UPDATE that is about something else was made a refresh")
+	}
+	if row := w.cl.m.Call(1); row.State != pb.CallState_CALL_ANSWERED || row.DeadlineMs < row.AnsweredMs+900_000 || row.DeadlineMs > row.AnsweredMs+901_000 {
 		t.Errorf("answered at %d, ends at %d", row.AnsweredMs, row.DeadlineMs)
 	}
 }
