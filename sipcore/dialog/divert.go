@@ -19,6 +19,8 @@ const DivertParam = "hd"
 type Diversion struct {
 	AoR    string // of the user
 	Reason Reason
+	// Trusted: who calls has been told by a gateway (RFC 3325), and phones may go by it.
+	Trusted bool
 }
 
 // Reason is why a call was diverted, as RFC 5806 §4 names it.
@@ -62,14 +64,18 @@ func ReasonOf(text []byte) Reason {
 }
 
 const (
-	divertHead = 3   // bytes before the user's name
-	maxAoR     = 512 // bytes; names are shorter
+	divertHead  = 3      // bytes before the user's name
+	flagTrusted = 1 << 7 // beside the reason
+	maxAoR      = 512    // bytes; names are shorter
 )
 
 // Append appends the text of d for the call that callID and fromTag name and the Request-URI uri: it is good for no other.
 func (d *Diversion) Append(dst []byte, k Key, callID, fromTag, uri []byte) []byte {
 	b := make([]byte, 0, divertHead+len(d.AoR)+macLen)
 	b = append(b, version, k.ID, byte(d.Reason))
+	if d.Trusted {
+		b[2] |= flagTrusted
+	}
 	b = append(b, d.AoR...)
 	mac := divertSum(k.Secret, b, callID, fromTag, uri)
 	return wire.AppendBase64(dst, append(b, mac[:]...))
@@ -92,7 +98,7 @@ func ParseDiversion(text []byte, keys []Key, callID, fromTag, uri []byte) (Diver
 		}
 		mac := divertSum(k.Secret, body, callID, fromTag, uri)
 		if subtle.ConstantTimeCompare(mac[:], raw[n-macLen:n]) == 1 {
-			return Diversion{AoR: string(body[divertHead:]), Reason: Reason(body[2])}, nil
+			return Diversion{AoR: string(body[divertHead:]), Reason: Reason(body[2] &^ flagTrusted), Trusted: body[2]&flagTrusted != 0}, nil
 		}
 	}
 	return Diversion{}, ErrToken

@@ -11,7 +11,7 @@ import (
 func TestDiversion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := func(name string) []byte { return rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, name) }
-		want := Diversion{AoR: rapid.StringN(1, 40, 120).Draw(t, "aor"), Reason: Reason(rapid.IntRange(0, len(reasons)-1).Draw(t, "reason"))}
+		want := Diversion{AoR: rapid.StringN(1, 40, 120).Draw(t, "aor"), Reason: Reason(rapid.IntRange(0, len(reasons)-1).Draw(t, "reason")), Trusted: rapid.Bool().Draw(t, "trusted")}
 		k := testKeys[rapid.IntRange(0, 1).Draw(t, "key")]
 		call, tag, uri := text("call"), text("tag"), text("uri")
 		token := want.Append(nil, k, call, tag, uri)

@@ -50,6 +50,8 @@ type Token struct {
 	Caller  Side
 	Callee  Side
 	Shift   uint8 // of the callee's CSeq numbers for what the caller sends; at most MaxShift
+	// Diverted: the caller's side is another call of ours, which was sent on to the callee; its requests come by way of that one.
+	Diverted bool
 }
 
 // MaxShift is the largest Shift.
@@ -88,12 +90,23 @@ func (t *Token) Append(dst []byte, k Key) []byte {
 	b = binary.BigEndian.AppendUint32(b, t.TagHash)
 	b = t.Caller.append(b)
 	b = t.Callee.append(b)
-	if t.Shift != 0 {
-		b = append(b, t.Shift)
+	if more := t.more(); more != 0 {
+		b = append(b, more)
 	}
 	mac := sum(k.Secret, b)
 	b = append(b, mac[:]...)
 	return wire.AppendBase64(dst, b)
+}
+
+// flagDiverted is the bit above Shift in the last byte, which is there when it says something.
+const flagDiverted = 1 << 2
+
+func (t *Token) more() byte {
+	more := t.Shift
+	if t.Diverted {
+		more |= flagDiverted
+	}
+	return more
 }
 
 func (s *Side) append(b []byte) []byte {
@@ -192,8 +205,9 @@ func decode(b []byte) (Token, error) {
 	t.TagHash = binary.BigEndian.Uint32(r.take(4))
 	t.Caller, t.Callee = r.side(), r.side()
 	if len(r.b) == 1 {
-		t.Shift = r.take(1)[0]
-		r.bad = r.bad || t.Shift == 0 || t.Shift > MaxShift
+		more := r.take(1)[0]
+		t.Shift, t.Diverted = more&MaxShift, more&flagDiverted != 0
+		r.bad = r.bad || more == 0 || more > MaxShift|flagDiverted
 	}
 	if r.bad || len(r.b) > 0 {
 		return Token{}, ErrToken

@@ -37,7 +37,7 @@ func TestTokenRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := Token{
 			Home: rapid.Uint32().Draw(t, "home"), Call: rapid.Uint64().Draw(t, "call"),
-			TagHash: rapid.Uint32().Draw(t, "tag"), Caller: drawSide(t), Callee: drawSide(t), Shift: uint8(rapid.IntRange(0, MaxShift).Draw(t, "shift")),
+			TagHash: rapid.Uint32().Draw(t, "tag"), Caller: drawSide(t), Callee: drawSide(t), Shift: uint8(rapid.IntRange(0, MaxShift).Draw(t, "shift")), Diverted: rapid.Bool().Draw(t, "diverted"),
 		}
 		k := testKeys[rapid.IntRange(0, 1).Draw(t, "key")]
 		text := want.Append(nil, k)
@@ -55,7 +55,7 @@ func TestTokenRoundTrip(t *testing.T) {
 
 // TestTokenShift: no token moves CSeq numbers further than a branch can say.
 func TestTokenShift(t *testing.T) {
-	tok := Token{Home: 1, Shift: MaxShift + 1}
+	tok := Token{Home: 1, Shift: 2 * flagDiverted}
 	if got, _, err := Parse(tok.Append(nil, testKeys[0]), testKeys); err == nil {
 		t.Errorf("%+v", got)
 	}

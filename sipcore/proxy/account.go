@@ -51,8 +51,12 @@ func (a *Account) answer(c *digest.Challenge, method, uri string, count int) (va
 	if err != nil {
 		return nil, false
 	}
-	return []byte(cred.String()), true
+	value = []byte(cred.String())
+	return value, len(value) <= maxCredentials
 }
+
+// maxCredentials bounds what answers a challenge, in bytes: it repeats what the gateway has written, and is kept in the call's record.
+const maxCredentials = 1024
 
 // reauthorize answers for another request the challenge that credentials, a header's value, have answered.
 func (a *Account) reauthorize(credentials, method, uri string, count int) (value []byte, ok bool) {

@@ -252,16 +252,16 @@ func (s *Shard) ignored(in *Inbound) bool {
 
 // turnedAway refuses a new request that needs state, when too many come. One that is in the records is none: another owner
 // has had it.
-func (s *Shard) turnedAway(in *Inbound, key txn.Key, trunk bool) bool {
+func (s *Shard) turnedAway(in *Inbound, key txn.Key, w *sender) bool {
 	a := s.opt.Admission
 	a.fresh.Add(1)
 	p := a.pressure.Load()
-	unlucky := p > 0 && lot(in.Msg.Bytes(in.Msg.CallID), s.now) < p
+	unlucky := p > 0 && lot(in.Msg.Bytes(in.Msg.CallID), s.now) < p && w.divert == nil // a diverted call was let in when it came first
 	if !unlucky && !s.crowded(in.Msg) || s.emergency(in.Msg) || s.opt.State.CallByKey(recordKey(key, in.Home)) != nil {
 		return false
 	}
 	s.opt.Stats.TurnedAway.Add(1)
-	s.busy(in, key, trunk)
+	s.busy(in, key, len(w.members) > 0)
 	return true
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/icholy/digest"
 	"google.golang.org/protobuf/proto"
 
-	"holdline/fsm"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -23,7 +23,7 @@ const maxShift = 2
 // challenged answers a gateway's challenge. It reports false if that is not for us to answer.
 func (s *Shard) challenged(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
 	m := in.Msg
-	if m.Status != 401 && m.Status != 407 || s.opt.Accounts == nil || !mayRetry(c, u, l) {
+	if m.Status != 401 && m.Status != 407 || s.opt.Accounts == nil || u.kind == kindProbe || !mayRetry(c, u, l) {
 		return false
 	}
 	if u.hasToken {
@@ -97,7 +97,7 @@ func (s *Shard) challengedInDialog(in *Inbound, c *txn.Cell, u *call, l *txn.Leg
 	}
 	pool, member := s.gatewayIn(u, m)
 	a, ok := s.opt.Accounts.Account(pool, member)
-	if !ok {
+	if !ok || !s.isAt(pool, member, l.Flow.Remote.Addr()) { // whoever else is in the dialog may have sent the request anywhere, to be told the carrier's nonce answered
 		return false
 	}
 	f, ok := a.authorize(m, methodOf(c.Request.B), string(requestURI(c.Request.B, u.lineEnd)), 1)
@@ -116,45 +116,30 @@ func (s *Shard) challengedInDialog(in *Inbound, c *txn.Cell, u *call, l *txn.Leg
 	return true
 }
 
-// gatewayIn is the pool and member that a request of a dialog went to, by the call's record; "" when it went to no gateway. m is its response.
+// gatewayIn is the pool and member that a request of a dialog is for, by the call's record; "" when it is for no gateway. m is its response.
 func (s *Shard) gatewayIn(u *call, m *wire.Msg) (pool, member string) {
-	row := s.opt.State.Call(u.tokenCall)
-	if u.tokenCall == 0 || row == nil {
-		return "", ""
-	}
+	caller, callee := m.Bytes(m.From.Tag), m.Bytes(m.To.Tag)
 	if u.toCaller {
-		pool, member, _ = strings.Cut(row.Origin, "/")
-		return pool, member
+		caller, callee = callee, caller
 	}
-	if t := targetIn(row, m.Bytes(m.To.Tag)); t != nil {
-		return t.Pool, t.Member
+	d, ok := s.dialogOf(u.tokenCall, m.Bytes(m.CallID), caller, callee)
+	switch {
+	case ok && u.toCaller:
+		pool, member, _ = strings.Cut(d.origin, "/")
+	case ok && d.callee != nil:
+		pool, member = d.callee.Pool, d.callee.Member
 	}
-	return "", ""
+	return pool, member
 }
 
-// targetIn is the target of the leg that a dialog of a call came from, by the callee's tag; nil if that is not known.
-func targetIn(row *fsm.Call, tag []byte) *fsm.Target {
-	for i := range row.Legs {
-		if row.Legs[i].ToTag == string(tag) {
-			return row.Legs[i].Target
-		}
-	}
-	return nil
-}
-
-// ackCredentials are what an ACK of a 2xx repeats of its INVITE (§13.2.2.4).
-func (s *Shard) ackCredentials(in *Inbound) string {
-	if in.Token.Shift == 0 || in.Token.Call == 0 {
+// ackCredentials are what an ACK of a 2xx that goes to to repeats of its INVITE (§13.2.2.4).
+func (s *Shard) ackCredentials(in *Inbound, to transport.Flow) string {
+	m := in.Msg
+	d, ok := s.dialogOf(in.Token.Call, m.Bytes(m.CallID), m.Bytes(m.From.Tag), m.Bytes(m.To.Tag))
+	if !ok || d.callee == nil || !s.isAt(d.callee.Pool, d.callee.Member, to.Remote.Addr()) {
 		return ""
 	}
-	row := s.opt.State.Call(in.Token.Call)
-	if row == nil {
-		return ""
-	}
-	if t := targetIn(row, in.Msg.Bytes(in.Msg.To.Tag)); t != nil {
-		return t.Credentials
-	}
-	return ""
+	return d.callee.Credentials
 }
 
 // appendForAccount appends what is below the Route of a request to a gateway that has asked for credentials. Gateways are tried one by one: none has a share of the

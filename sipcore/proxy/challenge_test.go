@@ -305,3 +305,100 @@ func TestChallengedWithoutLeader(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+var evil = phone{"evil", "203.0.113.66:5060"}
+
+// TestChallengeOfOthers: a party to a dialog with a gateway has no credentials answered by anybody but that gateway, wherever it has its requests go. By them it could call there as us.
+func TestChallengeOfOthers(t *testing.T) {
+	silent := func(w *world, what string) {
+		t.Helper()
+		for _, s := range w.take() {
+			if !strings.HasPrefix(s.data, "SIP/2.0 ") && (len(header(s.data, "Proxy-Authorization")) != 0 || len(header(s.data, "Authorization")) != 0) {
+				t.Errorf("%s: credentials go to %s:\n%s", what, s.to.Remote, s.data)
+			}
+		}
+	}
+	at := func(w *world, p phone) string {
+		t.Helper()
+		for _, s := range w.take() {
+			if s.to.Remote.String() == p.addr && strings.HasPrefix(s.data, "INVITE ") {
+				return s.data
+			}
+		}
+		t.Fatalf("nothing reached %s", p.addr)
+		return ""
+	}
+	t.Run("caller", func(t *testing.T) {
+		w := withAccount(t, newCluster(t), "gw1")
+		w.in(1, gw1.addr, gw1.answer(w.challenge(w.dialOut()), 200))
+		ok := w.want(alice.addr + " 200 X")[0]
+		to, routes := header(ok, "To")[0], routeSet(ok, true)
+		w.in(1, alice.addr, alice.request("ACK", "sip:x@"+evil.addr, "c1", 1, "ack", to, routes...))
+		silent(w, "ACK")
+		w.in(1, alice.addr, alice.request("INVITE", "sip:+900123@carrier.example", "c1", 2, "x", to, append(routes, "Route: <sip:"+evil.addr+";lr>")...))
+		w.in(1, evil.addr, evil.answer(at(w, evil), 407, "Proxy-Authenticate: "+gwChallenge))
+		silent(w, "re-INVITE")
+		// At the gateway itself another call than the token's is nobody's.
+		w.in(1, alice.addr, alice.request("INVITE", "sip:0900@"+gw1.addr, "c2", 3, "y", "<sip:0900@x>;tag=any", routes...))
+		w.in(1, gw1.addr, gw1.answer(at(w, gw1), 407, "Proxy-Authenticate: "+gwChallenge))
+		silent(w, "another call")
+	})
+	t.Run("callee", func(t *testing.T) {
+		cl := newCluster(t)
+		cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
+		w := withAccount(t, cl, "gw1")
+		p := w.between(gw1, bob, gw1.foreign(gw1.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", "")))
+		w.in(1, bob.addr, bob.request("INVITE", "sip:+900123@carrier.example", "c1", 1, "x", header(p.invite, "From")[0], append(routeSet(p.invite, false), "Route: <sip:"+evil.addr+";lr>")...))
+		w.in(1, evil.addr, evil.answer(at(w, evil), 407, "Proxy-Authenticate: "+gwChallenge))
+		silent(w, "re-INVITE")
+	})
+	t.Run("long", func(t *testing.T) { // what is kept of it is on every node
+		w := withAccount(t, newCluster(t), "gw1")
+		w.in(1, gw1.addr, gw1.answer(w.dialOut(), 401, `WWW-Authenticate: Digest realm="r", nonce="`+strings.Repeat("n", maxCredentials)+`"`))
+		w.want(gw1.addr+" ACK sip:123@"+gw1.addr, gw2.addr+" INVITE sip:123@"+gw2.addr)
+	})
+}
+
+// TestChallengedProbe: a gateway that asks our OPTIONS for a password is there.
+func TestChallengedProbe(t *testing.T) {
+	w := withAccount(t, newCluster(t), "gw1")
+	w.s.Probe(w.v, w.now, 1, 1, w.cl.m.Config().Pool("gw").Members[0], "probe")
+	req := w.take()[0].data
+	w.in(1, gw1.addr, gw1.answer(req, 407, "Proxy-Authenticate: "+gwChallenge))
+	w.want()
+	if h := w.s.opt.Health.Gateway("gw", "gw1", w.now); h.Down || !h.Answered {
+		t.Errorf("%+v", h)
+	}
+}
+
+// TestChallengedNotRecordedYet: what is not in the table yet is known all the same.
+func TestChallengedNotRecordedYet(t *testing.T) {
+	w := withAccount(t, newCluster(t), "gw1", "gw2")
+	w.set(SettingCommit, CommitAfter)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+	first := w.takeBut100()[0]
+	gw := phone{"gw", first.to.Remote.String()}
+	w.in(1, gw.addr, gw.answer(first.data, 407, "Proxy-Authenticate: "+gwChallenge))
+	again := w.want(gw.addr+" ACK sip:123@"+gw.addr, gw.addr+" INVITE sip:123@"+gw.addr)[1]
+	w.in(1, gw.addr, gw.answer(again, 200))
+	ok := w.want(alice.addr + " 200 X")[0]
+	to := header(ok, "To")[0]
+	w.in(1, alice.addr, alice.request("ACK", "sip:gw@"+gw.addr, "c1", 1, "ack", to, routeSet(ok, true)...))
+	if ack := w.take()[0].data; len(header(ack, "Proxy-Authorization")) != 1 {
+		t.Errorf("the ACK:\n%s", ack)
+	}
+	w.in(1, alice.addr, alice.request("BYE", "sip:gw@"+gw.addr, "c1", 2, "bye", to, routeSet(ok, true)...))
+	bye := w.want(gw.addr + " BYE sip:gw@" + gw.addr)[0]
+	w.in(1, gw.addr, gw.answer(bye, 407, "Proxy-Authenticate: "+gwChallenge))
+	bye = w.want(gw.addr + " BYE sip:gw@" + gw.addr)[0]
+	w.in(1, gw.addr, gw.answer(bye, 200))
+	w.want(alice.addr + " 200 X")
+	for range 10 {
+		w.pass(time.Second)
+		w.s.CatchUp(w.v, w.now, true)
+		w.commit()
+	}
+	if c := w.cl.m.Call(1); c != nil && c.State != pb.CallState_CALL_ENDED {
+		t.Errorf("%v", c.State)
+	}
+}

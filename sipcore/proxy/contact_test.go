@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -41,6 +42,26 @@ func TestToContact(t *testing.T) {
 	gw := phone{"gw3", "192.0.2.7:5060"}
 	w.in(1, gw.addr, gw.foreign(gw.request("INVITE", "sip:8xk2@a7.invalid", "c3", 1, "c3", "")))
 	w.want(gw.addr+" 100 Trying", carol.addr+" INVITE sip:8xk2@a7.invalid;transport=ws")
+}
+
+// TestToContactOfAnotherDomain: a gateway, which is of no domain, finds phones of all of them.
+func TestToContactOfAnotherDomain(t *testing.T) {
+	cl := newCluster(t)
+	for _, d := range []string{"a.example", "other.example", "z.example"} {
+		cl.apply(&pb.Command{Op: &pb.Command_PutDomain{PutDomain: &pb.PutDomain{Domain: &pb.Domain{Name: d}}}})
+	}
+	cl.apply(&pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: &pb.User{Aor: "zoe@other.example", Ha1Md5: make([]byte, 16)}}}})
+	cl.putGateway("gw3", "192.0.2.7:5060")
+	cl.register("zoe@other.example", "sip:zoe@192.168.1.5:5062", bob.addr, 1, 1000)
+	w := newWorld(t, cl)
+	for i, p := range []phone{{"gw3", "192.0.2.7:5060"}, alice} {
+		req := p.request("INVITE", "sip:zoe@192.168.1.5:5062", fmt.Sprint("c", i), 1, fmt.Sprint("c", i), "")
+		if i == 0 {
+			req = p.foreign(req)
+		}
+		w.in(1, p.addr, req)
+		w.want(p.addr+" 100 Trying", bob.addr+" INVITE sip:zoe@192.168.1.5:5062")
+	}
 }
 
 // TestNumberOfAnotherDomain: a domain's gateways are called by its own users; who is with another one pays for none of theirs. Users are reached across.

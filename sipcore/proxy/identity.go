@@ -39,8 +39,17 @@ func (s *Shard) callerIdentity(e *wire.Edit, m *wire.Msg, u *call, w *sender) {
 		return
 	}
 	takeOff(e, m, u.near, u.far)
-	if u.near || !u.far || w == nil || w.user == nil {
+	if !u.near && (w == nil || w.divert == nil) { // that a call was diverted is for those to say who say who calls
+		e.RemoveAll(wire.HdrDiversion)
+		e.RemoveAll(wire.HdrHistoryInfo)
+	}
+	if !u.far || w == nil || w.user == nil {
 		return
+	}
+	if u.near { // a diverted call is the diverting user's, whoever had called him
+		for _, id := range saysWho {
+			e.RemoveAll(id)
+		}
 	}
 	var buf [160]byte
 	id := append(buf[:0], "<sip:"...)

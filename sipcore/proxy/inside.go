@@ -81,6 +81,10 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 	if s.view.face(h.flow) == nil {
 		return h, false
 	}
+	if toCallee && in.Token.Diverted && !s.onItsWay(in) {
+		h.barred = true
+		return h, false
+	}
 	h.uri = m.Bytes(m.URI)
 	next, more := s.nextRoute(in)
 	switch {
@@ -103,6 +107,9 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 	h.flow.Remote, h.flow.Conn = netip.AddrPort{}, 0
 	s.transportOf(&u, &h.flow)
 	if at, ours := s.view.ourAddr(&u, h.flow.Proto); ours {
+		if s.roundTrips(m) > maxRoundTrips {
+			return h, false
+		}
 		h.flow.Remote = at
 	} else if a, literal := resolve.Literal(u.Host); literal {
 		h.flow.Remote = addrPort(a, portOf(&u, h.flow.Proto))
@@ -112,6 +119,26 @@ func (s *Shard) nextHop(in *Inbound) (h hop, ok bool) {
 		h.barred = s.stopped(in, &h, u.Host)
 	}
 	return h, !h.barred
+}
+
+// maxRoundTrips is how many Routes may lead a request to ourselves: two of each call that it belongs to, and a diverted call is one for each time.
+const maxRoundTrips = 2 * (maxDiversions + 2)
+
+// roundTrips is how many Routes lead a request to ourselves. Who has tokens of two calls could write a thousand, each of which we would send and wait for.
+func (s *Shard) roundTrips(m *wire.Msg) (n int) {
+	for it := m.Values(wire.HdrRoute); ; {
+		_, v, ok := it.Next()
+		if !ok {
+			return n
+		}
+		na, err := wire.ParseNameAddr(m.Bytes(v))
+		if err != nil {
+			return n
+		}
+		if u, err := wire.ParseURI(na.URI); err == nil && s.view.isOwn(u.Host, u.Port) {
+			n++
+		}
+	}
 }
 
 // nextRoute is the first Route value that is not ours.
@@ -293,7 +320,7 @@ func (s *Shard) relayAck(in *Inbound, key txn.Key) {
 	u.hasToken, u.loop, u.gen = true, s.loopHash(in), in.gen
 	l.Flow, l.Shift, u.credentials = h.flow, 0, ""
 	if in.Token.Shift != 0 && in.TokenKey.TagHash(m.Bytes(m.From.Tag)) == in.Token.TagHash {
-		l.Shift, u.credentials = in.Token.Shift, s.ackCredentials(in)
+		l.Shift, u.credentials = in.Token.Shift, s.ackCredentials(in, h.flow)
 	}
 	u.near, u.far = trusted(in)
 	if !s.template(in, c, u, nil) {

@@ -199,7 +199,7 @@ func (s *Shard) appendRecordRoute(out []byte, c *txn.Cell, u *call, l *txn.Leg) 
 		Home: c.Home, Call: u.number, TagHash: u.tagHash,
 		Caller: dialog.Side{Flow: u.source, Pinned: u.pinned, Bars: s.callerBars(u.source.Remote.Addr())},
 		Callee: dialog.Side{Flow: l.Flow, Pinned: s.pinCallee(u, l), Bars: s.calleeBars(targetOf(u, l), l.Flow.Remote.Addr())},
-		Shift:  l.Shift,
+		Shift:  l.Shift, Diverted: s.view.addrs[u.source.Remote.Addr().Unmap()],
 	}
 	sips := isSIPS(requestURI(c.Request.B, u.lineEnd))
 	out = append(out, far.recordRoute(l.Flow.Proto, sips)...)

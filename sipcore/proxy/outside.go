@@ -40,7 +40,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	if m.Method == wire.Invite {
 		k = kindCall
 	}
-	if w.divert == nil && s.turnedAway(in, key, len(w.members) > 0) { // a diverted call was let in when it came first
+	if s.turnedAway(in, key, &w) {
 		return
 	}
 	c, u := s.newCell(in, key, k)
@@ -52,7 +52,7 @@ func (s *Shard) outOfDialog(in *Inbound, key txn.Key) {
 	u.serial, u.several = d.pool != "", d.several
 	u.tagHash = s.view.route[0].TagHash(m.Bytes(m.From.Tag))
 	u.pinned = s.behindNAT(in, &w)
-	u.near, u.far = len(w.members) > 0, d.pool != ""
+	u.near, u.far = len(w.members) > 0 || w.divert != nil && w.divert.Trusted, d.pool != ""
 	if !s.template(in, c, u, &w) {
 		s.freeCell(c)
 		s.reply(in, key, unwritable(m))

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"holdline/fsm"
@@ -36,7 +37,14 @@ func (s *Shard) redirected(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
 		return false
 	}
 	t := s.diversionOf(in.Msg, c, u, l)
-	if t == nil {
+	switch {
+	case t == nil:
+		return false
+	case slices.ContainsFunc(u.targets, func(x *pb.Target) bool { return x != nil && diverts(x) && x.Uri == t.Uri }):
+		// another phone of the user has sent the call there: once is enough (§16.5), and how it goes there is all there is to say
+		l.Status = 480
+		l.Response.Release()
+		l.Response = nil
 		return false
 	}
 	s.opt.Stats.Redirects.Add(1)
@@ -95,14 +103,14 @@ func (s *Shard) diversionOf(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) *pb.T
 	if uri == nil || diversions(&s.tmp2) >= maxDiversions {
 		return nil
 	}
-	d := dialog.Diversion{AoR: t.Aor, Reason: diversionReason(m)}
+	d := dialog.Diversion{AoR: t.Aor, Reason: diversionReason(m), Trusted: u.near}
 	route := append([]byte("<sip:"), uriHost(f.addr)...)
 	route = append(route, ':')
 	route = strconv.AppendUint(route, uint64(f.ports[pb.Transport_UDP]), 10)
 	route = append(route, ";lr;"+dialog.DivertParam+"="...)
 	route = d.Append(route, s.view.divert[0], s.tmp2.Bytes(s.tmp2.CallID), s.tmp2.Bytes(s.tmp2.From.Tag), uri)
 	return &pb.Target{
-		Uri: text(uri), Flow: &pb.Flow{Group: c.Home, Vip: uint32(u.source.VIP), Transport: pb.Transport_UDP},
+		Uri: string(uri), Flow: &pb.Flow{Group: c.Home, Vip: uint32(u.source.VIP), Transport: pb.Transport_UDP},
 		Q: t.Q, Routes: []string{string(append(route, '>'))},
 	}
 }
@@ -139,7 +147,7 @@ func (s *Shard) contactOf(m *wire.Msg, user *fsm.User) []byte {
 		}
 		uri, _, _ := bytes.Cut(ct.URI, []byte("?"))
 		if s.mayDivertTo(uri, user) {
-			best, bestQ = uri, q
+			best, bestQ = []byte(text(uri)), q // as the record has it, and so as it is sent
 		}
 	}
 }

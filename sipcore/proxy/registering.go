@@ -24,7 +24,7 @@ func (s *Shard) register(in *Inbound, key txn.Key) {
 		s.reply(in, key, resp)
 		return
 	}
-	if s.turnedAway(in, key, false) {
+	if s.turnedAway(in, key, &sender{}) {
 		return
 	}
 	c, _ := s.newCell(in, key, kindRegister)

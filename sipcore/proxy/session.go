@@ -7,6 +7,7 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/dialog"
 	"holdline/sipcore/txn"
 	"holdline/sipcore/wire"
 )
@@ -18,7 +19,7 @@ func (s *Shard) answerCommand(m *wire.Msg, c *txn.Cell, u *call, l *txn.Leg) *pb
 		Call: u.number, Home: c.Home, Epoch: c.Epoch, Leg: uint32(l.Index), ToTag: tagText(m.Bytes(m.To.Tag)),
 		SessionExpires: cmp.Or(sessionExpires(m), u.session),
 	}
-	cmd.CalleeContact, cmd.CalleeRoutes = reach(contact(m), s.routesAbove(m))
+	cmd.CalleeContact, cmd.CalleeRoutes = reach(contact(m), s.routesAbove(m, u, l))
 	if c.Request != nil && s.tmp2.Scan(c.Request.B) == nil {
 		cmd.CallerContact, cmd.CallerRoutes = reach(contact(&s.tmp2), recordedRoutes(&s.tmp2))
 	}
@@ -64,8 +65,8 @@ func recordedRoutes(m *wire.Msg) string {
 }
 
 // routesAbove is the route set from us to the callee, as a Route header has it: what is above our Record-Route in
-// its response, from the bottom up.
-func (s *Shard) routesAbove(m *wire.Msg) string {
+// its response, from the bottom up. Where the leg leads to ourselves, as another call, there is that one's above it.
+func (s *Shard) routesAbove(m *wire.Msg, u *call, l *txn.Leg) string {
 	if !m.Has(wire.HdrRecordRoute) {
 		return ""
 	}
@@ -79,12 +80,19 @@ func (s *Shard) routesAbove(m *wire.Msg) string {
 		if err != nil {
 			return ""
 		}
-		if uri, err := wire.ParseURI(na.URI); err == nil && s.view.isOwn(uri.Host, uri.Port) {
+		if uri, err := wire.ParseURI(na.URI); err == nil && s.view.isOwn(uri.Host, uri.Port) && (!s.view.addrs[l.Flow.Remote.Addr()] || s.ofCall(&uri, u.number)) {
 			slices.Reverse(routes)
 			return strings.Join(routes, ", ")
 		}
 		routes = append(routes, text(m.Bytes(v)))
 	}
+}
+
+// ofCall reports whether a Record-Route of ours is that of a call.
+func (s *Shard) ofCall(uri *wire.URI, number uint64) bool {
+	token, _ := uri.Param(dialog.Param)
+	t, _, err := dialog.Parse(token, s.view.route)
+	return err == nil && t.Call == number
 }
 
 // refreshCommand is the command that records a 2xx to a re-INVITE or UPDATE; nil when there is nothing new in it. A

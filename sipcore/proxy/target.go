@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
@@ -78,15 +77,27 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 	return d, &wire.Response{Status: 404}
 }
 
+// maxDomains bounds in how many domains a user is looked for by a Contact that names him.
+const maxDomains = 64
+
 // toContact finds the phone whose Contact a Request-URI names: what a phone learnt in a dialog, to which it has another one sent (RFC 5589 §7.3, an attended transfer), is
 // an address behind us that only we can reach. It is there for those whom we know, and for phones that are registered.
 func (s *Shard) toContact(in *Inbound, w *sender, d *destination) bool {
 	if !w.mayDialOut() {
 		return false
 	}
-	near := cmp.Or(w.domain, s.view.only)
-	var aor string
-	aor, s.bindings = s.opt.State.ByContact(string(in.Msg.Bytes(in.Msg.URI)), near.GetName(), s.bindings[:0])
+	uri, aor := string(in.Msg.Bytes(in.Msg.URI)), ""
+	find := func(domain string) bool {
+		aor, s.bindings = s.opt.State.ByContact(uri, domain, s.bindings[:0])
+		return aor != ""
+	}
+	if near := w.domain.GetName(); !find(near) { // it names a user of another domain, or the sender has none
+		n := 0
+		s.view.Config.Domains(func(d *pb.Domain) bool {
+			n++
+			return (d.Name == near || !find(d.Name)) && n < maxDomains
+		})
+	}
 	if aor == "" {
 		return false
 	}
