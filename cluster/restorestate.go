@@ -176,8 +176,8 @@ func (r *restoration) pools(now *fsm.Config) (out []*pb.Command) {
 	for name, p := range r.backup.Pools() {
 		out = append(out, &pb.Command{Op: &pb.Command_PutPool{PutPool: &pb.PutPool{Pool: &pb.Pool{Name: name, Algorithm: p.Algorithm}}}})
 		for _, m := range p.Members {
+			m = proto.Clone(m).(*pb.Member)
 			if m.Group != 0 {
-				m = proto.Clone(m).(*pb.Member)
 				was := r.backup.Group(m.Group)
 				if m.Group = sameGroup(now, was); m.Group == 0 {
 					r.answer.Notes = append(r.answer.Notes, fmt.Sprintf("member %s of pool %s is called through the call's own VIP: there is no VIP group %s here", m.Name, name, was.GetName()))
@@ -187,6 +187,7 @@ func (r *restoration) pools(now *fsm.Config) (out []*pb.Command) {
 					m.Vip = ""
 				}
 			}
+			r.account(now, m)
 			out = append(out, &pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
 		}
 	}

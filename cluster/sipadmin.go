@@ -175,7 +175,7 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 	if p := cfg.Pool(pool); p != nil && slices.ContainsFunc(p.Members, func(o *pb.Member) bool { return o.Name == m.Name }) {
 		return api.Errorf(api.CodeExists, "pool %s has a member %s already: remove it first to change it", pool, m.Name)
 	}
-	return e.putMember(ctx, cfg, pool, m)
+	return e.putMember(ctx, cfg, pool, m, nil)
 }
 
 // SetMember implements api.Backend. Of two changes at once to the same part of a member the later holds.
@@ -193,19 +193,23 @@ func (n *Node) SetMember(ctx context.Context, pool, member string, c api.MemberC
 	if i < 0 {
 		return api.Errorf(api.CodeNotFound, "pool %s has no member %s: see `holdline pool member list %s`", pool, member, pool)
 	}
-	m := memberOf(cfg, p.Members[i])
+	old := p.Members[i]
+	m := memberOf(cfg, old)
 	c.Apply(&m)
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	return e.putMember(ctx, cfg, pool, m)
+	if err := m.CheckPassword(len(old.SealedPassword) > 0); err != nil && (c.User != nil || old.User == "") { // of one that was restored elsewhere all else can be changed
+		return err
+	}
+	return e.putMember(ctx, cfg, pool, m, old.SealedPassword)
 }
 
 // memberOf is a pool member as the API shows it.
 func memberOf(cfg *fsm.Config, m *pb.Member) api.Member {
 	out := api.Member{
 		Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
-		LargeOverTCP: m.LargeOverTcp, Disabled: m.Disabled,
+		LargeOverTCP: m.LargeOverTcp, Disabled: m.Disabled, User: m.User, Register: m.Register, RegisterS: m.RegisterS,
 	}
 	if g := cfg.Group(m.Group); g != nil {
 		out.Group = cmp.Or(m.Vip, g.Name)
@@ -213,10 +217,14 @@ func memberOf(cfg *fsm.Config, m *pb.Member) api.Member {
 	return out
 }
 
-func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m api.Member) error {
+// putMember writes a pool member; sealed is its password as it is stored, if m gives no other.
+func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m api.Member, sealed []byte) error {
 	row := &pb.Member{
 		Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
-		LargeOverTcp: m.LargeOverTCP, Disabled: m.Disabled,
+		LargeOverTcp: m.LargeOverTCP, Disabled: m.Disabled, User: m.User, Register: m.Register, RegisterS: m.RegisterS,
+	}
+	if err := e.sealAccount(row, m.Password, sealed); err != nil {
+		return err
 	}
 	if m.Group != "" {
 		g, err := findGroup(cfg, m.Group)
@@ -227,6 +235,9 @@ func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m 
 		if err := sameFamily(g, row); err != nil {
 			return err
 		}
+	}
+	if err := registersBy(cfg, row); err != nil {
+		return err
 	}
 	return e.write(ctx, &pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: row}}})
 }

@@ -186,7 +186,7 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	e.undo = append(e.undo, client.Close)
 	core, err := sipcore.New(sipcore.Options{
 		Machine: e.machine, Node: e.number.Load(), Log: e.submitter, Owners: v, Link: e.link.Load(), Logger: e.logger,
-		Certificates: &v.certificates,
+		Certificates: &v.certificates, Accounts: &accounts{machine: e.machine, key: e.clusterKey, logger: e.logger},
 	})
 	if err != nil {
 		return fmt.Errorf("start SIP core: %w", err)

@@ -25,6 +25,9 @@ const (
 	maxMembers   = 256 // of a pool
 	maxSources   = 64  // of a member
 	maxWeight    = 1000
+	maxAccount   = 128       // of a member's user, octets
+	maxSealed    = 256       // of a member's password as it is stored
+	maxRegister  = 24 * 3600 // seconds
 	defaultPort  = 5060
 	defaultsPort = 5061
 )
@@ -135,6 +138,9 @@ func (c *conf) checkMember(m *pb.Member) *pb.Result {
 		}
 		m.Vip = a.String()
 	}
+	if r := checkAccount(m); r != nil {
+		return r
+	}
 	if len(m.Sources) > maxSources {
 		return fail(pb.Code_LIMIT, "member %s: at most %d sources", m.Name, maxSources)
 	}
@@ -153,6 +159,36 @@ func (c *conf) checkMember(m *pb.Member) *pb.Result {
 		m.Sources[i] = p.Masked().String()
 	}
 	return nil
+}
+
+// checkAccount refuses an account that could not be written into a request. One without a password may be there: it has come from another cluster, which
+// alone can read it.
+func checkAccount(m *pb.Member) *pb.Result {
+	switch {
+	case !accountName(m.User):
+		return rejected("member %s: its user has characters that no account has, or more than %d", m.Name, maxAccount)
+	case len(m.SealedPassword) > maxSealed:
+		return rejected("member %s: its password is too long", m.Name)
+	case m.User == "" && len(m.SealedPassword) > 0:
+		return rejected("member %s: a password needs a user", m.Name)
+	case m.Register && m.User == "":
+		return rejected("member %s: to register needs a user", m.Name)
+	case m.Register && m.Group == 0:
+		return rejected("member %s: to register needs a VIP group to be called at", m.Name)
+	case m.RegisterS > maxRegister:
+		return rejected("member %s: a registration lasts for %d seconds at most", m.Name, maxRegister)
+	}
+	return nil
+}
+
+// accountName reports whether s may be the user of an account: printable ASCII that needs no escape in a quoted string (RFC 3261 §25.1).
+func accountName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return len(s) <= maxAccount
 }
 
 // sameVIP reports whether a is the address of g with this index, and not merely one that it advertises.

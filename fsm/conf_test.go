@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"holdline/fsm/pb"
@@ -126,6 +127,13 @@ func TestConfigRefusals(t *testing.T) {
 		{cmd(&pb.PutPool{Pool: &pb.Pool{Name: "p", Algorithm: "best"}}), pb.Code_REJECTED, `pool p: "best" is not an algorithm; round-robin, least-calls, weighted and hash are`},
 		{member(&pb.Member{Name: "x", Address: "host:port"}), pb.Code_REJECTED, `member x: "host:port" is not an address; give host or host:port`},
 		{member(&pb.Member{Name: "x", Address: "host", Sources: []string{"10.0.0.0/33"}}), pb.Code_REJECTED, `member x: source "10.0.0.0/33" is not an address or CIDR`},
+		{member(&pb.Member{Name: "x", Address: "host", User: "a\"b"}), pb.Code_REJECTED, "member x: its user has characters that no account has, or more than 128"},
+		{member(&pb.Member{Name: "x", Address: "host", User: strings.Repeat("a", 129)}), pb.Code_REJECTED, "member x: its user has characters that no account has, or more than 128"},
+		{member(&pb.Member{Name: "x", Address: "host", User: "a", SealedPassword: make([]byte, 257)}), pb.Code_REJECTED, "member x: its password is too long"},
+		{member(&pb.Member{Name: "x", Address: "host", SealedPassword: []byte("s")}), pb.Code_REJECTED, "member x: a password needs a user"},
+		{member(&pb.Member{Name: "x", Address: "host", Register: true, Group: 1}), pb.Code_REJECTED, "member x: to register needs a user"},
+		{member(&pb.Member{Name: "x", Address: "host", Register: true, User: "a"}), pb.Code_REJECTED, "member x: to register needs a VIP group to be called at"},
+		{member(&pb.Member{Name: "x", Address: "host", Register: true, User: "a", Group: 1, RegisterS: 86401}), pb.Code_REJECTED, "member x: a registration lasts for 86400 seconds at most"},
 		{cmd(&pb.SetFeatureLevel{Level: 2}), pb.Code_REJECTED, "node n1 runs a release that knows feature levels up to 1: upgrade it before raising the level to 2"},
 		{cmd(&pb.PutNode{}), pb.Code_REJECTED, `node "" has no UUID`},
 	} {

@@ -35,6 +35,7 @@ type Options struct {
 
 	// Certificates are what TLS and WSS show; nil: none, so that handshakes fail.
 	Certificates *transport.Certificates
+	Accounts     proxy.Accounts         // at gateways; nil: there are none
 	Authorities  *x509.CertPool         // sign the certificates of gateways; nil: whom the machine trusts
 	Streams      transport.StreamLimits // of connections; zero values stand for the defaults
 
@@ -136,7 +137,7 @@ func (c *Core) makeShards() {
 	auth, registrar := c.identities()
 	opt := proxy.Options{
 		State: c.opt.Machine, Auth: auth, Registrar: registrar, Pool: &c.pool, Stats: &c.stats, Health: &c.health, Admission: &c.admission,
-		Refusals: &c.refusals, MaxCells: roomFor(memory)/shards + 1, MaxLegs: maxLegs,
+		Accounts: c.opt.Accounts, Refusals: &c.refusals, MaxCells: roomFor(memory)/shards + 1, MaxLegs: maxLegs,
 	}
 	for range min(runtime.GOMAXPROCS(0), shards) {
 		c.workers = append(c.workers, newWorker(c))

@@ -30,7 +30,7 @@ func (s *server) gatewayOps() {
 	register(s, op{id: "remove-pool", method: http.MethodDelete, path: "/pools/{pool}", summary: "Remove a pool that no route names"}, tag, nil,
 		func(ctx context.Context, r *poolPath) (*none, error) { return done(s.b.RemovePool(ctx, r.Pool)) })
 	register(s, op{id: "add-member", method: http.MethodPost, path: "/pools/{pool}/members", summary: "Add a gateway to a pool"}, tag,
-		func(r *memberRequest) error { return r.Body.Validate() },
+		func(r *memberRequest) error { return r.Body.ValidateNew() },
 		func(ctx context.Context, r *memberRequest) (*none, error) {
 			return done(s.b.AddMember(ctx, r.Pool, r.Body))
 		})

@@ -71,6 +71,11 @@ type Member struct {
 
 	LargeOverTCP bool `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP; with transport udp only"`
 	Disabled     bool `json:"disabled,omitempty" doc:"it gets no new calls; those it has go on, and it may call"`
+
+	User      string `json:"user,omitempty" doc:"as whom it knows us; default: it goes by our address" example:"4930123456"`
+	Password  string `json:"password,omitempty" writeOnly:"true" doc:"of the user, in clear; it is stored sealed and never shown"`
+	Register  bool   `json:"register,omitempty" doc:"we register with it as this user, by the one VIP that it is called through"`
+	RegisterS uint32 `json:"register_s,omitempty" doc:"for as long as we ask, seconds; default 3600"`
 }
 
 // MemberChange is what of a gateway is to be another: what is absent stays.
@@ -83,6 +88,10 @@ type MemberChange struct {
 	LargeOverTCP *bool     `json:"large_over_tcp,omitempty" doc:"requests of more than 1300 bytes go over TCP"`
 	Group        *string   `json:"group,omitempty" doc:"VIP group it is called through, or one address of a group of several; empty: the call's own group"`
 	Disabled     *bool     `json:"disabled,omitempty" doc:"it gets no new calls; those it has go on, and it may call"`
+	User         *string   `json:"user,omitempty" doc:"as whom it knows us; empty: no more, and neither password nor registration"`
+	Password     *string   `json:"password,omitempty" doc:"of the user, in clear"`
+	Register     *bool     `json:"register,omitempty" doc:"whether we register with it"`
+	RegisterS    *uint32   `json:"register_s,omitempty" doc:"for as long as we ask, seconds"`
 }
 
 // Apply makes the change.
@@ -95,6 +104,15 @@ func (c *MemberChange) Apply(m *Member) {
 	set(&m.LargeOverTCP, c.LargeOverTCP)
 	set(&m.Group, c.Group)
 	set(&m.Disabled, c.Disabled)
+	set(&m.User, c.User)
+	if m.User == "" { // nothing is left of the account but what this change gives
+		m.Register, m.RegisterS = false, 0
+	}
+	set(&m.Password, c.Password)
+	if set(&m.Register, c.Register); !m.Register {
+		m.RegisterS = 0
+	}
+	set(&m.RegisterS, c.RegisterS)
 }
 
 func set[T any](to, from *T) {

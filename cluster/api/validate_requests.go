@@ -201,8 +201,34 @@ func (p *Pool) Validate() error {
 	return nil
 }
 
-// Validate checks the member and puts it into canonical form.
+// ValidateNew checks a member that is to be added: a user comes with a password.
+func (m *Member) ValidateNew() error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	return m.CheckPassword(false)
+}
+
+// Validate checks the member, whose password may be given or stored, and puts it into canonical form.
 func (m *Member) Validate() error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	switch {
+	case m.User != "":
+	case m.Password != "":
+		return Errorf(CodeInvalid, "a password of member %s needs a user: give both, as in --user 4930123456 --password-stdin", m.Name)
+	case m.Register:
+		return Errorf(CodeInvalid, "to register with member %s needs a user: give one, as in --user 4930123456 --password-stdin", m.Name)
+	}
+	if m.RegisterS != 0 && !m.Register {
+		return Errorf(CodeInvalid, "nobody registers with member %s: give --register too", m.Name)
+	}
+	return nil
+}
+
+// check looks at each value by itself.
+func (m *Member) check() error {
 	if err := checkName("member", m.Name); err != nil {
 		return err
 	}
@@ -224,7 +250,7 @@ func (m *Member) Validate() error {
 	if m.Weight > 1000 {
 		return Errorf(CodeInvalid, "weight %d is more than 1000: weights count relative to each other, scale them down", m.Weight)
 	}
-	return nil
+	return m.checkAccount()
 }
 
 // Validate checks what is to be changed of a gateway, as far as it can be told without the gateway.
@@ -234,8 +260,11 @@ func (c *MemberChange) Validate() error {
 	}
 	m := Member{Name: "m", Address: "192.0.2.1"}
 	c.Apply(&m)
-	if err := m.Validate(); err != nil {
+	if err := m.check(); err != nil {
 		return err
+	}
+	if c.Password != nil && *c.Password == "" {
+		return Errorf(CodeInvalid, "the password is empty: give one, or take user and password away with --user ''")
 	}
 	if c.Sources != nil {
 		*c.Sources = m.Sources

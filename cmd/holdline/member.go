@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,17 +17,24 @@ func (a *app) memberAddCmd() *cobra.Command {
 		Use: "add POOL NAME --address HOST[:PORT]", Short: "Add a gateway to a pool",
 		Long: `Adds a gateway. Requests from its sources are trusted without a password and routed by the domain they name; without
 --source that is its own address. Give a gateway with a host name its networks: it cannot be told from a stranger else, neither
-when it calls nor when somebody in a call wants to reach it.`,
-		Example: "  holdline pool member add carriers gw1 --address 10.77.0.22:5080 --source 10.77.0.0/28",
-		Args:    needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
+when it calls nor when somebody in a call wants to reach it.
+
+A carrier that knows us by a user name gets it with --user; the password is read from standard input, stored sealed, and never shown. With
+--register the owner of the VIP group named by --vip keeps it told where to call (REGISTER).`,
+		Example: `  holdline pool member add carriers gw1 --address 10.77.0.22:5080 --source 10.77.0.0/28
+  echo "$password" | holdline pool member add carriers gw2 --address sip.carrier.example --user 4930123456 --password-stdin --register --vip 10.77.0.101`,
+		Args: needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
 	}
-	memberFlags(c, &m)
+	stdin := memberFlags(c, &m)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := required(c, "address"); err != nil {
 			return err
 		}
 		m.Name = args[1]
-		if err := m.Validate(); err != nil {
+		if err := a.memberPassword(*stdin || m.User != "", *stdin, &m); err != nil {
+			return err
+		}
+		if err := m.ValidateNew(); err != nil {
 			return err
 		}
 		return a.with(c, func(ctx context.Context, cl *api.Client) error {
@@ -44,12 +52,12 @@ func (a *app) memberSetCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "set POOL NAME", Short: "Change a gateway; what is not given stays as it is",
 		Long: `Changes a gateway. Calls that it has go on as they are. With --disabled it gets no new ones, and may still call: for maintenance, wait
-until "holdline pool member list" shows no CALLS. --disabled=false puts it back.`,
+until "holdline pool member list" shows no CALLS. --disabled=false puts it back. --user '' takes user, password and registration away.`,
 		Example: `  holdline pool member set carriers gw1 --disabled
   holdline pool member set carriers gw1 --address 10.77.0.24:5080 --disabled=false`,
 		Args: needs("POOL", "NAME"), ValidArgsFunction: a.complete(poolNames),
 	}
-	memberFlags(c, &m)
+	stdin := memberFlags(c, &m)
 	c.Flags().BoolVar(&m.Disabled, "disabled", false, "no new calls for it")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var change api.MemberChange
@@ -61,6 +69,15 @@ until "holdline pool member list" shows no CALLS. --disabled=false puts it back.
 		given(c, "large-over-tcp", &m.LargeOverTCP, &change.LargeOverTCP)
 		given(c, "vip", &m.Group, &change.Group)
 		given(c, "disabled", &m.Disabled, &change.Disabled)
+		given(c, "user", &m.User, &change.User)
+		given(c, "register", &m.Register, &change.Register)
+		given(c, "register-expires", &m.RegisterS, &change.RegisterS)
+		if err := a.memberPassword(*stdin, true, &m); err != nil {
+			return err
+		}
+		if *stdin {
+			change.Password = &m.Password
+		}
 		if err := change.Validate(); err != nil {
 			return err
 		}
@@ -84,7 +101,16 @@ func given[T any](c *cobra.Command, flag string, value *T, to **T) {
 	}
 }
 
-func memberFlags(c *cobra.Command, m *api.Member) {
+// memberPassword reads the password of a gateway's user, if there is one to read, from standard input or at a terminal.
+func (a *app) memberPassword(wanted, fromStdin bool, m *api.Member) (err error) {
+	if wanted {
+		m.Password, err = a.password(fromStdin)
+	}
+	return err
+}
+
+// memberFlags adds what a gateway has; stdin is whether its password is to be read.
+func memberFlags(c *cobra.Command, m *api.Member) (stdin *bool) {
 	c.Flags().StringVar(&m.Address, "address", "", "IP address or host name, with or without port (5060)")
 	c.Flags().StringArrayVar(&m.Sources, "source", nil, "network its requests come from; may be repeated")
 	c.Flags().Uint32Var(&m.Weight, "weight", 0, "share of calls with the weighted algorithm (default 1)")
@@ -92,6 +118,10 @@ func memberFlags(c *cobra.Command, m *api.Member) {
 	c.Flags().StringVar(&m.Transport, "transport", "udp", "udp, tcp or tls")
 	c.Flags().BoolVar(&m.LargeOverTCP, "large-over-tcp", false, "send requests of more than 1300 bytes over TCP (with --transport udp)")
 	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through, or one address of a group of several (default: the call's own group)")
+	c.Flags().StringVar(&m.User, "user", "", "user name that it knows us by, with a password")
+	c.Flags().BoolVar(&m.Register, "register", false, "register with it as this user; its calls come in at the VIP of --vip")
+	c.Flags().Uint32Var(&m.RegisterS, "register-expires", 0, "how long a registration is to last, in seconds (default 3600)")
+	return c.Flags().Bool("password-stdin", false, "read the user's password from the first line of standard input")
 }
 
 func (a *app) memberRemoveCmd() *cobra.Command {
@@ -153,14 +183,25 @@ func memberState(m *api.Member) string {
 }
 
 func memberTable(pools []api.Pool) *table {
-	t := newTable("POOL", "MEMBER", "ADDRESS", "TRANSPORT", "SOURCES", "WEIGHT", "CALLS", "LIMIT", "VIP", "STATE")
+	head := []string{"POOL", "MEMBER", "ADDRESS", "TRANSPORT", "SOURCES", "WEIGHT", "CALLS", "LIMIT", "VIP", "STATE"}
+	accounts := slices.ContainsFunc(pools, func(p api.Pool) bool {
+		return slices.ContainsFunc(p.Members, func(m api.Member) bool { return m.User != "" })
+	})
+	if accounts {
+		head = append(head, "USER")
+	}
+	t := newTable(head...)
 	for _, p := range pools {
 		for _, m := range p.Members {
 			limit := "-"
 			if m.MaxCalls > 0 {
 				limit = fmt.Sprint(m.MaxCalls)
 			}
-			t.row(p.Name, m.Name, m.Address, m.Transport, orDash(strings.Join(m.Sources, " ")), fmt.Sprint(max(m.Weight, 1)), fmt.Sprint(m.Calls), limit, orDash(m.Group), memberState(&m))
+			row := []string{p.Name, m.Name, m.Address, m.Transport, orDash(strings.Join(m.Sources, " ")), fmt.Sprint(max(m.Weight, 1)), fmt.Sprint(m.Calls), limit, orDash(m.Group), memberState(&m)}
+			if accounts {
+				row = append(row, orDash(m.User))
+			}
+			t.row(row...)
 		}
 	}
 	return t
