@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+
 	"github.com/dchest/siphash"
 
 	"holdline/fsm"
@@ -78,7 +80,7 @@ func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
 		if l.Status != 503 {
 			h.clear(t.Pool, t.Member, true)
 			h.clear(addrPool, addrText(l.Flow.Remote), true)
-		} else if s.tmp.Scan(l.Response.B) == nil && s.tmp.Has(wire.HdrRetryAfter) {
+		} else if s.readFinal(l) && s.tmp.Has(wire.HdrRetryAfter) {
 			h.mark(t.Pool, t.Member, s.now, s.now+retryAfter(&s.tmp), true)
 		} else {
 			s.down(u, 0)
@@ -89,4 +91,13 @@ func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
 		}
 	}
 	s.freeCell(c)
+}
+
+// readFinal scans into s.tmp the final that a request of our own has got; false: there is none. Our Via has come off it, and there was no other.
+func (s *Shard) readFinal(l *txn.Leg) bool {
+	if l.Response == nil {
+		return false
+	}
+	err := s.tmp.Scan(l.Response.B)
+	return err == nil || errors.Is(err, wire.ErrMissingVia)
 }

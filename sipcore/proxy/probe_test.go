@@ -72,6 +72,9 @@ func TestProbe(t *testing.T) {
 	w.in(1, gw1.addr, gw1.answer(req, 503, "Retry-After: 60"))
 	w.probe("p8")
 	w.in(1, gw1.addr, gw1.answer(w.probe("p9"), 200))
+	if !w.s.opt.Health.isDown("gw", "gw1", w.now+int64(59*time.Second)) || w.s.opt.Health.isDown("gw", "gw1", w.now+int64(time.Minute)) {
+		t.Error("it has asked for a minute")
+	}
 	w.pass(4 * time.Second) // p8
 	w.take()
 	state("asked for a minute", Gateway{Down: true, Answered: true, Silent: true})
