@@ -76,7 +76,8 @@ type Core struct {
 	alive    keepalives
 
 	admission   proxy.Admission
-	health      proxy.Health   // of gateways
+	health      proxy.Health // of gateways
+	trunks      trunks
 	refusals    proxy.Refusals // what this node has refused last
 	room        room           // the first worker's
 	kernelDrops uint64         // as the first worker last saw them
@@ -128,6 +129,7 @@ func New(opt Options) (*Core, error) {
 	c.wg.Go(c.deadlines)
 	c.wg.Go(c.keepAlive)
 	c.wg.Go(c.probeGateways)
+	c.wg.Go(c.keepRegistered)
 	return c, nil
 }
 

@@ -146,7 +146,7 @@ func probeEvery(v *proxy.View) time.Duration {
 func (c *Core) Gateway(pool, member string) proxy.Gateway {
 	g := c.health.Gateway(pool, member, c.now())
 	every := probeEvery(c.currentView())
-	g.Answered = g.Answered && g.Ago < 3*every
+	g.Answered = g.Registers || g.Answered && g.Ago < 3*every
 	g.Silent = g.Silent && every > 0
 	return g
 }

@@ -17,7 +17,7 @@ const (
 	kindOther                // any other request
 	kindRegister             // REGISTER for the registrar
 	kindHangup               // BYE of our own: no server transaction, its final ends the cell
-	kindProbe                // so is the OPTIONS that asks whether a gateway is there
+	kindProbe                // so is the OPTIONS that asks whether a gateway is there, and the REGISTER of a trunk
 )
 
 // phase is how far a command has got.
@@ -90,6 +90,7 @@ type call struct {
 
 	hang  *hangup
 	asked int64 // when a probe was made
+	trunk *Trunk
 }
 
 // message is one that waits, and where it goes or came from.

@@ -20,7 +20,8 @@ import (
 // maxShift bounds how often an INVITE is sent again with credentials: once, and once more because the nonce is stale. Branches and tokens have room for 3.
 const maxShift = 2
 
-// challenged answers a gateway's challenge. It reports false if that is not for us to answer.
+// challenged answers a gateway's challenge. It reports false if that is not for us to answer, or not here: a probe that is challenged has found out what it was to, and
+// trunks see to themselves.
 func (s *Shard) challenged(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
 	m := in.Msg
 	if m.Status != 401 && m.Status != 407 || s.opt.Accounts == nil || u.kind == kindProbe || !mayRetry(c, u, l) {

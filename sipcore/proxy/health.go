@@ -26,7 +26,7 @@ type Health struct {
 	down atomic.Int32 // entries in till: none is the usual case and costs one load
 	mu   sync.Mutex
 	till map[memberName]downTill
-	told map[memberName]probeResult // by the probes
+	told map[memberName]probeResult // by the probes, and by who registers
 }
 
 type memberName struct{ pool, member string }
@@ -41,6 +41,7 @@ type downTill struct {
 type probeResult struct {
 	at, took int64
 	silent   bool
+	register registerResult
 }
 
 // mark takes a member for down until till; asked: it has asked for the time.
@@ -89,7 +90,9 @@ func (h *Health) isDown(pool, member string, now int64) bool {
 func (h *Health) answered(pool, member string, asked, now int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.note(pool, member, probeResult{at: now, took: now - asked})
+	r := h.told[memberName{pool, member}]
+	r.at, r.took, r.silent = now, now-asked, false
+	h.note(pool, member, r)
 }
 
 // silent notes that a member has not answered a probe, and reports whether it has ever answered one.
@@ -125,6 +128,8 @@ type Gateway struct {
 	Silent   bool          // but not the last one
 	Took     time.Duration // the last time
 	Ago      time.Duration // and when that was
+
+	Registers bool // it has answered no probe, but our REGISTER
 }
 
 // Gateway tells what is known of a member at now, in the time that shards are given.
@@ -136,7 +141,10 @@ func (h *Health) Gateway(pool, member string, now int64) (g Gateway) {
 	r := h.told[k]
 	if g.Silent = r.silent; r.at != 0 {
 		g.Answered, g.Took, g.Ago = true, time.Duration(r.took), time.Duration(now-r.at)
+		return g
 	}
+	g.Registers = r.register.says(now)
+	g.Silent = !g.Registers && (r.silent || r.register.silent)
 	return g
 }
 

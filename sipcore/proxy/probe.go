@@ -26,33 +26,45 @@ const (
 func (s *Shard) Probe(v *View, now int64, group uint32, epoch uint64, m *pb.Member, id string) bool {
 	s.view, s.now = v, now
 	s.settle()
-	t := &pb.Target{Uri: memberURI(m, ""), Pool: m.Pool, Member: m.Name, Flow: s.memberFlow(m, group, 0)}
-	k := v.branch[0]
-	hi, lo := siphash.Hash128(k.secret.K0, k.secret.K1, append(append(s.key[:0], "probe\x00"...), id...))
-	c := s.tab.New(txn.Key{Hi: hi, Lo: lo}, wire.Options)
+	uri := memberURI(m, "")
+	c, f := s.askGateway(m, group, epoch, wire.Options, uri, append(append(s.key[:0], "probe\x00"...), id...))
 	if c == nil {
 		return false
 	}
+	u, l := callOf(c), c.Legs[0]
+	l.Patience = s.seconds(settingGatewayTimeout, gatewayTimeout)
+	c.Request = s.opt.Pool.Get(512)
+	c.Request.B = appendProbe(c.Request.B, uri, f.at[l.Flow.Proto], id, uint32(c.Key.Hi))
+	u.lineEnd = len("OPTIONS ") + len(uri) + len(" SIP/2.0\r\n")
+	s.opt.Stats.Probes.Add(1)
+	s.resolveLeg(c, u, l, []byte(uri))
+	return true
+}
+
+// askGateway makes the transaction of a request of our own to a gateway, with a leg that has yet to get its request, and tells by which VIP that goes. seed is the
+// transaction's alone. nil: there is no room, or the group has no address to ask from.
+func (s *Shard) askGateway(m *pb.Member, group uint32, epoch uint64, method wire.Method, uri string, seed []byte) (*txn.Cell, *face) {
+	t := &pb.Target{Uri: uri, Pool: m.Pool, Member: m.Name, Flow: s.memberFlow(m, group, 0)}
+	k := s.view.branch[0]
+	hi, lo := siphash.Hash128(k.secret.K0, k.secret.K1, seed)
+	c := s.tab.New(txn.Key{Hi: hi, Lo: lo}, method)
+	if c == nil {
+		return nil, nil
+	}
 	u := s.newCall()
-	u.kind, u.gen, u.asked, u.source = kindProbe, k.id, now, transport.Flow{Group: group}
+	u.kind, u.gen, u.asked, u.source = kindProbe, k.id, s.now, transport.Flow{Group: group}
 	c.User, c.Home, c.Epoch, c.Caller = u, group, epoch, u.source
 	u.targets = append(u.targets[:0], t)
 	l := s.tab.NewLeg(c)
-	l.Patience = s.seconds(settingGatewayTimeout, gatewayTimeout)
 	f := (*face)(nil)
 	if s.legFlow(c, u, l, t) {
-		f = v.face(l.Flow)
+		f = s.view.face(l.Flow)
 	}
 	if _, at := fsm.MemberHost(m); f == nil || at.IsValid() && f.six != at.Addr().Is6() {
 		s.freeCell(c)
-		return false
+		return nil, nil
 	}
-	c.Request = s.opt.Pool.Get(512)
-	c.Request.B = appendProbe(c.Request.B, t.Uri, f.at[l.Flow.Proto], id, uint32(hi))
-	u.lineEnd = len("OPTIONS ") + len(t.Uri) + len(" SIP/2.0\r\n")
-	s.opt.Stats.Probes.Add(1)
-	s.resolveLeg(c, u, l, []byte(t.Uri))
-	return true
+	return c, f
 }
 
 // appendProbe writes the OPTIONS but for its Via. at is the VIP's host and port.
@@ -70,9 +82,13 @@ func appendProbe(b []byte, uri, at, id string, tag uint32) []byte {
 	return append(b, "\r\nCSeq: 1 OPTIONS\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n"...)
 }
 
-// probed ends a probe. Whatever is answered shows that the gateway is there, but for a 503. Silence counts against those alone that have answered
+// probed ends a probe, or a REGISTER of ours. Whatever is answered shows that the gateway is there, but for a 503. Silence counts against those alone that have answered
 // before: many gateways answer no OPTIONS, and take calls.
 func (s *Shard) probed(c *txn.Cell, u *call, l *txn.Leg) {
+	if u.trunk != nil {
+		s.registerDone(c, u, l)
+		return
+	}
 	t, h := u.targets[0], s.opt.Health
 	switch {
 	case l.Response != nil || l.Status == 100:

@@ -28,6 +28,7 @@ type Stats struct {
 	Unroutable          atomic.Uint64
 	GatewaysSilent      atomic.Uint64
 	Probes              atomic.Uint64
+	Registers           atomic.Uint64
 	OtherFlows          atomic.Uint64
 	Unreachable         atomic.Uint64
 	HangUps             atomic.Uint64
@@ -63,6 +64,7 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("stray_acks", "ACKs dropped: they belong to nothing", s.StrayAcks.Load())
 	fn("silent_gateways", "attempts that a pool member left unanswered", s.GatewaysSilent.Load())
 	fn("gateway_probes", "OPTIONS sent to pool members to see whether they are there", s.Probes.Load())
+	fn("gateway_registers", "REGISTERs sent to pool members, with those that answer a challenge", s.Registers.Load())
 	fn("other_flows", "requests sent over another flow of a phone because one had failed (RFC 5626)", s.OtherFlows.Load())
 	fn("unreachable", "attempts given up because of an ICMP error about them", s.Unreachable.Load())
 	fn("hang_ups", "calls ended by this node: session timer or maximum duration", s.HangUps.Load())

@@ -1,0 +1,176 @@
+package sipcore
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/icholy/digest"
+
+	"holdline/deploy/lab/phone"
+	"holdline/fsm/pb"
+	"holdline/sipcore/proxy"
+)
+
+// carrier is a registrar that asks for credentials.
+type carrier struct {
+	*phone.Endpoint
+	mu       sync.Mutex
+	password string
+	nonces   int
+	bindings map[string]string // Contact, without parameters, and its Call-ID
+	seen     []string          // Call-ID, CSeq and expires of those that it took
+	refused  int
+}
+
+func newCarrier(t *testing.T, at string) *carrier {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &carrier{Endpoint: phone.NewEndpoint(conn, &phone.Stats{}), password: "sesame", bindings: map[string]string{}}
+	c.Handle(c.register)
+	return c
+}
+
+func (c *carrier) register(s *phone.Server) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Request.Method != sip.REGISTER {
+		return // no OPTIONS is answered
+	}
+	nonce := fmt.Sprintf("n%d", c.nonces)
+	cred, err := digest.ParseCredentials(s.Header("Authorization"))
+	if err == nil && cred.Nonce == nonce {
+		want, err := digest.Digest(&digest.Challenge{Realm: "carrier", Nonce: nonce}, digest.Options{Method: "REGISTER", URI: cred.URI, Username: "4930", Password: c.password})
+		if err == nil && want.Response == cred.Response {
+			c.take(s)
+			return
+		}
+		c.refused++
+	}
+	c.nonces++
+	s.Respond(401, "Unauthorized", sip.NewHeader("WWW-Authenticate", fmt.Sprintf(`Digest realm="carrier", nonce="n%d"`, c.nonces)))
+}
+
+func (c *carrier) take(s *phone.Server) {
+	contact, expires, _ := strings.Cut(s.Header("Contact"), ";expires=")
+	c.seen = append(c.seen, s.Header("Call-ID")+" "+s.Header("CSeq")+" "+expires)
+	if c.bindings[contact] = s.Header("Call-ID"); expires == "0" {
+		delete(c.bindings, contact)
+	}
+	s.Respond(200, "OK", sip.NewHeader("Contact", contact+";expires=600"))
+}
+
+func (c *carrier) state() (bindings, taken int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.bindings), len(c.seen)
+}
+
+func (c *carrier) accept(password string) (refused int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.password = password
+	return c.refused
+}
+
+// passwords are the accounts of a test's members: the password is what is "sealed".
+type passwords struct{ lab **lab }
+
+func (p passwords) Account(pool, member string) (proxy.Account, bool) {
+	for _, m := range (*p.lab).log.m.Config().Pool(pool).Members {
+		if m.Name == member && len(m.SealedPassword) > 0 {
+			return proxy.Account{User: m.User, Password: string(m.SealedPassword)}, true
+		}
+	}
+	return proxy.Account{}, false
+}
+
+// TestTrunks: a carrier is registered with by the owner of the member's group alone, by the next owner at once, and unregistered when it is not wanted any more.
+func TestTrunks(t *testing.T) {
+	var l *lab
+	l = newLab(t, 2, func(o *Options) { o.Accounts = passwords{&l} })
+	gw := newCarrier(t, "127.0.0.1:0")
+	defer func() { _ = gw.Close() }()
+	state := func(core int) string {
+		s, ok := l.cores[core].Trunk("gw", "m1")
+		switch {
+		case !ok:
+			return "not here"
+		case s.Registered:
+			return "registered " + s.Failure
+		}
+		return "none " + s.Failure
+	}
+	wait := func(what string, states [2]string, bindings int) {
+		t.Helper()
+		eventually(t, within(t), what, func() bool {
+			n, _ := gw.state()
+			return state(0) == states[0] && state(1) == states[1] && n == bindings
+		})
+	}
+	l.pool("gw", gw.Addr().String(), "127.0.0.9/32", 0)
+	m := &pb.Member{Pool: "gw", Name: "m1", Address: gw.Addr().String(), Group: 1, User: "4930", SealedPassword: []byte("sesame"), Register: true}
+	put := func(change func()) {
+		change()
+		l.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
+	}
+	put(func() {})
+	wait("a registration", [2]string{"registered ", "not here"}, 1)
+	if g := l.cores[0].Gateway("gw", "m1"); !g.Answered || !g.Registers {
+		t.Errorf("what answers is there: %+v", g)
+	}
+	contact := fmt.Sprintf("<sip:4930@127.0.0.101:%d>", l.port)
+	gw.mu.Lock()
+	if gw.bindings[contact] == "" {
+		t.Errorf("%v, want %s", gw.bindings, contact)
+	}
+	gw.mu.Unlock()
+
+	_, taken := gw.state()
+	l.move(1, 1, 2)
+	wait("the next owner's", [2]string{"not here", "registered "}, 1)
+	eventually(t, within(t), "its REGISTER", func() bool { _, n := gw.state(); return n == taken+1 })
+	if g := l.cores[0].Gateway("gw", "m1"); g.Registers {
+		t.Errorf("the last owner knows nothing: %+v", g)
+	}
+
+	put(func() { m.Weight = 7 }) // nothing that the carrier sees
+	put(func() { m.Disabled = true })
+	gw.accept("other")
+	put(func() { m.SealedPassword = []byte("wrong") })
+	wait("that it is refused", [2]string{"not here", "none 401 Unauthorized: wrong user or password"}, 1)
+	if _, n := gw.state(); n != taken+1 {
+		t.Errorf("%d registrations, want %d: %q", n, taken+1, gw.seen)
+	}
+	if n := gw.accept("right"); n == 0 || n > 2 {
+		t.Errorf("%d wrong passwords were sent", n)
+	}
+	put(func() { m.SealedPassword = []byte("right") })
+	wait("the right password", [2]string{"not here", "registered "}, 1)
+
+	put(func() { m.Register = false })
+	wait("that it is unregistered", [2]string{"not here", "not here"}, 0)
+	put(func() { m.Register = true })
+	wait("that it is registered again", [2]string{"not here", "registered "}, 1)
+
+	// A member that becomes another one is unregistered before that is registered.
+	next := newCarrier(t, "127.0.0.1:0")
+	defer func() { _ = next.Close() }()
+	next.accept("right")
+	put(func() { m.Address = next.Addr().String() })
+	wait("that the first is unregistered", [2]string{"not here", "registered "}, 0)
+	if n, _ := next.state(); n != 1 {
+		t.Errorf("%d bindings with the other", n)
+	}
+	l.ok(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: "m1"}}})
+	eventually(t, within(t), "that the removed one is unregistered", func() bool { n, _ := next.state(); return n == 0 })
+	eventually(t, within(t), "that nothing is known of it", func() bool {
+		return l.cores[0].Gateway("gw", "m1") == proxy.Gateway{} && l.cores[1].Gateway("gw", "m1") == proxy.Gateway{}
+	})
+}
