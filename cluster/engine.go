@@ -60,6 +60,7 @@ type engine struct {
 	vips    vips
 	health  health
 	cdrs    cdrs
+	trunks  trunkInfos
 
 	fillings fillings
 
@@ -178,6 +179,7 @@ func (e *engine) startServices(ctx context.Context) error {
 	e.undo = append(e.undo, e.stopGossip)
 	e.wg.Go(e.followConfig)
 	e.wg.Go(e.tellPeers)
+	e.wg.Go(func() { e.every(trunkTell, e.tellTrunks) })
 	e.wg.Go(e.keepBounds)
 	e.wg.Go(e.watchHealth)
 	e.wg.Go(e.watchLeader)

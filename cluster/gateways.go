@@ -12,7 +12,7 @@ import (
 	"holdline/fsm/pb"
 )
 
-var descGateway = prometheus.NewDesc("holdline_member_up", "1 when the pool member has answered this node's last OPTIONS, 0 when it is down or silent; absent: not known.",
+var descGateway = prometheus.NewDesc("holdline_member_up", "1 when the pool member has answered this node's last OPTIONS, or REGISTER, 0 when it is down or silent; absent: not known.",
 	[]string{"pool", "member"}, nil)
 
 // gatewayState is how a pool member looks from this node: up, down or silent, or "" when that is not known, and in how many ms it answered last.

@@ -61,6 +61,7 @@ func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	collector{}.collectCalls(e, ch)
 	collector{}.collectCertificates(e, ch)
 	collector{}.collectGateways(e, ch)
+	collector{}.collectTrunks(e, ch)
 	if core := e.vips.core.Load(); core != nil {
 		out.core(core)
 		out.gauge("sip_sockets_missing", "Addresses and ports of VIPs that this node could not open for SIP: another program has them, most likely.", float64(e.vips.socketFault().missing()), nil)

@@ -67,7 +67,7 @@ func TestMetrics(t *testing.T) {
 // onlyWithNeighbours names the metrics that a node without VIPs, peers, domains, certificates and pools does not have.
 func onlyWithNeighbours(name string) bool {
 	switch name {
-	case "holdline_vip_lease_held", "holdline_vip_fits", "holdline_peer_alive", "holdline_domain_calls", "holdline_member_calls", "holdline_member_up", "holdline_certificate_expires_in_seconds":
+	case "holdline_vip_lease_held", "holdline_vip_fits", "holdline_peer_alive", "holdline_domain_calls", "holdline_member_calls", "holdline_member_up", "holdline_trunk_registered", "holdline_certificate_expires_in_seconds":
 		return true
 	}
 	return false

@@ -191,6 +191,7 @@ func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
 		checks = append(checks, config...)
 	}
 	checks = append(checks, gatewayChecks(e.seenGateways())...)
+	checks = append(checks, e.trunkChecks()...)
 	checks = append(checks, e.doctorState(ctx)...)
 	if certificates, err := n.ListCertificates(ctx); err == nil { // it fails only on an unconfigured node
 		checks = append(checks, certificateChecks(certificates, time.Now())...)

@@ -20,6 +20,7 @@ const (
 	gossipMembers  = 'm'
 	gossipChecksum = 'c'
 	gossipMove     = 'v'
+	gossipTrunks   = 't'
 )
 
 // peerInfo is what a node tells the others of itself over the link, ten times a second.
@@ -187,6 +188,13 @@ func (h linkHandler) Gossip(from uint32, message []byte) {
 			return
 		}
 		h.e.checksums.set(from, s)
+	case gossipTrunks:
+		var t []toldTrunk
+		if err := json.Unmarshal(message[1:], &t); err != nil {
+			h.e.logger.Warn("unreadable gossip", "peer", from, "err", err)
+			return
+		}
+		h.e.trunks.set(from, t)
 	case gossipMove:
 		var m moveAsk
 		if err := json.Unmarshal(message[1:], &m); err != nil {

@@ -140,6 +140,7 @@ func (n *Node) ListPools(context.Context) ([]api.Pool, error) {
 			member := memberOf(cfg, m)
 			member.Calls = e.machine.MemberCalls(p.Name, m.Name)
 			member.State, member.AnswerMs = e.gatewayState(p.Name, m.Name)
+			member.Registration = e.registration(m)
 			row.Members = append(row.Members, member)
 		}
 		out = append(out, row)

@@ -76,6 +76,16 @@ type Member struct {
 	Password  string `json:"password,omitempty" writeOnly:"true" doc:"of the user, in clear; it is stored sealed and never shown"`
 	Register  bool   `json:"register,omitempty" doc:"we register with it as this user, by the one VIP that it is called through"`
 	RegisterS uint32 `json:"register_s,omitempty" doc:"for as long as we ask, seconds; default 3600"`
+
+	Registration *MemberRegistration `json:"registration,omitempty" readOnly:"true" doc:"how the registration stands; absent: there is to be none"`
+}
+
+// MemberRegistration is how our registration with a gateway stands.
+type MemberRegistration struct {
+	Registered bool      `json:"registered"`
+	Until      time.Time `json:"until,omitzero" doc:"when it ends, unless it is refreshed before"`
+	Problem    string    `json:"problem,omitempty" doc:"why the last REGISTER was of no use: what the gateway has answered, or that it was not answered" example:"403 Forbidden"`
+	Node       string    `json:"node,omitempty" doc:"name of the node that keeps it, for it owns the VIP group; absent: none does" example:"n1"`
 }
 
 // MemberChange is what of a gateway is to be another: what is absent stays.

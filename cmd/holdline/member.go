@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -182,13 +183,28 @@ func memberState(m *api.Member) string {
 	return orDash(m.State)
 }
 
+// registrationText is how our registration with a gateway stands.
+func registrationText(r *api.MemberRegistration) string {
+	switch {
+	case r == nil:
+		return "-"
+	case r.Registered && r.Problem != "":
+		return "until " + r.Until.Local().Format(time.TimeOnly) + ", then none: " + r.Problem
+	case r.Registered:
+		return "until " + r.Until.Local().Format(time.TimeOnly)
+	case r.Problem != "":
+		return "none: " + r.Problem
+	}
+	return "none yet"
+}
+
 func memberTable(pools []api.Pool) *table {
 	head := []string{"POOL", "MEMBER", "ADDRESS", "TRANSPORT", "SOURCES", "WEIGHT", "CALLS", "LIMIT", "VIP", "STATE"}
 	accounts := slices.ContainsFunc(pools, func(p api.Pool) bool {
 		return slices.ContainsFunc(p.Members, func(m api.Member) bool { return m.User != "" })
 	})
 	if accounts {
-		head = append(head, "USER")
+		head = append(head, "USER", "REGISTRATION")
 	}
 	t := newTable(head...)
 	for _, p := range pools {
@@ -199,7 +215,7 @@ func memberTable(pools []api.Pool) *table {
 			}
 			row := []string{p.Name, m.Name, m.Address, m.Transport, orDash(strings.Join(m.Sources, " ")), fmt.Sprint(max(m.Weight, 1)), fmt.Sprint(m.Calls), limit, orDash(m.Group), memberState(&m)}
 			if accounts {
-				row = append(row, orDash(m.User))
+				row = append(row, orDash(m.User), registrationText(m.Registration))
 			}
 			t.row(row...)
 		}
