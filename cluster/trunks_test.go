@@ -57,6 +57,11 @@ func TestTrunkInfos(t *testing.T) {
 		t.Errorf("%+v, %v", x, ok)
 	}
 	h := i.by[2]
+	h.at = h.at.Add(-trunkTell)
+	i.by[2] = h
+	if x, ok := i.get(2, "p", "m"); !ok || x.Left > time.Hour-trunkTell {
+		t.Errorf("a second later: %+v, %v", x, ok)
+	}
 	h.at = h.at.Add(-trunkStale)
 	i.by[2] = h
 	if _, ok := i.get(2, "p", "m"); ok {

@@ -214,7 +214,7 @@ func (t *trunks) tell(now int64, x *trunking) Trunk {
 	case s.Failure == "":
 		t.core.log.Info("registered with a gateway", attrs(x.member, "for", out.Left.Round(time.Second))...)
 	case s.Silent:
-		t.core.log.Warn("a gateway does not take our registration in: it is tried again within half a minute", attrs(x.member, "reason", s.Failure)...)
+		t.core.log.Warn("a gateway cannot be registered with: it is tried again within half a minute", attrs(x.member, "reason", s.Failure)...)
 	default:
 		t.core.log.Warn("a gateway refuses our registration", attrs(x.member, "reason", s.Failure, "again_in", time.Duration(s.Next-now).Round(time.Second))...)
 	}

@@ -174,3 +174,36 @@ func TestTrunks(t *testing.T) {
 		return l.cores[0].Gateway("gw", "m1") == proxy.Gateway{} && l.cores[1].Gateway("gw", "m1") == proxy.Gateway{}
 	})
 }
+
+// TestTrunksPaced: of many members no more than some are registered at a time, none waits for long, and none is registered twice.
+func TestTrunksPaced(t *testing.T) {
+	l := newLab(t, 1) // without accounts nothing is sent, and it is told of each at once
+	l.pool("gw", "127.0.0.9:5060", "127.0.0.9/32", 0)
+	const members = 25
+	for i := range members {
+		m := &pb.Member{Pool: "gw", Name: fmt.Sprintf("t%d", i), Address: "127.0.0.9:5060", Group: 1, User: fmt.Sprintf("u%d", i), Register: true}
+		l.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
+	}
+	c := l.cores[0]
+	byHand := &trunks{core: c, out: c.udp.NewSender(), of: map[gateway]*trunking{}}
+	now := c.now()
+	asked := func() (n int) {
+		for _, x := range byHand.of {
+			if x.State().Failure != "" {
+				n++
+			}
+		}
+		return n
+	}
+	byHand.step(c.currentView(), now)
+	if n := asked(); n > trunkAtOnce {
+		t.Errorf("%d at once", n)
+	}
+	for step, before := 1, asked(); asked() < members; step, before = step+1, asked() {
+		now += int64(trunkSpread)
+		byHand.step(c.currentView(), now)
+		if n := asked() - before; n > trunkAtOnce || step > 3 {
+			t.Fatalf("step %d: %d more, %d in all", step, n, asked())
+		}
+	}
+}

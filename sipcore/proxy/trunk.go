@@ -109,6 +109,10 @@ func (s *Shard) Register(v *View, now int64, t *Trunk, m *pb.Member, epoch uint6
 func (s *Shard) Unregister(v *View, now int64, t *Trunk, m *pb.Member, epoch uint64) {
 	s.begin(v, now, t, m, epoch)
 	t.ending, t.asked = true, 0
+	if t.account.User == "" { // it was another node that has registered it
+		t.fail(now, "no password", 0, false)
+		return
+	}
 	s.sendRegister(t)
 }
 

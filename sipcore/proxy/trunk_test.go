@@ -230,7 +230,7 @@ func TestRegisterLonger(t *testing.T) {
 	req := w.challenge(w.register(), `nonce="n1"`)
 	w.in(1, gw1.addr, gw1.answer(req, 423, "Min-Expires: 900"))
 	req = w.sentRegister()
-	if header(req, "Expires")[0] != "900" || header(req, "CSeq")[0] != "3 REGISTER" {
+	if header(req, "Expires")[0] != "900" || header(req, "CSeq")[0] != "3 REGISTER" || header(req, "Authorization") != nil {
 		t.Errorf("%s", req)
 	}
 	req = w.challenge(req, `nonce="n2"`)
@@ -373,6 +373,14 @@ func TestUnregister(t *testing.T) {
 	}
 	end(403, "403 X")
 	end(200, "")
+
+	// One that this node has never registered, nor knows how to, is left alone.
+	w.t = NewTrunk("trunk-2")
+	w.s.Unregister(w.v, w.now, w.t, w.m, 1)
+	w.want()
+	if s := w.t.State(); !s.Ended || s.Failure != "no password" {
+		t.Errorf("%+v", s)
+	}
 }
 
 // TestRegisterText: users that a URI cannot hold as they are, other transports, IPv6, and what no VIP can send.
