@@ -100,7 +100,7 @@ func (a *accounts) Account(pool, member string) (proxy.Account, bool) {
 		}
 		a.open[k] = o
 	}
-	return proxy.Account{User: row.User, Password: o.password}, !o.bad
+	return proxy.Account{User: row.User, Password: o.password, Realm: row.Realm}, !o.bad
 }
 
 func (a *accounts) unseal(row *pb.Member) openAccount {

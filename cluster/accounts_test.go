@@ -34,6 +34,11 @@ func TestAccounts(t *testing.T) {
 	ok(n.AddPool(ctx, api.Pool{Name: "carriers"}))
 	ok(n.AddMember(ctx, "carriers", api.Member{Name: "gw1", Address: "192.0.2.1", User: "49301", Password: "sesame1", Register: true}))
 	account(proxy.Account{User: "49301", Password: "sesame1"})
+	realm := "a realm"
+	ok(n.SetMember(ctx, "carriers", "gw1", api.MemberChange{Realm: &realm}))
+	account(proxy.Account{User: "49301", Password: "sesame1", Realm: "a realm"})
+	realm = ""
+	ok(n.SetMember(ctx, "carriers", "gw1", api.MemberChange{Realm: &realm}))
 	pools, err := n.ListPools(ctx)
 	ok(err)
 	if m := pools[0].Members[0]; m.User != "49301" || !m.Register || m.Group != "vip1" {

@@ -210,7 +210,7 @@ func (n *Node) SetMember(ctx context.Context, pool, member string, c api.MemberC
 func memberOf(cfg *fsm.Config, m *pb.Member) api.Member {
 	out := api.Member{
 		Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
-		LargeOverTCP: m.LargeOverTcp, Disabled: m.Disabled, User: m.User, Register: m.Register, RegisterS: m.RegisterS,
+		LargeOverTCP: m.LargeOverTcp, Disabled: m.Disabled, User: m.User, Realm: m.Realm, Register: m.Register, RegisterS: m.RegisterS,
 	}
 	if g := cfg.Group(m.Group); g != nil {
 		out.Group = cmp.Or(m.Vip, g.Name)
@@ -222,7 +222,7 @@ func memberOf(cfg *fsm.Config, m *pb.Member) api.Member {
 func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m api.Member, sealed []byte) error {
 	row := &pb.Member{
 		Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
-		LargeOverTcp: m.LargeOverTCP, Disabled: m.Disabled, User: m.User, Register: m.Register, RegisterS: m.RegisterS,
+		LargeOverTcp: m.LargeOverTCP, Disabled: m.Disabled, User: m.User, Realm: m.Realm, Register: m.Register, RegisterS: m.RegisterS,
 	}
 	if err := e.sealAccount(row, m.Password, sealed); err != nil {
 		return err

@@ -167,6 +167,10 @@ func checkAccount(m *pb.Member) *pb.Result {
 	switch {
 	case !accountName(m.User):
 		return rejected("member %s: its user has characters that no account has, or more than %d", m.Name, maxAccount)
+	case !accountName(strings.ReplaceAll(m.Realm, " ", "_")):
+		return rejected("member %s: its realm has characters that no realm has, or more than %d", m.Name, maxAccount)
+	case m.User == "" && m.Realm != "":
+		return rejected("member %s: a realm needs a user", m.Name)
 	case len(m.SealedPassword) > maxSealed:
 		return rejected("member %s: its password is too long", m.Name)
 	case m.User == "" && len(m.SealedPassword) > 0:

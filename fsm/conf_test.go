@@ -133,6 +133,8 @@ func TestConfigRefusals(t *testing.T) {
 		{member(&pb.Member{Name: "x", Address: "host", SealedPassword: []byte("s")}), pb.Code_REJECTED, "member x: a password needs a user"},
 		{member(&pb.Member{Name: "x", Address: "host", Register: true, Group: 1}), pb.Code_REJECTED, "member x: to register needs a user"},
 		{member(&pb.Member{Name: "x", Address: "host", Register: true, User: "a"}), pb.Code_REJECTED, "member x: to register needs a VIP group to be called at"},
+		{member(&pb.Member{Name: "x", Address: "host", Realm: "r"}), pb.Code_REJECTED, "member x: a realm needs a user"},
+		{member(&pb.Member{Name: "x", Address: "host", User: "a", Realm: "r\""}), pb.Code_REJECTED, "member x: its realm has characters that no realm has, or more than 128"},
 		{member(&pb.Member{Name: "x", Address: "host", Register: true, User: "a", Group: 1, RegisterS: 86401}), pb.Code_REJECTED, "member x: a registration lasts for 86400 seconds at most"},
 		{cmd(&pb.SetFeatureLevel{Level: 2}), pb.Code_REJECTED, "node n1 runs a release that knows feature levels up to 1: upgrade it before raising the level to 2"},
 		{cmd(&pb.PutNode{}), pb.Code_REJECTED, `node "" has no UUID`},

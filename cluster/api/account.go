@@ -17,6 +17,9 @@ func (m *Member) checkAccount() error {
 	if !printable(m.Password, "") {
 		return Errorf(CodeInvalid, "the password of user %s has other characters than printable ASCII, or more than %d: give it as the carrier has told it", m.User, maxAccount)
 	}
+	if !printable(m.Realm, "\"\\") {
+		return Errorf(CodeInvalid, "realm %q has characters that no realm has, or more than %d: give it as the carrier's challenge has it", m.Realm, maxAccount)
+	}
 	if m.RegisterS != 0 && (m.RegisterS < minRegister || m.RegisterS > maxRegister) {
 		return Errorf(CodeInvalid, "a registration lasts for %d to %d seconds, not %d: carriers that want another time say so", minRegister, maxRegister, m.RegisterS)
 	}

@@ -74,6 +74,7 @@ type Member struct {
 
 	User      string `json:"user,omitempty" doc:"as whom it knows us; default: it goes by our address" example:"4930123456"`
 	Password  string `json:"password,omitempty" writeOnly:"true" doc:"of the user, in clear; it is stored sealed and never shown"`
+	Realm     string `json:"realm,omitempty" doc:"the only one that the password is for; default: whichever the gateway asks with" example:"sip.carrier.example"`
 	Register  bool   `json:"register,omitempty" doc:"we register with it as this user, by the one VIP that it is called through"`
 	RegisterS uint32 `json:"register_s,omitempty" doc:"for as long as we ask, seconds; default 3600"`
 
@@ -100,6 +101,7 @@ type MemberChange struct {
 	Disabled     *bool     `json:"disabled,omitempty" doc:"it gets no new calls; those it has go on, and it may call"`
 	User         *string   `json:"user,omitempty" doc:"as whom it knows us; empty: no more, and neither password nor registration"`
 	Password     *string   `json:"password,omitempty" doc:"of the user, in clear"`
+	Realm        *string   `json:"realm,omitempty" doc:"the only one that the password is for; empty: whichever the gateway asks with"`
 	Register     *bool     `json:"register,omitempty" doc:"whether we register with it"`
 	RegisterS    *uint32   `json:"register_s,omitempty" doc:"for as long as we ask, seconds"`
 }
@@ -116,9 +118,10 @@ func (c *MemberChange) Apply(m *Member) {
 	set(&m.Disabled, c.Disabled)
 	set(&m.User, c.User)
 	if m.User == "" { // nothing is left of the account but what this change gives
-		m.Register, m.RegisterS = false, 0
+		m.Realm, m.Register, m.RegisterS = "", false, 0
 	}
 	set(&m.Password, c.Password)
+	set(&m.Realm, c.Realm)
 	if set(&m.Register, c.Register); !m.Register {
 		m.RegisterS = 0
 	}

@@ -218,6 +218,8 @@ func (m *Member) Validate() error {
 	case m.User != "":
 	case m.Password != "":
 		return Errorf(CodeInvalid, "a password of member %s needs a user: give both, as in --user 4930123456 --password-stdin", m.Name)
+	case m.Realm != "":
+		return Errorf(CodeInvalid, "a realm of member %s needs a user: give both, as in --user 4930123456 --password-stdin", m.Name)
 	case m.Register:
 		return Errorf(CodeInvalid, "to register with member %s needs a user: give one, as in --user 4930123456 --password-stdin", m.Name)
 	}

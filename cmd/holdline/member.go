@@ -71,6 +71,7 @@ until "holdline pool member list" shows no CALLS. --disabled=false puts it back.
 		given(c, "vip", &m.Group, &change.Group)
 		given(c, "disabled", &m.Disabled, &change.Disabled)
 		given(c, "user", &m.User, &change.User)
+		given(c, "realm", &m.Realm, &change.Realm)
 		given(c, "register", &m.Register, &change.Register)
 		given(c, "register-expires", &m.RegisterS, &change.RegisterS)
 		if err := a.memberPassword(*stdin, true, &m); err != nil {
@@ -120,6 +121,7 @@ func memberFlags(c *cobra.Command, m *api.Member) (stdin *bool) {
 	c.Flags().BoolVar(&m.LargeOverTCP, "large-over-tcp", false, "send requests of more than 1300 bytes over TCP (with --transport udp)")
 	c.Flags().StringVar(&m.Group, "vip", "", "VIP group it is called through, or one address of a group of several (default: the call's own group)")
 	c.Flags().StringVar(&m.User, "user", "", "user name that it knows us by, with a password")
+	c.Flags().StringVar(&m.Realm, "realm", "", "the only realm that the password is for, if others may ask through it (default: whichever it asks with)")
 	c.Flags().BoolVar(&m.Register, "register", false, "register with it as this user; its calls come in at the VIP of --vip")
 	c.Flags().Uint32Var(&m.RegisterS, "register-expires", 0, "how long a registration is to last, in seconds (default 3600)")
 	return c.Flags().Bool("password-stdin", false, "read the user's password from the first line of standard input")

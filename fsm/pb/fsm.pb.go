@@ -2636,6 +2636,7 @@ type Member struct {
 	SealedPassword []byte                 `protobuf:"bytes,13,opt,name=sealed_password,json=sealedPassword,proto3" json:"sealed_password,omitempty"` // by the key that every member holds
 	Register       bool                   `protobuf:"varint,14,opt,name=register,proto3" json:"register,omitempty"`                                  // we register there, by the VIP that it is called from
 	RegisterS      uint32                 `protobuf:"varint,15,opt,name=register_s,json=registerS,proto3" json:"register_s,omitempty"`               // for as long as we ask, seconds; 0: an hour
+	Realm          string                 `protobuf:"bytes,16,opt,name=realm,proto3" json:"realm,omitempty"`                                         // the only one that the password is for; empty: whichever it asks with
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2773,6 +2774,13 @@ func (x *Member) GetRegisterS() uint32 {
 		return x.RegisterS
 	}
 	return 0
+}
+
+func (x *Member) GetRealm() string {
+	if x != nil {
+		return x.Realm
+	}
+	return ""
 }
 
 type PutMember struct {
@@ -6028,7 +6036,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\x15.holdline.fsm.v1.PoolR\x04pool\" \n" +
 	"\n" +
 	"RemovePool\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x99\x03\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xaf\x03\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -6046,7 +6054,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x0fsealed_password\x18\r \x01(\fR\x0esealedPassword\x12\x1a\n" +
 	"\bregister\x18\x0e \x01(\bR\bregister\x12\x1d\n" +
 	"\n" +
-	"register_s\x18\x0f \x01(\rR\tregisterS\"<\n" +
+	"register_s\x18\x0f \x01(\rR\tregisterS\x12\x14\n" +
+	"\x05realm\x18\x10 \x01(\tR\x05realm\"<\n" +
 	"\tPutMember\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.holdline.fsm.v1.MemberR\x06member\"6\n" +
 	"\fRemoveMember\x12\x12\n" +

@@ -8,8 +8,9 @@ import (
 	"holdline/sipcore/wire"
 )
 
-// Account is what a gateway knows us by that does not go by our address: a user's name and a password of its own (RFC 3261 §22).
-type Account struct{ User, Password string }
+// Account is what a gateway knows us by that does not go by our address: a user's name and a password of its own (RFC 3261 §22), which is for one
+// realm alone if that is given: what is behind a gateway may ask through it, and has a realm of its own.
+type Account struct{ User, Password, Realm string }
 
 // Accounts knows those of the pools' members. Safe for concurrent use; it is asked when a gateway has asked for credentials, and does not wait.
 type Accounts interface {
@@ -28,7 +29,7 @@ func (a *Account) authorize(final *wire.Msg, method, uri string, count int) (f w
 	}
 	for i := final.First(challenge); i >= 0; i = final.Next(i) { // the first that we can: they are in the order that it prefers (RFC 8760 §2.4)
 		c, err := digest.ParseChallenge(string(final.Bytes(final.Header(i).Value)))
-		if err != nil || !canAnswer(c) {
+		if err != nil || !canAnswer(c) || a.Realm != "" && c.Realm != a.Realm {
 			continue
 		}
 		if f.Value, ok = a.answer(c, method, uri, count); ok {

@@ -44,6 +44,13 @@ func TestAuthorize(t *testing.T) {
 	if f, _ := a.authorize(final("401", "WWW-Authenticate: Digest realm=\"a\r\n X-Evil: 1\", nonce=\"n\""), "INVITE", "sip:1@c", 1); strings.ContainsAny(string(f.Value), "\r\n") {
 		t.Errorf("%q", f.Value)
 	}
+	ours := Account{User: "u", Password: "p", Realm: "testrealm@host.com"}
+	if f, ok := ours.authorize(final("407", `Proxy-Authenticate: Digest realm="r", nonce="n"`, "Proxy-Authenticate: "+challenge), "INVITE", "sip:1@c", 1); !ok || !strings.Contains(string(f.Value), `realm="testrealm@host.com"`) {
+		t.Errorf("of two realms: %s", f.Value)
+	}
+	if f, ok := ours.authorize(final("407", `Proxy-Authenticate: Digest realm="r", nonce="n"`), "INVITE", "sip:1@c", 1); ok {
+		t.Errorf("another's realm: %s", f.Value)
+	}
 	for name, m := range map[string]*wire.Msg{
 		"none":          final("407"),
 		"in the wrong":  final("407", "WWW-Authenticate: "+challenge),
