@@ -47,6 +47,7 @@ type engine struct {
 	submitter *submit.Submitter
 	running   atomic.Bool // raft is there
 	onDisk    uint64      // the last entry that was on disk when this process started
+	toApply   uint64      // the last one of the log then that the state machine gets: see wholeState
 
 	number  atomic.Uint32 // of this node; 0 until the log has given it
 	link    atomic.Pointer[link.Link]

@@ -97,6 +97,9 @@ func (e *engine) startRaft(bootstrap bool) error {
 	if err := e.dropReplaced(snapshots); err != nil {
 		return errors.Join(err, e.transport.Close())
 	}
+	if e.toApply, err = lastCommand(e.store); err != nil {
+		return errors.Join(err, e.transport.Close())
+	}
 	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, pacedTransport{e.transport, e.ctx, e.term, &e.fillings})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), e.transport.Close())
@@ -193,8 +196,12 @@ func (e *engine) keepBounds() {
 	})
 }
 
-// snapshot streams the present state, from memory: what is on the disk may be unreadable, and raft's snapshots come when the log is to be cut.
+// snapshot streams the present state, from memory: what is on the disk may be unreadable, and raft's snapshots come when the log is to be cut. It is refused
+// with CodeUnavailable while the state lacks what is on this node's disk.
 func (e *engine) snapshot(ctx context.Context, w io.Writer) error {
+	if err := e.wholeState(); err != nil {
+		return err
+	}
 	_, err := e.replica.present().WriteTo(whileRunning{ctx, w})
 	return err
 }

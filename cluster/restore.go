@@ -34,6 +34,9 @@ func (n *Node) Restore(ctx context.Context, from io.Reader, r api.RestoreRequest
 		e.logger.Info("backup not readable", "err", err)
 		return api.RestoreAnswer{}, api.Errorf(api.CodeInvalid, "this is no backup, or not a whole one, or one of a newer release: nothing was changed")
 	}
+	if len(backup.Config().Nodes()) == 0 {
+		return api.RestoreAnswer{}, api.Errorf(api.CodeInvalid, "this backup is of a node that had not applied its log yet, and holds nothing, not even its nodes: take another one; nothing was changed")
+	}
 	if e.lead.Load() == nil {
 		if leader := e.name(e.leader()); leader != "" {
 			return api.RestoreAnswer{}, api.Errorf(api.CodeRefused, "%s is the raft leader: run the same command there", leader)
