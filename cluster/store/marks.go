@@ -16,7 +16,7 @@ import (
 // What strangers send is in the log, byte for byte: an INVITE's body may hold what looks like frames of a segment, sums and all. So that
 // nobody but this node can make one that counts, each commit frame that it writes bears a mark in the three bytes that raft-wal leaves zero and never
 // reads: a MAC, by a key of this log alone, over where the frame lies and the sum it holds. Three bytes are few, but two frames
-// together are what counts (batchAfter), and the key never leaves the node.
+// together are what counts, or the last one that was written (batchAfter), and the key never leaves the node.
 //
 // Segments from before there was a key bear no marks and are read as ever; what is written to them stays unmarked. A release that knows nothing of
 // marks reads marked segments, for raft-wal does not look at them, and goes on in them without.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	walfs "github.com/hashicorp/raft-wal/fs"
@@ -221,6 +222,62 @@ func TestRefusedRestIsNoEntry(t *testing.T) {
 	s = openOn(t, dir, disk)
 	defer s.Close()
 	wantLogs(t, s, 11)
+}
+
+// A sender that tries many marks may guess one. A single batch with a right one, amid others of a batch that was torn, does not make that look damaged.
+func TestOneGuessedMarkIsNoBatch(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	appendLogs(t, s, 1, 10)
+	path := segmentOf(t, dir)
+	begin := s.end(t, path)
+	if err := s.StoreLog(&raft.Log{Index: 11, Term: 1, Data: forgedEntries(t, 12)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	change(t, path, func(b []byte) {
+		forged := forgedEntry(t, 12)
+		at := (begin/sector + 2) * sector
+		for ; !bytes.HasPrefix(b[at:], forged); at += 8 {
+		}
+		s.marks.of(path).put(b[at:][:len(forged)], int64(at))
+		clear(b[begin : (begin/sector+1)*sector])
+	})
+	s = open(t, dir)
+	defer s.Close()
+	wantLogs(t, s, 10)
+}
+
+// What is written over at the start is told: it may be more than a batch that a loss of power has torn.
+func TestSweepIsTold(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	appendLogs(t, s, 1, 10)
+	path := segmentOf(t, dir)
+	whole := s.end(t, path)
+	appendLogs(t, s, 11, 11)
+	lost := s.end(t, path) - whole
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	change(t, path, func(b []byte) { b[whole+frameHeader]++; b[whole+lost-1] |= 1 }) // no zeros at its end
+	want := fmt.Sprintf("at=%d bytes=%d", whole, lost)
+	for _, told := range []bool{true, false} {
+		var log bytes.Buffer
+		s, err := Open(Options{Dir: dir, Trouble: func(bool) {}, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantLogs(t, s, 10)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(log.String(), want) != told || strings.Contains(log.String(), "written over with zeros") != told {
+			t.Errorf("want %q %v: %s", want, told, log.String())
+		}
+	}
 }
 
 // withoutMarks is how a release writes that does not know of them.

@@ -119,7 +119,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("make raft log: %w", err)
 	}
 	filer := segment.NewFiler(dir, files{o.files, spares, marks})
-	if err := prepareTail(dir, filer, marks); err != nil {
+	if err := prepareTail(dir, filer, marks, o.Logger); err != nil {
 		spares.close()
 		return nil, opening(dir, err)
 	}

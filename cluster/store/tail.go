@@ -9,13 +9,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
 
 // prepareTail puts the last segment right before raft-wal goes on in it, after verifySegments has found it undamaged.
-func prepareTail(dir string, filer types.SegmentFiler, m *marks) (err error) {
+func prepareTail(dir string, filer types.SegmentFiler, m *marks, logger hclog.Logger) (err error) {
 	var db metadb.BoltMetaDB
 	list, err := db.Load(dir)
 	if err != nil {
@@ -26,7 +27,7 @@ func prepareTail(dir string, filer types.SegmentFiler, m *marks) (err error) {
 	if n == 0 || !list.Segments[n-1].SealTime.IsZero() {
 		return nil
 	}
-	err = sweep(filepath.Join(dir, segment.FileName(list.Segments[n-1])), m)
+	err = sweep(filepath.Join(dir, segment.FileName(list.Segments[n-1])), m, logger)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // not made yet: raft-wal makes it
 	}
@@ -38,7 +39,7 @@ func prepareTail(dir string, filer types.SegmentFiler, m *marks) (err error) {
 
 // sweep writes zeros over what follows the last whole batch: a loss of power has cut off the next one, which nobody was promised. Left there, what a
 // sender has put into it would lie behind the next entry, if that is shorter, and raft-wal would read it as entries should it fit.
-func sweep(path string, m *marks) (err error) {
+func sweep(path string, m *marks, logger hclog.Logger) (err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -48,6 +49,7 @@ func sweep(path string, m *marks) (err error) {
 	if len(rest) == 0 {
 		return nil
 	}
+	logger.Warn("the last batch of the log is not whole, as after a loss of power: written over with zeros", "segment", filepath.Base(path), "at", whole, "bytes", len(rest))
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -134,22 +135,50 @@ func wholeBatches(b []byte, m *segmentMarks) (end int, unmarked bool) {
 	return end, unmarked
 }
 
-// batchAfter looks for a whole batch beyond end, and returns where it begins: 0 if there is none. Any 8 bytes may look like a commit
-// frame; two of them with the right sum of what is between are no accident. But a sender may have meant them to be there, so that unmarked
-// ones count only where no others are to be expected.
+// triesEach is how many beginnings of a batch are tried at most for one commit frame: it has one, but a sender may have written more.
+const triesEach = 4
+
+// batchAfter looks for a whole batch beyond end, and returns where it begins: 0 if there is none. A batch is a chain of frames up to a commit frame with their sum. A
+// sender may have written such a thing into what a loss of power has torn, so that in a segment with marks the commit frame must bear one (unmarked: need not), and one mark alone,
+// which can be guessed, is not enough of the many that a sender may try: either another one lies right before the batch, or it is the last that was written, of which there is one.
 func batchAfter(b []byte, end int, m *segmentMarks, unmarked bool) int {
-	var recent [4]int // where what looked like commit frames ended
-	for at := (end + 7) / 8 * 8; at+frameHeader <= len(b); at += 8 {
-		if is, marked := m.isCommit(b, at); !is || !marked && !unmarked {
+	commits := func(at int) bool {
+		is, marked := m.isCommit(b, at)
+		return is && (marked || unmarked)
+	}
+	begin := max(end, segmentHeader)
+	written := len(bytes.TrimRight(b, "\x00"))
+	ends, tries := chains(b, begin), map[int]int{}
+	for i, at := range ends {
+		from := begin + i*8
+		if int(at) == from || tries[int(at)] == triesEach || !commits(int(at)) {
 			continue
 		}
-		for _, from := range recent {
-			if from != 0 && from < at && crc32.Checksum(b[from:at], castagnoli) == binary.LittleEndian.Uint32(b[at+4:]) {
-				return from
-			}
+		if int(at)+frameHeader < written && !commits(from-frameHeader) {
+			continue
 		}
-		copy(recent[1:], recent[:])
-		recent[0] = at + frameHeader
+		tries[int(at)]++
+		if crc32.Checksum(b[from:at], castagnoli) == binary.LittleEndian.Uint32(b[at+4:]) {
+			return from
+		}
 	}
 	return 0
+}
+
+// chains follows, from each multiple of 8 bytes behind begin, frames of entries for as long as they fit, and returns where the first lies that is none: right there, if
+// none begins there.
+func chains(b []byte, begin int) []uint32 {
+	n := max(0, (len(b)-begin)/frameHeader)
+	ends := make([]uint32, n)
+	for i := n - 1; i >= 0; i-- {
+		at := begin + i*8
+		ends[i] = uint32(at)
+		switch binary.LittleEndian.Uint32(b[at:]) {
+		case frameEntry, frameIndex:
+			if next := i + 1 + (int(binary.LittleEndian.Uint32(b[at+4:]))+7)/8; next < n {
+				ends[i] = ends[next]
+			}
+		}
+	}
+	return ends
 }

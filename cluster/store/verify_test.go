@@ -79,7 +79,7 @@ func TestDamageIsRefused(t *testing.T) {
 	}
 }
 
-// Any damage to any byte of a segment is told, or it is in the last batch, which may be one that was never acknowledged.
+// Any damage to any byte of a segment is told, or it is in the last batch, which may be one that was never acknowledged: that of one bit, and of all that lies between two places.
 func TestEveryByteOfASegment(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -98,16 +98,23 @@ func TestEveryByteOfASegment(t *testing.T) {
 	b = b[:8192]
 	m := s.marks.of(paths[0])
 	end, unmarked := wholeBatches(b, m)
-	last := bytes.Index(b, []byte("entry 5")) // two batches are needed to tell
+	last := bytes.Index(b, []byte("entry 6"))
 	if verifySegment(b, m, 0) != nil || end <= last || last < 0 || unmarked {
 		t.Fatalf("undamaged: %v, %d whole, %d, unmarked %v", verifySegment(b, m, 0), end, last, unmarked)
 	}
-	before, _ := wholeBatches(b[:last], m)
+	before, _ := wholeBatches(b[:last], m) // the commit frame of entry 5 is the last of these
 	for i := range before {
-		b[i] ^= 0x40
-		if verifySegment(b, m, 0) == nil {
-			t.Errorf("byte %d of %d may change unnoticed", i, end)
+		for bit := range 8 {
+			b[i] ^= 1 << bit
+			if verifySegment(b, m, 0) == nil {
+				t.Errorf("bit %d of byte %d of %d may change unnoticed", bit, i, end)
+			}
+			b[i] ^= 1 << bit
 		}
-		b[i] ^= 0x40
+		holed := bytes.Clone(b)
+		clear(holed[i:before])
+		if verifySegment(holed, m, 0) == nil {
+			t.Errorf("bytes %d to %d may be lost unnoticed", i, before)
+		}
 	}
 }
