@@ -70,3 +70,38 @@ func (e *engine) readable(snapshots raft.SnapshotStore, id string) error {
 	machine.Know(e.node.opt.Release.level())
 	return (&replica{machine: machine}).Restore(from)
 }
+
+// leastSnapshot is the oldest entry that a snapshot may stand for to begin with: the log follows on it. Raft panics where it begins with an older one, if newer ones
+// cannot be read. Where there is no log only the newest will do: whatever was before it may have been acknowledged.
+func leastSnapshot(log raft.LogStore, snapshots raft.SnapshotStore) (uint64, error) {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return 0, fmt.Errorf("read the begin of the log: %w", err)
+	}
+	list, err := snapshots.List() // newest first
+	if err != nil {
+		return 0, fmt.Errorf("list snapshots: %w", err)
+	}
+	var newest uint64
+	if len(list) > 0 {
+		newest = list[0].Index
+	}
+	switch {
+	case first == 0:
+		return newest, nil
+	case newest+1 < first:
+		return 0, fmt.Errorf("start raft: the log begins at entry %d, and no snapshot that can be read stands for what was before: %s", first, joinAnew)
+	}
+	return first - 1, nil
+}
+
+const joinAnew = "remove this node from the cluster and join it again"
+
+// notStarted is why raft does not start, with what to do if that is a snapshot.
+func (e *engine) notStarted(err error) error {
+	err = fmt.Errorf("start raft: %w", err)
+	if fault, _ := e.badSnapshots.fault(); fault != "" {
+		err = fmt.Errorf("%w: %s, and there is no older one that the log reaches back to: %s", err, fault, joinAnew)
+	}
+	return err
+}

@@ -97,12 +97,15 @@ func (e *engine) startRaft(bootstrap bool) error {
 	if err := e.dropReplaced(snapshots); err != nil {
 		return errors.Join(err, e.transport.Close())
 	}
+	if snapshots.least, err = leastSnapshot(e.store, snapshots); err != nil {
+		return errors.Join(err, e.transport.Close())
+	}
 	if e.toApply, err = lastCommand(e.store); err != nil {
 		return errors.Join(err, e.transport.Close())
 	}
 	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, pacedTransport{e.transport, e.ctx, e.term, &e.fillings})
 	if err != nil {
-		return errors.Join(fmt.Errorf("start raft: %w", err), e.transport.Close())
+		return errors.Join(e.notStarted(err), e.transport.Close())
 	}
 	e.raft = r
 	terms := make(chan struct{})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +99,116 @@ func TestUnreadableSnapshotAtTheStart(t *testing.T) {
 	}
 	l.restart(0)
 	l.replacedSnapshot(0, filepath.Base(path))
+}
+
+// notOpened wants the node not to start, and returns why.
+func (l *lab) notOpened(i int) string {
+	l.t.Helper()
+	n, err := Open(l.t.Context(), Options{DataDir: l.dirs[i], RunDir: l.dirs[i], WithoutGuard: true, Logger: testLogger(l.t)})
+	if err == nil {
+		l.t.Errorf("started: %v", n.Kill())
+		return ""
+	}
+	return err.Error()
+}
+
+// The log does not reach back to the older snapshot, as it is cut by the newest: a node that cannot read that one does not start, and says what to do. It has
+// acknowledged what it no longer has.
+func TestUnreadableSnapshotWithoutALog(t *testing.T) {
+	l := newLab(t, 1)
+	l.init()
+	l.snapshot(0)
+	for k := range 5 {
+		l.addDomain(0, fmt.Sprintf("d%d.example", k))
+	}
+	l.nodes[0].engine.Load().tune(func(c *raft.ReloadableConfig) { c.TrailingLogs = 0 })
+	l.snapshot(0)
+	l.addDomain(0, "kept.example")
+	store, err := l.nodes[0].engine.Load().openSnapshots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := store.List()
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	l.kill(0)
+	newest := filepath.Join(l.dirs[0], dirSnapshots, list[0].ID)
+	state := filepath.Join(newest, "state.bin")
+	whole, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(state, whole[:100], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if why := l.notOpened(0); !strings.Contains(why, list[0].ID) || !strings.Contains(why, "join it again") || strings.Contains(why, "\n") {
+		t.Errorf("it says: %s", why)
+	}
+	if err := os.WriteFile(state, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(newest, newest+".tmp"); err != nil { // as if its list of contents could not be read either
+		t.Fatal(err)
+	}
+	if why := l.notOpened(0); !strings.Contains(why, "no snapshot that can be read") || !strings.Contains(why, "join it again") || strings.Contains(why, "\n") {
+		t.Errorf("it says: %s", why)
+	}
+}
+
+// Which snapshots a log follows on.
+func TestLeastSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	files, err := raft.NewFileSnapshotStore(dir, 2, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, transport := raft.NewInmemTransport("")
+	for _, index := range []uint64{10, 20} {
+		sink, err := files.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, transport)
+		if err == nil {
+			err = sink.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, x := range []struct {
+		first uint64 // 0: there is no log
+		want  []uint64
+	}{
+		{1, []uint64{20, 10}},
+		{11, []uint64{20, 10}},
+		{12, []uint64{20}},
+		{21, []uint64{20}},
+		{0, []uint64{20}},
+		{22, nil},
+	} {
+		log := raft.NewInmemStore()
+		if x.first > 0 {
+			if err := log.StoreLog(&raft.Log{Index: x.first}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := snapshotStore{FileSnapshotStore: files}
+		if s.least, err = leastSnapshot(log, s); (err != nil) != (x.want == nil) {
+			t.Errorf("log from %d: %v", x.first, err)
+			continue
+		}
+		var got []uint64
+		if err == nil {
+			list, err := s.List()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range list {
+				got = append(got, m.Index)
+			}
+		}
+		if !slices.Equal(got, x.want) {
+			t.Errorf("log from %d: %v, want %v", x.first, got, x.want)
+		}
+	}
 }
 
 // Backups take no snapshot of raft's: however often they come, the log is kept and cut as without them.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hashicorp/raft"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ type snapshotStore struct {
 	dir   string
 	flush func(f *os.File, from, to int64, wait bool) error
 	bad   *badSnapshots // hears of those that cannot be read; nil: nobody does
+	least uint64        // ones before this entry are not listed
 }
 
 const flushStep = 4 << 20
@@ -26,7 +28,13 @@ func (e *engine) openSnapshots() (snapshotStore, error) {
 	if err != nil {
 		return snapshotStore{}, fmt.Errorf("open snapshots: %w", err)
 	}
-	return snapshotStore{store, e.node.dir.file(dirSnapshots), flushRange, &e.badSnapshots}, nil
+	return snapshotStore{store, e.node.dir.file(dirSnapshots), flushRange, &e.badSnapshots, 0}, nil
+}
+
+// List implements raft.SnapshotStore.
+func (s snapshotStore) List() ([]*raft.SnapshotMeta, error) {
+	list, err := s.FileSnapshotStore.List()
+	return slices.DeleteFunc(list, func(m *raft.SnapshotMeta) bool { return m.Index < s.least }), err
 }
 
 // Create implements raft.SnapshotStore.

@@ -31,7 +31,7 @@ func TestSnapshotIsFlushedAsItGrows(t *testing.T) {
 			begun = to
 		}
 		return flushRange(f, from, to, wait)
-	}, nil}
+	}, nil, 0}
 	_, transport := raft.NewInmemTransport("")
 	sink, err := s.Create(raft.SnapshotVersionMax, 7, 1, raft.Configuration{}, 1, transport)
 	if err != nil {
