@@ -81,7 +81,7 @@ type Core struct {
 	refusals    proxy.Refusals // what this node has refused last
 	room        room           // the first worker's
 	kernelDrops uint64         // as the first worker last saw them
-	slept       slept          // as of the last second
+	slept       slept
 	resolver    *resolve.Resolver
 
 	shards  []*shard
@@ -157,7 +157,12 @@ func (c *Core) makeShards() {
 }
 
 // now is the core's time: nanoseconds since its start, monotonic, never 0.
-func (c *Core) now() int64 { return int64(time.Since(c.start)) + 1 }
+func (c *Core) now() int64 {
+	t := time.Now()
+	now := int64(t.Sub(c.start)) + 1
+	c.slept.see(t.UnixNano(), now)
+	return now
+}
 
 // shardOf is the shard of a Call-ID: all messages of a dialog are in one, so their order is kept.
 func (c *Core) shardOf(callID []byte) *shard {

@@ -9,7 +9,10 @@ import (
 
 // slept is for how long the machine has been suspended since it booted. The core's time, like every monotonic clock, stands still meanwhile, and the
 // rest of the cluster goes on.
-type slept struct{ ns atomic.Int64 }
+type slept struct {
+	ns    atomic.Int64
+	apart atomic.Int64 // wall clock less the core's time, as of when see had it looked
+}
 
 // so is the answer as of the last look, in ns.
 func (s *slept) so() int64 { return s.ns.Load() }
@@ -21,6 +24,16 @@ const sleptLeast = int64(10 * time.Millisecond)
 func (s *slept) look() {
 	if ns, ok := readSlept(readClock); ok && ns-s.ns.Load() >= sleptLeast {
 		s.ns.Store(ns)
+	}
+}
+
+// see looks if the wall clock has gone on further than the core's time did, as it does while the machine sleeps, or was set. It is a few ns, looking is three system
+// calls: so whoever asks for the time sees to it that nothing done after a sleep is taken to be from before it.
+func (s *slept) see(wall, now int64) {
+	apart := wall - now
+	if d := apart - s.apart.Load(); d >= sleptLeast || d <= -sleptLeast {
+		s.look()
+		s.apart.Store(apart)
 	}
 }
 

@@ -253,7 +253,6 @@ func (s *Shard) forget(number uint64, b *behind) {
 // Calls that are recorded after the fact on purpose go all at once: those that are over or old enough, or any with all.
 func (s *Shard) CatchUp(v *View, now int64, all bool) {
 	s.view, s.now = v, now
-	s.slept = s.env.Slept()
 	s.lived.See(s.opt.State.Lived(), now)
 	s.record(all)
 	s.catchUp()
@@ -302,7 +301,7 @@ func (s *Shard) catchUp() {
 
 // catchUpCall is all that is to be entered of a call, as of now; makes: it makes the record if there is none.
 func (s *Shard) catchUpCall(number uint64, b *behind, makes bool) *pb.Command {
-	now := moment{s.now, s.slept}
+	now := moment{s.now, s.env.Slept()}
 	up := &pb.CatchUpCall{Call: number, Home: b.home, Epoch: b.epoch, MadeMs: s.lived.See(s.opt.State.Lived(), s.now)}
 	if b.create != nil {
 		up.Create, up.CreatedAgoMs, up.Entered = b.create, now.ms(b.createdAt), !makes

@@ -12,7 +12,7 @@ import (
 // submit commits a command about the call cm.Call. What concerns a call that is behind comes after what is: it goes on at once.
 // So does everything when calls are recorded after the fact (SettingCommit); but what renews a record is for records that are there.
 func (s *Shard) submit(cmd *pb.Command, cm Commit) {
-	cm.cmd, cm.at, cm.slept = cmd, s.now, s.slept
+	cm.cmd, cm.at, cm.slept = cmd, s.now, s.env.Slept()
 	if cm.Kind == commitCreate {
 		cm.making = s.nextMaking()
 	}

@@ -296,3 +296,28 @@ func TestReckonsWhileCutOff(t *testing.T) {
 		t.Errorf("made at %d, last heard of %d", up.MadeMs, w.cl.m.Lived())
 	}
 }
+
+// TestJustAwake: what is done right after the machine has slept, before CatchUp has come by, is not as old as the sleep: neither by the record, nor for whoever
+// takes the call up.
+func TestJustAwake(t *testing.T) {
+	w := newLaterCall(t)
+	w.catchUp(false)
+	w.slept += int64(10 * time.Minute)
+	w.cl.ms += (10 * time.Minute).Milliseconds()
+	_, invite := w.ringing("c1")
+	for range 6 {
+		w.pass(time.Second)
+		w.catchUp(true)
+	}
+	row := w.cl.m.Call(1)
+	if ago := w.cl.m.Now() - row.CreatedMs; ago > 10_000 {
+		t.Errorf("it began %d ms ago, by the record", ago)
+	}
+	n := w.moved()
+	n.rearm()
+	n.s.Rearm(n.v, n.now, row, 2)
+	n.commit()
+	if again := n.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr)[1]; header(again, "Via")[0] != header(invite, "Via")[0] {
+		t.Error("another INVITE")
+	}
+}

@@ -174,7 +174,6 @@ type Shard struct {
 	roomAt  int64    // as of
 	clock   FSMClock
 	lived   FSMClock // of fsm.Machine.Lived
-	slept   int64    // Env.Slept as of the last CatchUp
 	makings uint64   // attempts to make calls' records so far
 	free    []*call
 	ended   []txn.Ref // transactions for settle
