@@ -144,8 +144,8 @@ func (x *exec) lateStep(row *Call, s *pb.CallStep) {
 	}
 }
 
-// lateCall finds the row that is to be brought up to date, or makes it: once, for a row that has gone again has left its CDR. The sender says
-// whether it may have been made before (entered), so that no replica has to remember it; commands of a session are applied in order.
+// lateCall finds the row that is to be brought up to date, or makes it: once for each sender, for a row that has gone again has left its CDR. The sender says
+// whether it may have made it before (entered), so that no replica has to remember it; commands of a session are applied in order.
 func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 	t := &x.st.calls
 	row := x.known(c)
