@@ -21,7 +21,8 @@ func (r *replica) silence() time.Duration {
 
 // outage is for how many ms there was no leader, as a new one finds when it has applied everything; silence is what its replica's was when it was elected. All that
 // was applied may have been on disk when this process started, as after a loss of power: then no other clock than the wall clock has run. If that is wrong, calls that
-// rang when the power went are given up too early, or taken up too late; nothing else goes by it.
+// rang when the power went are given up too early, or taken up too late; and what a node that ran all the time told of calls, and nobody committed, is told once more, or entered as if it
+// had waited for less (Machine.Lived). Nothing else goes by it.
 func (e *engine) outage(silence time.Duration) int64 {
 	if wall := e.machine.Wall(); e.machine.Applied() <= e.onDisk && wall != 0 {
 		silence = time.Duration(time.Now().UnixMilli()-wall) * time.Millisecond

@@ -62,13 +62,26 @@ func (b *badSnapshots) fault() (text string, waits bool) {
 // Open implements raft.SnapshotStore. It reads the whole snapshot once, for its sum.
 func (s snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, from, err := s.FileSnapshotStore.Open(id)
-	if err != nil {
-		_, gone := os.Stat(filepath.Join(s.dir, id)) // by a newer one's coming
-		if s.bad != nil && !errors.Is(gone, fs.ErrNotExist) {
-			s.bad.note(id, err)
-		}
+	if err != nil && s.bad != nil && !s.replaced(id, err) {
+		s.bad.note(id, err)
 	}
 	return meta, from, err
+}
+
+// reapTime is how long raft may take to remove a snapshot. A large file takes a busy disk that long.
+const reapTime = time.Second
+
+// replaced says whether a snapshot failed to open because raft is removing it, a newer one having come. It removes the files before the directory, so where one is
+// missing it is waited for reapTime whether that goes too.
+func (s snapshotStore) replaced(id string, err error) bool {
+	for until := time.Now().Add(reapTime); ; time.Sleep(reapTime / 50) {
+		if _, gone := os.Stat(filepath.Join(s.dir, id)); errors.Is(gone, fs.ErrNotExist) {
+			return true
+		}
+		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(until) {
+			return false
+		}
+	}
 }
 
 // setAside takes snapshots out of raft's way in whose place another one has been taken. A name that ends so is a snapshot that was cut off, to raft and to

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
@@ -99,6 +101,65 @@ func TestUnreadableSnapshotAtTheStart(t *testing.T) {
 	}
 	l.restart(0)
 	l.replacedSnapshot(0, filepath.Base(path))
+}
+
+// A snapshot that raft is removing, file by file, is not damaged; one that lacks a file for good is.
+func TestSnapshotBeingRemoved(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		damage func(state string) error
+		goes   time.Duration // after this time; 0: it stays
+		takes  time.Duration // to tell
+		told   bool
+	}{
+		{"it is being removed", os.Remove, reapTime / 2, reapTime, false},
+		{"a file is missing", os.Remove, 0, 2 * reapTime, true},
+		{"a file is cut short", func(state string) error { return os.Truncate(state, 1) }, 0, 0, true},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				files, err := raft.NewFileSnapshotStore(dir, 2, io.Discard)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, transport := raft.NewInmemTransport("")
+				sink, err := files.Create(raft.SnapshotVersionMax, 10, 1, raft.Configuration{}, 1, transport)
+				if err == nil {
+					_, err = sink.Write([]byte("state"))
+				}
+				if err == nil {
+					err = sink.Close()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(dir, dirSnapshots, sink.ID())
+				if err := x.damage(filepath.Join(path, "state.bin")); err != nil {
+					t.Fatal(err)
+				}
+				if x.goes > 0 {
+					time.AfterFunc(x.goes, func() {
+						if err := os.RemoveAll(path); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				began := time.Now()
+				var bad badSnapshots
+				s := snapshotStore{FileSnapshotStore: files, dir: filepath.Dir(path), bad: &bad}
+				if _, _, err := s.Open(sink.ID()); err == nil {
+					t.Error("opened")
+				}
+				if fault, _ := bad.fault(); (fault != "") != x.told {
+					t.Errorf("told: %q", fault)
+				}
+				if took := time.Since(began); took > x.takes {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
 }
 
 // notOpened wants the node not to start, and returns why.
