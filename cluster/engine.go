@@ -276,12 +276,16 @@ func (e *engine) memberSetChanged(nodes []member) bool {
 	return false
 }
 
-// nodes returns the replicated node table, or as much of it as is on disk while the log has not been applied.
+// nodes returns the replicated node table, or as much of it as is on disk while the log has not been applied: half of it applied, the table lacks who joined last.
 func (e *engine) nodes(cfg *fsm.Config) []*pb.Node {
-	if rows := cfg.Nodes(); len(rows) > 0 {
+	rows := cfg.Nodes()
+	if len(rows) > 0 && e.machine.Applied() >= e.toApply {
 		return rows
 	}
-	return e.members.rows()
+	if told := e.members.rows(); len(told) > 0 {
+		return told
+	}
+	return rows
 }
 
 func (e *engine) name(number uint32) string {

@@ -2,14 +2,17 @@ package cluster
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"holdline/cluster/api"
 	"holdline/fsm"
+	"holdline/fsm/pb"
 )
 
 // A node that has started and hears no leader has the state of its last snapshot at most: it writes no backup, until it has applied its log.
@@ -89,6 +92,32 @@ func TestLastCommand(t *testing.T) {
 		}
 		if got, err := lastCommand(log); err != nil || got != x.want {
 			t.Errorf("%v: %d, %v; want %d", x.log, got, err, x.want)
+		}
+	}
+}
+
+// A node that has half of its log applied has half of the node table: it goes by the one on its disk, and does not take itself for removed.
+func TestNodesWhileTheLogIsApplied(t *testing.T) {
+	row := func(number uint32, uuid string) *pb.Node {
+		return &pb.Node{Uuid: uuid, Number: number, Name: fmt.Sprint("n", number), Listen: fmt.Sprintf("10.77.0.%d:7700", number), PublicKey: make([]byte, 32), Voter: true}
+	}
+	first, self := row(1, "11111111-1111-1111-1111-111111111111"), row(2, "22222222-2222-2222-2222-222222222222")
+	m := fsm.New()
+	entry, err := proto.Marshal(&pb.Entry{TimeMs: 1, Batches: []*pb.Batch{{Commands: []*pb.Command{{Op: &pb.Command_PutNode{PutNode: &pb.PutNode{Node: first}}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := m.Apply(7, entry); r[0].Code != pb.Code_OK {
+		t.Fatal(r)
+	}
+	e := &engine{machine: m, members: &memberTable{dir: &dataDir{path: t.TempDir()}, logger: testLogger(t)}}
+	if !e.members.set(1, membersOf([]*pb.Node{first, self})) {
+		t.Fatal("the table was not taken")
+	}
+	for toApply, want := range map[uint64]int{8: 2, 7: 1} {
+		e.toApply = toApply
+		if got := e.nodes(m.Config()); len(got) != want {
+			t.Errorf("with entries up to %d on disk: %d nodes, want %d", toApply, len(got), want)
 		}
 	}
 }
