@@ -57,7 +57,7 @@ func (w *sender) mayDialOut() bool { return w.aor != "" || len(w.members) > 0 }
 func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	m := in.Msg
 	if d, ok := s.diverted(in); ok {
-		return s.diverter(&d)
+		return s.diverter(d)
 	}
 	w.members = s.view.sources(in.Flow.Remote.Addr())
 	if len(w.members) > 0 {

@@ -205,13 +205,13 @@ func (s *Shard) diverted(in *Inbound) (d dialog.Diversion, ok bool) {
 }
 
 // diverter is the user who answers for a diverted call.
-func (s *Shard) diverter(d *dialog.Diversion) (w sender, refusal *wire.Response) {
+func (s *Shard) diverter(d dialog.Diversion) (w sender, refusal *wire.Response) {
 	user := s.view.Config.User(d.AoR)
 	w.domain = s.view.Config.Domain(hostOf(d.AoR))
 	if w.domain == nil || user == nil {
 		return w, &wire.Response{Status: 403, Reason: "Diverted By A User Who Is Gone"}
 	}
-	w.aor, w.user, w.divert = user.AoR, user, d
+	w.aor, w.user, w.divert = user.AoR, user, &d
 	return w, nil
 }
 
