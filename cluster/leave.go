@@ -23,8 +23,14 @@ func (n *Node) Leave(ctx context.Context, r api.LeaveRequest) (api.LeaveAnswer, 
 	}
 	var a api.LeaveAnswer
 	nodes := e.nodes(e.machine.Config())
+	if !e.listed(nodes) && !e.cutOff() { // it may have yet to hear that it has joined
+		if err := e.fresh(ctx); err != nil {
+			return api.LeaveAnswer{}, err
+		}
+		nodes = e.nodes(e.machine.Config())
+	}
 	switch {
-	case !slices.ContainsFunc(nodes, func(n *pb.Node) bool { return n.Uuid == e.UUID }): // the others have taken it out
+	case !e.listed(nodes): // the others have taken it out
 	case len(nodes) == 1 && !r.Force:
 		err = api.Errorf(api.CodeRefused, "%s is the only node: everything is lost when it leaves: repeat with --force if that is wanted", e.Name)
 	case len(nodes) == 1:
@@ -40,6 +46,13 @@ func (n *Node) Leave(ctx context.Context, r api.LeaveRequest) (api.LeaveAnswer, 
 	stopped := e.stop()
 	n.forgetGuard()
 	return a, errors.Join(stopped, n.dir.wipe())
+}
+
+// listed reports whether this node is a member by nodes, or by a table on disk that is later than the configuration that it has: one that joins gets the log from its
+// begin, or a snapshot from before it joined.
+func (e *engine) listed(nodes []*pb.Node) bool {
+	self := func(n *pb.Node) bool { return n.Uuid == e.UUID }
+	return slices.ContainsFunc(nodes, self) || e.members.known() > e.machine.Config().Version && slices.ContainsFunc(e.members.rows(), self)
 }
 
 // forgetLimit is how long the guard may take to forget.

@@ -95,7 +95,7 @@ func leastSnapshot(log raft.LogStore, snapshots raft.SnapshotStore) (uint64, err
 	return first - 1, nil
 }
 
-const joinAnew = "remove this node from the cluster and join it again"
+const joinAnew = "remove this node from the cluster and join it again, or, if it is all that is left, restore a backup into a new cluster"
 
 // notStarted is why raft does not start, with what to do if that is a snapshot.
 func (e *engine) notStarted(err error) error {

@@ -179,10 +179,13 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 	return e.putMember(ctx, cfg, pool, m, nil)
 }
 
-// SetMember implements api.Backend. Of two changes at once to the same part of a member the later holds.
+// SetMember implements api.Backend. It begins from what had been committed when it was called; of two changes at once the later holds.
 func (n *Node) SetMember(ctx context.Context, pool, member string, c api.MemberChange) error {
 	e, err := n.member()
 	if err != nil {
+		return err
+	}
+	if err := e.fresh(ctx); err != nil { // what is not changed is written again, an older password too
 		return err
 	}
 	cfg := e.machine.Config()

@@ -111,13 +111,21 @@ func TestNodesWhileTheLogIsApplied(t *testing.T) {
 		t.Fatal(r)
 	}
 	e := &engine{machine: m, members: &memberTable{dir: &dataDir{path: t.TempDir()}, logger: testLogger(t)}}
-	if !e.members.set(1, membersOf([]*pb.Node{first, self})) {
-		t.Fatal("the table was not taken")
+	if v := m.Config().Version; v != 1 || !e.members.set(1, membersOf([]*pb.Node{first})) {
+		t.Fatalf("the table of version %d was not taken", v)
+	}
+	e.membership = &membership{identity: identity{UUID: self.Uuid}}
+	if e.listed(e.nodes(m.Config())) {
+		t.Error("it is a member by nobody's table")
+	}
+	if !e.members.set(2, membersOf([]*pb.Node{first, self})) {
+		t.Fatal("the newer table was not taken")
 	}
 	for toApply, want := range map[uint64]int{8: 2, 7: 1} {
 		e.toApply = toApply
-		if got := e.nodes(m.Config()); len(got) != want {
-			t.Errorf("with entries up to %d on disk: %d nodes, want %d", toApply, len(got), want)
+		got := e.nodes(m.Config())
+		if len(got) != want || !e.listed(got) {
+			t.Errorf("with entries up to %d on disk: %d nodes, want %d; a member: %v", toApply, len(got), want, e.listed(got))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sipcore
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -76,13 +77,14 @@ func (t *trunks) step(v *proxy.View, now int64) {
 		t.want(m, now)
 	}
 	budget := trunkAtOnce
+	ending := t.ending()
 	told := make(map[gateway]Trunk, len(t.of))
 	for k, x := range t.of {
-		t.end(v, now, k, x)
+		t.end(v, now, k, x, &budget)
 		if t.of[k] != x || x.stop != 0 || !t.held(v, now, x) {
 			continue
 		}
-		if now >= x.State().Next && budget > 0 {
+		if now >= x.State().Next && budget > 0 && !slices.ContainsFunc(ending, func(m *pb.Member) bool { return sameTrunk(m, x.member) }) {
 			budget--
 			t.with(v, now, x, func(s *proxy.Shard) { s.Register(v, now, x.Trunk, x.member, x.epoch) })
 		}
@@ -124,7 +126,7 @@ func (t *trunks) want(m *pb.Member, now int64) {
 	}
 	x.seen = true
 	if x.member != m {
-		if x.member.RegisterS != m.RegisterS || !bytes.Equal(x.member.SealedPassword, m.SealedPassword) {
+		if x.member.RegisterS != m.RegisterS || x.member.Realm != m.Realm || !bytes.Equal(x.member.SealedPassword, m.SealedPassword) {
 			x.epoch = 0 // begin anew
 		}
 		x.member = m
@@ -136,17 +138,33 @@ func sameTrunk(a, b *pb.Member) bool {
 	return a.Address == b.Address && a.Transport == b.Transport && a.User == b.User && a.Group == b.Group && a.Vip == b.Vip
 }
 
-// end unregisters a trunk that is not wanted any more, if this node owns its group and has registered it, and forgets it then.
-func (t *trunks) end(v *proxy.View, now int64, k gateway, x *trunking) {
+// ending is what is being unregistered: what would be registered there as the same waits for that.
+func (t *trunks) ending() (out []*pb.Member) {
+	for _, x := range t.of {
+		if x.stop != 0 {
+			out = append(out, x.member)
+		}
+	}
+	return out
+}
+
+// end unregisters a trunk that is not wanted any more, if this node owns its group and has registered it, and forgets it then. It takes its share of the budget.
+func (t *trunks) end(v *proxy.View, now int64, k gateway, x *trunking, budget *int) {
 	if x.seen {
 		x.seen = false
 		return
 	}
+	if x.stop == 0 && *budget == 0 {
+		return
+	}
+	same := func(m *pb.Member) bool { return sameTrunk(m, x.member) }
 	epoch, _, held := t.core.opt.Owners.Lease(x.member.Group)
 	s := x.State()
 	switch {
 	case !held || epoch != x.epoch || x.stop == 0 && s.Until <= now && s.Failure != "" && !s.Silent:
+	case x.stop == 0 && slices.ContainsFunc(t.wanted, same): // another member has the same account: its registration is this one
 	case x.stop == 0:
+		*budget--
 		x.stop = now + int64(trunkEnd)
 		t.with(v, now, x, func(p *proxy.Shard) { p.Unregister(v, now, x.Trunk, x.member, epoch) })
 		return

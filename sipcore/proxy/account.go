@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/icholy/digest"
 
@@ -28,7 +30,7 @@ func (a *Account) authorize(final *wire.Msg, method, uri string, count int) (f w
 		challenge, credentials = wire.HdrProxyAuthenticate, wire.HdrProxyAuthorization
 	}
 	for i := final.First(challenge); i >= 0; i = final.Next(i) { // the first that we can: they are in the order that it prefers (RFC 8760 §2.4)
-		c, err := digest.ParseChallenge(string(final.Bytes(final.Header(i).Value)))
+		c, err := readChallenge(final.Bytes(final.Header(i).Value))
 		if err != nil || !canAnswer(c) || a.Realm != "" && c.Realm != a.Realm {
 			continue
 		}
@@ -38,6 +40,37 @@ func (a *Account) authorize(final *wire.Msg, method, uri string, count int) (f w
 		}
 	}
 	return f, false
+}
+
+// readChallenge reads a challenge as gateways may write it: folded (RFC 3261 §7.3.1), with tabs, names in any letter case (§7.3.1), and space around the values of qop.
+func readChallenge(value []byte) (*digest.Challenge, error) {
+	b := bytes.Clone(value)
+	quoted, isValue := false, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '\r' || c == '\n' || c == '\t':
+			b[i] = ' '
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '=':
+			isValue = true
+		case c == ',':
+			isValue = false
+		case !isValue && 'A' <= c && c <= 'Z':
+			b[i] += 'a' - 'A'
+		}
+	}
+	c, err := digest.ParseChallenge(string(b))
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.QOP {
+		c.QOP[i] = strings.TrimSpace(c.QOP[i])
+	}
+	return c, nil
 }
 
 // canAnswer reports whether we know how to answer a challenge: the body is never part of what we answer with.

@@ -44,6 +44,10 @@ func TestAuthorize(t *testing.T) {
 	if f, _ := a.authorize(final("401", "WWW-Authenticate: Digest realm=\"a\r\n X-Evil: 1\", nonce=\"n\""), "INVITE", "sip:1@c", 1); strings.ContainsAny(string(f.Value), "\r\n") {
 		t.Errorf("%q", f.Value)
 	}
+	odd := final("401", "WWW-Authenticate: DIGEST Realm=\"r\",\r\n\tNONCE=\"n,=\\\"N\",\tQop=\"auth-int, auth\", Algorithm=MD5")
+	if f, ok := a.authorize(odd, "INVITE", "sip:1@c", 1); !ok || !strings.Contains(string(f.Value), "qop=auth,") || !strings.Contains(string(f.Value), `realm="r"`) || !strings.Contains(string(f.Value), `N"`) {
+		t.Errorf("folded, in capitals: %v %s", ok, f.Value)
+	}
 	ours := Account{User: "u", Password: "p", Realm: "testrealm@host.com"}
 	if f, ok := ours.authorize(final("407", `Proxy-Authenticate: Digest realm="r", nonce="n"`, "Proxy-Authenticate: "+challenge), "INVITE", "sip:1@c", 1); !ok || !strings.Contains(string(f.Value), `realm="testrealm@host.com"`) {
 		t.Errorf("of two realms: %s", f.Value)

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/icholy/digest"
 	"google.golang.org/protobuf/proto"
 
 	"holdline/sipcore/transport"
@@ -72,7 +71,7 @@ func methodOf(template []byte) string {
 func stale(m *wire.Msg) bool {
 	for _, id := range [...]wire.HeaderID{wire.HdrWWWAuthenticate, wire.HdrProxyAuthenticate} {
 		for i := m.First(id); i >= 0; i = m.Next(i) {
-			if c, err := digest.ParseChallenge(string(m.Bytes(m.Header(i).Value))); err == nil && c.Stale {
+			if c, err := readChallenge(m.Bytes(m.Header(i).Value)); err == nil && c.Stale {
 				return true
 			}
 		}

@@ -6,6 +6,8 @@ import (
 
 	"holdline/fsm"
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
+	"holdline/sipcore/transport"
 	"holdline/sipcore/wire"
 )
 
@@ -73,7 +75,7 @@ func (b *behind) play(targets []*pb.Target, tags []string) {
 	}
 }
 
-// isAt reports whether a pool's member is called at an address, or, if it has a name, sends its requests from there.
+// isAt reports whether a pool's member is called at an address: its own, one that its name is known to have now, or one that it sends its requests from.
 func (s *Shard) isAt(pool, member string, addr netip.Addr) bool {
 	p := s.view.Config.Pool(pool)
 	if p == nil {
@@ -83,10 +85,21 @@ func (s *Shard) isAt(pool, member string, addr netip.Addr) bool {
 	if i < 0 {
 		return false
 	}
-	if _, at := fsm.MemberHost(p.Members[i]); at.IsValid() {
-		return at.Addr() == addr.Unmap()
+	_, at := fsm.MemberHost(p.Members[i])
+	if at.IsValid() && at.Addr() == addr.Unmap() || !at.IsValid() && s.isNamed(p.Members[i], addr) {
+		return true
 	}
 	return slices.ContainsFunc(s.view.sources(addr), func(m *pb.Member) bool { return m.Pool == pool && m.Name == member })
+}
+
+// isNamed reports whether a member's name has an address, as far as that is known without a look at the DNS.
+func (s *Shard) isNamed(m *pb.Member, addr netip.Addr) bool {
+	u, err := wire.ParseURI([]byte(memberURI(m, "")))
+	if err != nil {
+		return false
+	}
+	known, _ := s.env.Known(s.query(0, &u, transport.Flow{Group: m.Group, Proto: s.view.Config.MemberFlow(m, m.Group, 0).Proto}, false))
+	return slices.ContainsFunc(known, func(t resolve.Target) bool { return t.Addr.Addr().Unmap() == addr.Unmap() })
 }
 
 // onItsWay reports whether a request of the caller's side of a diverted call has come by the call that was diverted, and is about the dialog that it names. Its caller

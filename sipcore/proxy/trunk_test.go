@@ -130,9 +130,11 @@ func TestRegister(t *testing.T) {
 	w.in(1, gw1.addr, gw1.answer(third, 200, "Expires: 60"))
 	w.state("", 60, 31*time.Second, 36*time.Second)
 
-	// Our own repetition of what it has asked for, and one that names no time, or writes the only Contact otherwise.
+	// Our own repetition of what it has asked for, and one that names no time, that writes ours otherwise, alone or among others, or a time that cannot be read.
 	for want, lines := range map[int][]string{
-		3600: {"Contact: <sip:x@10.9.9.9>;expires=1", "Contact: <sip:y@10.9.9.9>;expires=2"},
+		60:   {"Contact: <sip:x@10.9.9.9>;expires=1", "Contact: <sip:y@10.9.9.9>;expires=2"},
+		90:   {"Contact: <sip:x@10.9.9.9>;expires=300", "Contact: <sip:y@10.9.9.9>;expires=90"},
+		3600: {`Contact: <sip:4930@10.0.0.101:5060>;expires="3600"`},
 		120:  {`Contact: "x" <sip:4930@198.51.100.7:1024>;expires=120`},
 		180:  {"Contact: <sip:4930@10.0.0.101:5060>", "Expires: 180"},
 		240:  {"Contact: <sip:4930@10.0.0.101:5062>;expires=1, <sip:4930@10.0.0.101>;expires=240"},
@@ -140,7 +142,7 @@ func TestRegister(t *testing.T) {
 		w.in(1, gw1.addr, gw1.answer(w.register(), 200, lines...))
 		w.state("", want, 0, time.Hour)
 	}
-	if w.stats.Registers.Load() != 7 {
+	if w.stats.Registers.Load() != 9 {
 		t.Errorf("%d were counted", w.stats.Registers.Load())
 	}
 }

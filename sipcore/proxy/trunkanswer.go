@@ -22,6 +22,7 @@ const (
 
 	maxRegisterAfter = 3600       // seconds that a carrier may ask us to wait (Retry-After)
 	maxMinExpires    = 7 * 86_400 // or to register for, at least
+	leastUnsure      = 60         // seconds that a time counts for which may be another's
 	mostAnswers      = 2          // challenges answered for one registration
 	mostLonger       = 2
 )
@@ -125,32 +126,32 @@ func (t *Trunk) granted(m *wire.Msg, now int64, f *face, p pb.Transport) {
 // refreshAfter is a bit more than half of the time granted: of all that last for more than a minute or so it leaves half a minute, for repetitions.
 func (t *Trunk) refreshAfter(life int64) int64 { return life*52/100 + t.jitter(life*6/100) }
 
-// contactExpires is the time that a 200 gives to a contact; false: it says nothing of that. A registrar that has one contact only, and writes it otherwise, as behind
-// a NAT, means ours.
+// contactExpires is the time that a 200 gives to a contact; false: it says nothing of that. A registrar that writes ours otherwise, as behind a NAT, means one of those
+// that it has: the one that ends first, to be on the safe side, though not sooner than leastUnsure.
 func contactExpires(m *wire.Msg, ours string) (seconds int64, ok bool) {
 	own, err := wire.ParseURI([]byte(ours))
 	if err != nil {
 		return 0, false
 	}
-	want, n := string(own.AppendAoR(nil)), 0
+	want := string(own.AppendAoR(nil))
 	for it := m.Values(wire.HdrContact); ; {
 		_, v, more := it.Next()
 		if !more {
-			return seconds, ok && n == 1
+			return max(seconds, leastUnsure), ok
 		}
-		n++
-		na, err := wire.ParseNameAddr(m.Bytes(v))
+		c, err := wire.ParseContact(m.Bytes(v))
+		if err != nil || c.Expires < 0 { // one that cannot be read is as good as none (RFC 3261 §10.3)
+			continue
+		}
+		u, err := wire.ParseURI(c.URI)
 		if err != nil {
 			continue
 		}
-		u, err := wire.ParseURI(na.URI)
-		expires, has := wire.Param(na.Params, "expires")
-		if err != nil || !has {
-			continue
+		if c.Expires > 0 && (!ok || c.Expires < seconds) {
+			seconds, ok = c.Expires, true
 		}
-		seconds, ok = int64(leadingNumber(expires)), true
 		if string(u.AppendAoR(nil)) == want && u.EffectivePort() == own.EffectivePort() {
-			return seconds, true
+			return c.Expires, true
 		}
 	}
 }
