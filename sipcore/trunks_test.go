@@ -207,3 +207,48 @@ func TestTrunksPaced(t *testing.T) {
 		}
 	}
 }
+
+// TestTrunksOfOneAccount: a member that goes does not take back what another of the same account has registered, and one that is renamed without a gap waits until its former self is
+// unregistered.
+func TestTrunksOfOneAccount(t *testing.T) {
+	var l *lab
+	l = newLab(t, 1, func(o *Options) { o.Accounts = passwords{&l} })
+	gw := newCarrier(t, "127.0.0.1:0")
+	defer func() { _ = gw.Close() }()
+	l.pool("gw", gw.Addr().String(), "127.0.0.9/32", 0)
+	put := func(name string) {
+		m := &pb.Member{Pool: "gw", Name: name, Address: gw.Addr().String(), Group: 1, User: "4930", SealedPassword: []byte("sesame"), Register: true}
+		l.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
+	}
+	remove := func(name string) {
+		l.ok(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: name}}})
+	}
+	registered := func(name string) {
+		t.Helper()
+		eventually(t, within(t), name+" registered, and bound", func() bool {
+			s, ok := l.cores[0].Trunk("gw", name)
+			n, _ := gw.state()
+			return ok && s.Registered && n == 1
+		})
+	}
+	gone := func(name string) {
+		t.Helper()
+		eventually(t, within(t), name+" gone", func() bool { _, ok := l.cores[0].Trunk("gw", name); return !ok })
+	}
+	put("m1")
+	registered("m1")
+	put("m2")
+	registered("m2")
+	remove("m1")
+	gone("m1")
+	registered("m2")
+	if _, taken := gw.state(); taken != 2 {
+		t.Errorf("%d REGISTERs: %q", taken, gw.seen)
+	}
+	remove("m2")
+	put("m3")
+	gone("m2")
+	registered("m3")
+	remove("m3")
+	eventually(t, within(t), "nothing bound", func() bool { n, _ := gw.state(); return n == 0 })
+}
