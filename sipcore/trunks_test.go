@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
@@ -241,14 +242,23 @@ func TestTrunksOfOneAccount(t *testing.T) {
 	registered("m2")
 	remove("m1")
 	gone("m1")
-	registered("m2")
+	for end := time.Now().Add(5 * trunkStep); time.Now().Before(end); time.Sleep(trunkStep / 10) {
+		if n, _ := gw.state(); n != 1 {
+			t.Fatalf("what m2 has registered was taken back: %q", gw.seen)
+		}
+	}
 	if _, taken := gw.state(); taken != 2 {
 		t.Errorf("%d REGISTERs: %q", taken, gw.seen)
 	}
 	remove("m2")
-	put("m3")
 	gone("m2")
+	put("m3")
 	registered("m3")
+	gw.mu.Lock()
+	if last := gw.seen[len(gw.seen)-1]; !strings.HasSuffix(last, " 3600") || len(gw.seen) != 4 { // and not the end of m2 after it
+		t.Errorf("%q", gw.seen)
+	}
+	gw.mu.Unlock()
 	remove("m3")
 	eventually(t, within(t), "nothing bound", func() bool { n, _ := gw.state(); return n == 0 })
 }
