@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdline/fsm/pb"
+	"holdline/sipcore/resolve"
 )
 
 // keyed has an account at each gateway of pool gw that it names.
@@ -400,5 +401,35 @@ func TestChallengedNotRecordedYet(t *testing.T) {
 	}
 	if c := w.cl.m.Call(1); c != nil && c.State != pb.CallState_CALL_ENDED {
 		t.Errorf("%v", c.State)
+	}
+}
+
+// TestChallengedByNameInDialog: a gateway with a name, of which no networks are given, is known in a dialog by the addresses that its name has.
+func TestChallengedByNameInDialog(t *testing.T) {
+	for name, known := range map[string]bool{"its address": true, "another": false} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster(t)
+			for _, name := range []string{"gw1", "gw2"} {
+				cl.apply(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: name}}})
+			}
+			cl.putGateway("named", "gw.far.example")
+			w := withAccount(t, cl, "named")
+			w.in(1, alice.addr, alice.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+			w.want(alice.addr + " 100 Trying")
+			w.resolved(target(gw1.addr))
+			w.in(1, gw1.addr, gw1.answer(w.want(gw1.addr + " INVITE sip:123@gw.far.example")[0], 200))
+			ok := w.want(alice.addr + " 200 X")[0]
+			if known {
+				w.known["gw.far.example"] = []resolve.Target{target(gw1.addr)}
+			}
+			w.in(1, alice.addr, alice.request("BYE", "sip:gw1@"+gw1.addr, "c1", 2, "bye", header(ok, "To")[0], routeSet(ok, true)...))
+			bye := w.want(gw1.addr + " BYE sip:gw1@" + gw1.addr)[0]
+			w.in(1, gw1.addr, gw1.answer(bye, 407, "Proxy-Authenticate: "+gwChallenge))
+			if known {
+				w.want(gw1.addr + " BYE sip:gw1@" + gw1.addr)
+			} else {
+				w.want(alice.addr + " 407 X")
+			}
+		})
 	}
 }
