@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"holdline/fsm/pb"
 )
@@ -19,6 +20,7 @@ func TestStreamsSources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		addr.Flags = unix.IFA_F_NODAD // else it is tentative for a moment, on lo too, and nobody can bind it
 		if err := netlink.AddrAdd(lo, addr); err != nil {
 			t.Skipf("no IPv6 here: %v", err)
 		}
