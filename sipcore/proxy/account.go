@@ -91,16 +91,3 @@ func (a *Account) answer(c *digest.Challenge, method, uri string, count int) (va
 
 // maxCredentials bounds what answers a challenge, in bytes: it repeats what the gateway has written, and is kept in the call's record.
 const maxCredentials = 1024
-
-// reauthorize answers for another request the challenge that credentials, a header's value, have answered.
-func (a *Account) reauthorize(credentials, method, uri string, count int) (value []byte, ok bool) {
-	old, err := digest.ParseCredentials(credentials)
-	if err != nil {
-		return nil, false
-	}
-	c := &digest.Challenge{Realm: old.Realm, Nonce: old.Nonce, Opaque: old.Opaque, Algorithm: old.Algorithm, Userhash: old.Userhash}
-	if old.QOP != "" {
-		c.QOP = []string{old.QOP}
-	}
-	return a.answer(c, method, uri, count)
-}

@@ -33,24 +33,31 @@ type Registrar interface {
 
 // sender is who a request comes from, as far as we trust it.
 type sender struct {
-	aor     string            // authenticated user
-	user    *fsm.User         // the same, or nil
+	user    *fsm.User         // authenticated; nil: none
 	domain  *pb.Domain        // of the user, or of none
 	members []*pb.Member      // pool members with this source; not empty: trusted
 	hidden  bool              // From is anonymous: it does not say whose credentials are to be asked for
 	divert  *dialog.Diversion // the user has not called, his phone has diverted the call
 }
 
+// aor is the address-of-record of the user who was authenticated, "" for none.
+func (w *sender) aor() string {
+	if w.user == nil {
+		return ""
+	}
+	return w.user.AoR
+}
+
 // origin is who calls, as records of calls name it: the user, or pool/member.
 func (w *sender) origin() string {
-	if w.aor == "" && len(w.members) > 0 {
+	if w.user == nil && len(w.members) > 0 {
 		return w.members[0].Pool + "/" + w.members[0].Name
 	}
-	return w.aor
+	return w.aor()
 }
 
 // may reports whether the sender may use gateways.
-func (w *sender) mayDialOut() bool { return w.aor != "" || len(w.members) > 0 }
+func (w *sender) mayDialOut() bool { return w.user != nil || len(w.members) > 0 }
 
 // identify finds out who sent a request outside a dialog: a pool member by its source address, a user of a domain
 // of ours by digest. done tells that the request has been answered with a challenge.
@@ -79,7 +86,7 @@ func (s *Shard) identify(in *Inbound) (w sender, challenge *wire.Response) {
 	if !ok {
 		return w, &wire.Response{Status: 407, Fields: challenges, Note: wrong}
 	}
-	w.aor, w.user = user.AoR, user
+	w.user = user
 	if !w.hidden && !user.Named(s.aor(&from, w.domain)) {
 		return w, &wire.Response{Status: 403, Reason: "From Names Another User"}
 	}

@@ -156,7 +156,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, w 
 		FromTag: text(m.Bytes(m.From.Tag)), FromUri: text(m.Bytes(m.From.URI)), ToUri: text(m.Bytes(m.To.URI)),
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
 		Invite: append([]byte(nil), c.Request.B...),
-		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool), Origin: w.origin(), CallerInstance: s.callerPhone(in, w.aor),
+		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool), Origin: w.origin(), CallerInstance: s.callerPhone(in, w.aor()),
 	}
 	if d.pool == "" {
 		cmd.Targets = append([]*pb.Target(nil), u.targets...)

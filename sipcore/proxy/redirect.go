@@ -211,14 +211,14 @@ func (s *Shard) diverter(d dialog.Diversion) (w sender, refusal *wire.Response) 
 	if w.domain == nil || user == nil {
 		return w, &wire.Response{Status: 403, Reason: "Diverted By A User Who Is Gone"}
 	}
-	w.aor, w.user, w.divert = user.AoR, user, &d
+	w.user, w.divert = user, &d
 	return w, nil
 }
 
 // saysDiverted writes into a request who diverted it (RFC 5806 §5), so that the next user's phone shows it, and carriers know whose call it is whose caller is
 // none of their customers: gateways are told the name that the user has for them.
 func saysDiverted(e *wire.Edit, w *sender, gateway bool) {
-	who := w.aor
+	who := w.aor()
 	if gateway {
 		who = w.user.Identity()
 	}

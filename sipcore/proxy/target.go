@@ -48,7 +48,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		}
 		return d, &wire.Response{Status: 404, Reason: "Domain Not Served Here"}
 	}
-	if w.aor == "" && len(w.members) == 0 && s.view.closed {
+	if w.user == nil && len(w.members) == 0 && s.view.closed {
 		return d, s.mayNot(in, w, d.domain, "Calls Are Taken From Users And Trusted Sources Alone")
 	}
 	aor, known := s.callee(&u, d.domain)
@@ -62,7 +62,7 @@ func (s *Shard) route(in *Inbound, w *sender) (d destination, refusal *wire.Resp
 		if !w.mayDialOut() {
 			return d, s.mayNot(in, w, d.domain, "Calling Out Needs A User Or A Trusted Source")
 		}
-		if w.aor != "" && w.domain.Name != d.domain.Name { // gateways are the domain's that they are for
+		if w.user != nil && w.domain.Name != d.domain.Name { // gateways are the domain's that they are for
 			return d, &wire.Response{Status: 403, Reason: "Numbers Are Dialled In One's Own Domain"}
 		}
 		if len(w.members) > 0 && s.isMember(r.Pool, in.Flow.Remote) {
