@@ -9,7 +9,7 @@ SEED    ?= 1
 SOAK    ?= 60m
 PGO     := cmd/holdline/serve.pgo
 
-.PHONY: all build pgo fmt test race race-load lint drill soak faults faults-short sim bench bench-peers floods fuzz deb docs proto clean
+.PHONY: all build pgo fmt test race race-load lint drill soak faults faults-short sim bench bench-peers floods fuzz deb boxes docs proto clean
 
 all: build
 
@@ -86,6 +86,10 @@ floods: build
 ## deb: build/holdline_VERSION_ARCH.deb
 deb: build
 	cd deploy/package && $(GO) run . -version '$(VERSION)' -binary ../../bin/holdline -out ../../build
+
+## boxes: that package on three systems with systemd, which are booted here and restarted, killed, frozen, upgraded and cut off (root; Debian's systemd-container, debootstrap, and its mirror the first time; three minutes)
+boxes: deb
+	$(GO) run ./deploy/boxes -package "$$(ls -t build/holdline_*.deb | head -1)"
 
 ## docs: what is generated from the code: CLI reference, OpenAPI
 docs:
