@@ -105,13 +105,22 @@ func (b *box) cutPower(ctx context.Context) error {
 	return b.dark(ctx)
 }
 
+// gone waits for the container's end.
+func (b *box) gone(ctx context.Context) error {
+	select {
+	case <-b.off:
+		b.init = 0
+		return nil
+	case <-time.After(bootTime):
+		return fmt.Errorf("%s still runs after %v", b.name, bootTime)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // kill ends the box's first process, and with it, by the kernel, all others: the container's own program would leave them running if it were killed.
 func (b *box) kill() error {
-	if b.init == 0 {
-		return nil
-	}
 	err := unix.Kill(b.init, unix.SIGKILL)
-	b.init = 0
 	if errors.Is(err, unix.ESRCH) { // it has ended by itself
 		return nil
 	}
@@ -120,14 +129,9 @@ func (b *box) kill() error {
 
 // dark waits until a box is off and takes from its card what only a running system has on it: the namespace outlives the container.
 func (b *box) dark(ctx context.Context) error {
-	select {
-	case <-b.off:
-	case <-time.After(bootTime):
-		return fmt.Errorf("%s still runs after %v", b.name, bootTime)
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := b.gone(ctx); err != nil {
+		return err
 	}
-	b.init = 0
 	if err := b.Unplug(); err != nil {
 		return err
 	}

@@ -75,7 +75,9 @@ func (w *world) steps(ctx context.Context, all []step) error {
 func (w *world) end(lab *netlab.Network) error {
 	var errs []error
 	for _, b := range w.boxes {
-		errs = append(errs, b.kill())
+		if b.init != 0 {
+			errs = append(errs, b.kill(), b.gone(context.Background()))
+		}
 	}
 	lab.Close()
 	return errors.Join(errs...)
