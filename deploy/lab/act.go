@@ -34,7 +34,7 @@ type act struct {
 
 // newAct chooses node and phones.
 func (s *suite) newAct(ctx context.Context, p planned, rng *rand.Rand) (*act, error) {
-	status, err := s.cluster.nodes[0].Status(ctx)
+	status, err := s.cluster.atRest(ctx)
 	if err != nil {
 		return nil, err
 	}

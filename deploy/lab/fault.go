@@ -20,7 +20,7 @@ type target struct {
 
 // choose picks the node: the leader where the fault asks for it, else a VIP owner; the leader, if it is one, unless any will do.
 func (c *cluster) choose(ctx context.Context, f trait, anyOwner bool, rng *rand.Rand) (target, error) {
-	s, err := c.nodes[0].Status(ctx)
+	s, err := c.atRest(ctx)
 	if err != nil {
 		return target{}, err
 	}
