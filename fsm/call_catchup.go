@@ -165,7 +165,7 @@ func (x *exec) lateCall(c *pb.CatchUpCall) (*Call, *pb.Result) {
 	}
 	if row == nil {
 		x.ago(c.CreatedAgoMs)
-		n := x.newCall(c.Create, legs)
+		n := x.newCall(c.Create, legs, x.st.conf.User(c.Create.Origin))
 		n.odd = n.oddly()
 		n.odd.number = c.Call
 		t.put(nil, n)

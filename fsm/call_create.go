@@ -34,25 +34,29 @@ func (x *exec) createCall(c *pb.CreateCall) *pb.Result {
 		r.Legs = legsPB(old.Legs)
 		return r
 	}
+	by := x.st.conf.User(c.Origin)
+	if r := x.st.overLimit(c, by); r != nil {
+		return r
+	}
 	legs, refused := x.firstLegs(c)
 	if refused != nil {
 		return refused
 	}
-	row := x.newCall(c, legs)
+	row := x.newCall(c, legs, by)
 	t.put(nil, row)
 	r := okID(row.Number)
 	r.Legs = legsPB(legs)
 	return r
 }
 
-// newCall is the row of a call that began at x.at.
-func (x *exec) newCall(c *pb.CreateCall, legs []Leg) *Call {
+// newCall is the row of a call that began at x.at. by is the user who calls, nil if none does.
+func (x *exec) newCall(c *pb.CreateCall, legs []Leg, by *User) *Call {
 	x.st.meta.lastCall++
 	row := &Call{
 		Number: x.st.meta.lastCall, Key: string(c.Key), Home: c.Home, HomeVIP: c.HomeVip, Epoch: c.Epoch, Version: 1,
 		State:  pb.CallState_CALLING,
 		Domain: x.sharedDomain(c.Domain), CallID: c.CallId, FromTag: c.FromTag, FromURI: c.FromUri, ToURI: c.ToUri,
-		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool), Origin: x.sharedUser(c.Origin), Phone: c.CallerInstance,
+		Caller: flowFromPB(c.Caller), Pool: x.sharedPool(c.Pool), Origin: sharedUser(c.Origin, by), Phone: c.CallerInstance,
 		Invite: slices.Clip(c.Invite), Legs: legs,
 		CreatedMs: x.at, CreatedWallMs: x.atWall,
 	}
@@ -144,8 +148,8 @@ func (x *exec) sharedDomain(name string) string {
 	return name
 }
 
-func (x *exec) sharedUser(aor string) string {
-	if u := x.st.conf.User(aor); u != nil {
+func sharedUser(aor string, u *User) string {
+	if u != nil {
 		return u.AoR
 	}
 	return aor

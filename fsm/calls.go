@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/google/btree"
 
@@ -21,7 +20,7 @@ type callTable struct {
 	live     *btree.BTreeG[callDue] // active ones
 	byMember map[memberKey]int      // active calls
 	byDomain map[string]int
-	byUser   map[string]int
+	byUser   map[string]userCalls
 	byGroup  map[uint32]int
 	active   int
 }
@@ -39,7 +38,7 @@ func (t *callTable) init() {
 	t.byOwn = map[uint64]uint64{}
 	t.byMember = map[memberKey]int{}
 	t.byDomain = map[string]int{}
-	t.byUser = map[string]int{}
+	t.byUser = map[string]userCalls{}
 	t.byGroup = map[uint32]int{}
 	t.rows = newTree[uint64, *Call]()
 	t.due, t.live = btree.NewG(degree, callDue.less), btree.NewG(degree, callDue.less)
@@ -108,9 +107,7 @@ func (t *callTable) count(c *Call, by int) {
 	for _, k := range occupied(c) {
 		add(t.byMember, k, by)
 	}
-	for _, aor := range users(c) {
-		add(t.byUser, aor, by)
-	}
+	t.countUsers(c, by)
 }
 
 // countsAs reports whether a row counts as its former version did, as most changes leave it: then nothing need be taken away and added again. It may say no
@@ -132,7 +129,7 @@ func countsAs(old, c *Call) bool {
 func users(c *Call) []string {
 	var buf [4]string
 	out := buf[:0]
-	if strings.IndexByte(c.Origin, '@') > 0 {
+	if madeByUser(c.Origin) {
 		out = append(out, c.Origin)
 	}
 	for i := range c.Legs {

@@ -74,7 +74,10 @@ func (m *Machine) CallCounts(users bool) CallCounts {
 		c.Members[MemberName{k.pool, k.member}] = n
 	}
 	if users {
-		c.Users = maps.Clone(t.byUser)
+		c.Users = make(map[string]int, len(t.byUser))
+		for aor, n := range t.byUser {
+			c.Users[aor] = int(n.part)
+		}
 	}
 	return c
 }
@@ -83,5 +86,5 @@ func (m *Machine) CallCounts(users bool) CallCounts {
 func (m *Machine) UserCalls(aor string) int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.st.calls.byUser[aor]
+	return int(m.st.calls.byUser[aor].part)
 }

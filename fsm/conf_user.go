@@ -90,7 +90,7 @@ func usableAoR(aor string) bool {
 	return i >= 1 && len(aor) <= 512 && !strings.ContainsAny(aor[:i], " \t\r\n<>\"@")
 }
 
-// putUser adds a user, or gives the one there is another password: he keeps the other names that he has.
+// putUser adds a user, or gives the one there is another password: he keeps his other names and his limit of calls.
 func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 	c := &x.st.conf
 	in := p.GetUser()
@@ -102,7 +102,7 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 	if _, found := c.domains.get(domain); !found {
 		return c.noDomain(domain)
 	}
-	row := &User{AoR: aor, HasMD5: len(in.Ha1Md5) > 0, HasSHA2: len(in.Ha1Sha256) > 0}
+	row := &User{AoR: aor, HasMD5: len(in.Ha1Md5) > 0, HasSHA2: len(in.Ha1Sha256) > 0, MaxCalls: in.MaxCalls}
 	switch {
 	case row.HasMD5 && len(in.Ha1Md5) != len(row.MD5), row.HasSHA2 && len(in.Ha1Sha256) != len(row.SHA256):
 		return rejected("user %s: a digest has the wrong length", aor)
@@ -117,8 +117,10 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 		return fail(pb.Code_EXISTS, "user %s exists already", aor)
 	case existing && (len(in.Aliases) > 0 || in.Identity != ""):
 		return rejected("user %s exists already: his aliases are changed with `holdline user alias add %s`", aor, aor)
+	case existing && in.MaxCalls > 0:
+		return rejected("user %s exists already: his limit of calls is changed with `holdline user set %s --max-calls`", aor, aor)
 	case existing:
-		if row.other = old.other; *old == *row {
+		if row.other, row.MaxCalls = old.other, old.MaxCalls; *old == *row {
 			return again(0)
 		}
 	default:
@@ -134,7 +136,7 @@ func (x *exec) putUser(p *pb.PutUser) *pb.Result {
 	return &pb.Result{Existing: existing}
 }
 
-// changeUser works on the names that the user has when it is applied: whoever asked may have seen older ones.
+// changeUser works on what the user has when it is applied: whoever asked may have seen older ones.
 func (x *exec) changeUser(ch *pb.ChangeUser) *pb.Result {
 	c := &x.st.conf
 	aor := CanonicalAoR(ch.GetAor())
@@ -146,7 +148,10 @@ func (x *exec) changeUser(ch *pb.ChangeUser) *pb.Result {
 	if r := c.rename(&row, ch.AddAliases, ch.RemoveAliases, ch.Identity); r != nil {
 		return r
 	}
-	if row.Identity() == old.Identity() && slices.Equal(row.aliases(), old.aliases()) {
+	if ch.MaxCalls != nil {
+		row.MaxCalls = *ch.MaxCalls
+	}
+	if row.MaxCalls == old.MaxCalls && row.Identity() == old.Identity() && slices.Equal(row.aliases(), old.aliases()) {
 		return again(0)
 	}
 	c.dropOthers(old)

@@ -3,6 +3,7 @@ package fsm
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/google/btree"
 )
@@ -106,8 +107,12 @@ func checkCalls(t tester, st *state) {
 	t.Helper()
 	var want callTable
 	want.init()
+	made := map[string]int{}
 	st.calls.rows.scan(func(_ uint64, c *Call) bool {
 		want.put(nil, c)
+		if c.Active() && strings.Contains(c.Origin, "@") {
+			made[c.Origin]++
+		}
 		if c.Invite != nil && !anyOpen(c.Legs) && !c.beingSetUp() {
 			t.Errorf("call %d keeps an INVITE that no leg wants", c.Number)
 		}
@@ -119,6 +124,11 @@ func checkCalls(t tester, st *state) {
 	}
 	if !maps.Equal(got.byKey, want.byKey) || !maps.Equal(got.byOwn, want.byOwn) || !slices.Equal(items(got.due), items(want.due)) || !slices.Equal(items(got.live), items(want.live)) {
 		t.Errorf("indexes by key %d, deadline %d differ from the rows %d", len(got.byKey), got.due.Len(), got.rows.len())
+	}
+	for aor, n := range got.byUser {
+		if int(n.made) != made[aor] {
+			t.Errorf("%s makes %d calls, counted %d", aor, made[aor], n.made)
+		}
 	}
 	for k, n := range got.byMember {
 		if n < 0 {

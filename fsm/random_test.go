@@ -82,6 +82,8 @@ func drawCommand(t *rapid.T) *pb.Command {
 			cmd(&pb.PutSetting{Name: "call.max-duration"}),
 			cmd(&pb.PutSetting{Name: SettingCDRMaxRows, Value: fmt.Sprint(n(3))}),
 			cmd(&pb.PutSetting{Name: SettingCDRMaxRows}),
+			perUser(fmt.Sprint(n(2))),
+			perUser(""),
 			cmd(&pb.PutCursor{Name: pick("billing", "node/u1", "node/u2"), UpTo: uint64(n(5)), Remove: n(4) == 0}),
 			cmd(&pb.SetFeatureLevel{Level: 1}),
 			cmd(&pb.SetNodeState{Uuid: "u1", Voter: proto.Bool(true)}),
@@ -122,10 +124,12 @@ func drawCommand(t *rapid.T) *pb.Command {
 	case 20:
 		c := poolCall(fmt.Sprint("key", n(9)), uint32(n(2)))
 		c.GetCreateCall().Home, c.GetCreateCall().Epoch, c.GetCreateCall().Pool = home, epoch, pick("carriers", "carriers", "trunks")
+		drawCaller(t, c.GetCreateCall())
 		return c
 	case 21:
 		c := forked("sip:a", "sip:b")
 		c.GetCreateCall().Key, c.GetCreateCall().Home, c.GetCreateCall().Epoch = fmt.Append(nil, "key", n(9)), home, epoch
+		drawCaller(t, c.GetCreateCall())
 		return c
 	case 22:
 		r := &pb.LegResult{Call: call, Home: home, Epoch: epoch, Leg: uint32(n(2)), Status: uint32(100 * (1 + n(5))), CallFailed: n(2) == 0, Final: []byte("SIP/2.0 486 B")}
@@ -157,7 +161,7 @@ func drawUser(t *rapid.T, aor string) *pb.Command {
 	if rapid.Bool().Draw(t, "new") {
 		u := &pb.User{Aor: aor, Ha1Md5: []byte(rapid.SampledFrom([]string{"0123456789abcdef", "fedcba9876543210"}).Draw(t, "password"))}
 		if rapid.Bool().Draw(t, "named") {
-			u.Aliases, u.Identity = names(), identity
+			u.Aliases, u.Identity, u.MaxCalls = names(), identity, rapid.Uint32Range(0, 2).Draw(t, "max")
 		}
 		return cmd(&pb.PutUser{User: u, CreateOnly: rapid.Bool().Draw(t, "create")})
 	}
@@ -165,7 +169,19 @@ func drawUser(t *rapid.T, aor string) *pb.Command {
 	if rapid.Bool().Draw(t, "other identity") {
 		change.Identity = &identity
 	}
+	if rapid.Bool().Draw(t, "other limit") {
+		change.AddAliases, change.RemoveAliases, change.MaxCalls = nil, nil, proto.Uint32(rapid.Uint32Range(0, 2).Draw(t, "max"))
+	}
 	return cmd(change)
+}
+
+// drawCaller draws who calls: a user, whom the call may ring too, a gateway or a stranger.
+func drawCaller(t *rapid.T, c *pb.CreateCall) {
+	c.Origin = rapid.SampledFrom([]string{"user0@example.com", "user0@example.com", "user1@example.com", "carriers/gw1", ""}).Draw(t, "caller")
+	c.Emergency = rapid.IntRange(0, 4).Draw(t, "emergency") == 0
+	if len(c.Targets) > 0 && rapid.Bool().Draw(t, "rings a user") {
+		c.Targets[0].Aor = "user0@example.com"
+	}
 }
 
 // drawCatchUp draws what an owner did without a leader: of a call in the table, of one that is not, of one that got there late.
@@ -180,6 +196,7 @@ func drawCatchUp(t *rapid.T, home uint32, epoch, call uint64) *pb.Command {
 		if c.Key, c.Home, c.Epoch = key, home, epoch; n(1) == 0 {
 			c.Pool, c.Targets[0].Pool, c.Targets[0].Member = "carriers", "carriers", "gw1"
 		}
+		drawCaller(t, c)
 		up.Call, up.Create, up.CreatedAgoMs = OwnNumber(key, home), c, int64(n(9000))
 	}
 	for range n(3) {

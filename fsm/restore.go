@@ -290,7 +290,7 @@ func (in *restorer) share(c *Call) {
 // user reads a user. No name is two users': users come by name, so an alias may be that of one who is yet to come.
 func (in *restorer) user(p *pb.User) {
 	c := &in.st.conf
-	u := &User{AoR: p.Aor, HasMD5: len(p.Ha1Md5) == 16, HasSHA2: len(p.Ha1Sha256) == 32}
+	u := &User{AoR: p.Aor, HasMD5: len(p.Ha1Md5) == 16, HasSHA2: len(p.Ha1Sha256) == 32, MaxCalls: p.MaxCalls}
 	copy(u.MD5[:], p.Ha1Md5)
 	copy(u.SHA256[:], p.Ha1Sha256)
 	if c.aliasOf(u.AoR) != nil || (len(p.Aliases) > 0 || p.Identity != "") && c.rename(u, p.Aliases, nil, &p.Identity) != nil {

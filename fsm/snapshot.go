@@ -243,7 +243,7 @@ func (r *regRow) pb() *pb.Registration {
 }
 
 func (u *User) pb() *pb.User {
-	out := &pb.User{Aor: u.AoR}
+	out := &pb.User{Aor: u.AoR, MaxCalls: u.MaxCalls}
 	if u.HasMD5 {
 		out.Ha1Md5 = u.MD5[:]
 	}

@@ -41,6 +41,8 @@ type User struct {
 	HasMD5  bool
 	HasSHA2 bool
 
+	MaxCalls uint32 // that he may make at once; 0: as many as SettingMaxPerUser says
+
 	other *otherNames // nil for most
 }
 

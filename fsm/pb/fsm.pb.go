@@ -27,43 +27,46 @@ const (
 type Code int32
 
 const (
-	Code_OK          Code = 0
-	Code_GAP         Code = 1 // the batch did not continue its session: send again from Result.expected
-	Code_REJECTED    Code = 2 // the command is not allowed; error says why, in one line for an operator
-	Code_NOT_FOUND   Code = 3
-	Code_EXISTS      Code = 4
-	Code_STALE_EPOCH Code = 5 // a newer owner of the group has taken over: the sender must stop serving it
-	Code_STALE_ORDER Code = 6 // REGISTER older than the one applied (RFC 3261 §10.3 step 7)
-	Code_LIMIT       Code = 7 // a limit is reached
-	Code_NO_SESSION  Code = 8 // the session is unknown (expired or never opened): open a new one
-	Code_TOO_LATE    Code = 9 // CatchUpCall: it waited for so long that what it says of times is wrong by now: make it anew
+	Code_OK           Code = 0
+	Code_GAP          Code = 1 // the batch did not continue its session: send again from Result.expected
+	Code_REJECTED     Code = 2 // the command is not allowed; error says why, in one line for an operator
+	Code_NOT_FOUND    Code = 3
+	Code_EXISTS       Code = 4
+	Code_STALE_EPOCH  Code = 5  // a newer owner of the group has taken over: the sender must stop serving it
+	Code_STALE_ORDER  Code = 6  // REGISTER older than the one applied (RFC 3261 §10.3 step 7)
+	Code_LIMIT        Code = 7  // a limit is reached
+	Code_NO_SESSION   Code = 8  // the session is unknown (expired or never opened): open a new one
+	Code_TOO_LATE     Code = 9  // CatchUpCall: it waited for so long that what it says of times is wrong by now: make it anew
+	Code_CALLER_LIMIT Code = 10 // CreateCall: its user makes as many calls as he may at once
 )
 
 // Enum value maps for Code.
 var (
 	Code_name = map[int32]string{
-		0: "OK",
-		1: "GAP",
-		2: "REJECTED",
-		3: "NOT_FOUND",
-		4: "EXISTS",
-		5: "STALE_EPOCH",
-		6: "STALE_ORDER",
-		7: "LIMIT",
-		8: "NO_SESSION",
-		9: "TOO_LATE",
+		0:  "OK",
+		1:  "GAP",
+		2:  "REJECTED",
+		3:  "NOT_FOUND",
+		4:  "EXISTS",
+		5:  "STALE_EPOCH",
+		6:  "STALE_ORDER",
+		7:  "LIMIT",
+		8:  "NO_SESSION",
+		9:  "TOO_LATE",
+		10: "CALLER_LIMIT",
 	}
 	Code_value = map[string]int32{
-		"OK":          0,
-		"GAP":         1,
-		"REJECTED":    2,
-		"NOT_FOUND":   3,
-		"EXISTS":      4,
-		"STALE_EPOCH": 5,
-		"STALE_ORDER": 6,
-		"LIMIT":       7,
-		"NO_SESSION":  8,
-		"TOO_LATE":    9,
+		"OK":           0,
+		"GAP":          1,
+		"REJECTED":     2,
+		"NOT_FOUND":    3,
+		"EXISTS":       4,
+		"STALE_EPOCH":  5,
+		"STALE_ORDER":  6,
+		"LIMIT":        7,
+		"NO_SESSION":   8,
+		"TOO_LATE":     9,
+		"CALLER_LIMIT": 10,
 	}
 )
 
@@ -2242,8 +2245,9 @@ type User struct {
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`                     // user@domain
 	Ha1Md5        []byte                 `protobuf:"bytes,2,opt,name=ha1_md5,json=ha1Md5,proto3" json:"ha1_md5,omitempty"` // MD5(user:realm:password), realm = domain name
 	Ha1Sha256     []byte                 `protobuf:"bytes,3,opt,name=ha1_sha256,json=ha1Sha256,proto3" json:"ha1_sha256,omitempty"`
-	Aliases       []string               `protobuf:"bytes,4,rep,name=aliases,proto3" json:"aliases,omitempty"`   // user parts of other names that he is called by in his domain
-	Identity      string                 `protobuf:"bytes,5,opt,name=identity,proto3" json:"identity,omitempty"` // the alias that gateways are told as P-Asserted-Identity; empty: his name
+	Aliases       []string               `protobuf:"bytes,4,rep,name=aliases,proto3" json:"aliases,omitempty"`                    // user parts of other names that he is called by in his domain
+	Identity      string                 `protobuf:"bytes,5,opt,name=identity,proto3" json:"identity,omitempty"`                  // the alias that gateways are told as P-Asserted-Identity; empty: his name
+	MaxCalls      uint32                 `protobuf:"varint,6,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"` // that he may make at once, over the whole cluster; 0: as many as the setting call.max-per-user says
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2311,6 +2315,13 @@ func (x *User) GetIdentity() string {
 		return x.Identity
 	}
 	return ""
+}
+
+func (x *User) GetMaxCalls() uint32 {
+	if x != nil {
+		return x.MaxCalls
+	}
+	return 0
 }
 
 // PutUser adds a user. Of one who is there it changes the password alone.
@@ -2410,13 +2421,14 @@ func (x *RemoveUser) GetAor() string {
 	return ""
 }
 
-// ChangeUser takes aliases from those that the user has then and adds others: two such changes at once both hold.
+// ChangeUser takes aliases from those that the user has then and adds others, and changes what else it names: two such changes at once both hold.
 type ChangeUser struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
 	AddAliases    []string               `protobuf:"bytes,2,rep,name=add_aliases,json=addAliases,proto3" json:"add_aliases,omitempty"`
 	RemoveAliases []string               `protobuf:"bytes,3,rep,name=remove_aliases,json=removeAliases,proto3" json:"remove_aliases,omitempty"`
 	Identity      *string                `protobuf:"bytes,4,opt,name=identity,proto3,oneof" json:"identity,omitempty"` // his name or an alias that he has then; empty: his name; absent: as it is
+	MaxCalls      *uint32                `protobuf:"varint,5,opt,name=max_calls,json=maxCalls,proto3,oneof" json:"max_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2477,6 +2489,13 @@ func (x *ChangeUser) GetIdentity() string {
 		return *x.Identity
 	}
 	return ""
+}
+
+func (x *ChangeUser) GetMaxCalls() uint32 {
+	if x != nil && x.MaxCalls != nil {
+		return *x.MaxCalls
+	}
+	return 0
 }
 
 type Pool struct {
@@ -3882,6 +3901,7 @@ type CreateCall struct {
 	Avoid          []string               `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`                                           // pool members that the home's owner finds silent: tried after the others
 	Origin         string                 `protobuf:"bytes,30,opt,name=origin,proto3" json:"origin,omitempty"`                                         // who calls: the AoR that the digest proved, or pool/member of a trusted source
 	CallerInstance uint64                 `protobuf:"fixed64,31,opt,name=caller_instance,json=callerInstance,proto3" json:"caller_instance,omitempty"` // hash of the calling phone's +sip.instance; 0: it names none
+	Emergency      bool                   `protobuf:"varint,32,opt,name=emergency,proto3" json:"emergency,omitempty"`                                  // no limit of its user's calls refuses it
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -4047,6 +4067,13 @@ func (x *CreateCall) GetCallerInstance() uint64 {
 		return x.CallerInstance
 	}
 	return 0
+}
+
+func (x *CreateCall) GetEmergency() bool {
+	if x != nil {
+		return x.Emergency
+	}
+	return false
 }
 
 type AddLegs struct {
@@ -6006,29 +6033,33 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\rChangeAliases\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
 	"\x03add\x18\x02 \x03(\tR\x03add\x12\x16\n" +
-	"\x06remove\x18\x03 \x03(\tR\x06remove\"\x86\x01\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\"\xa3\x01\n" +
 	"\x04User\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x17\n" +
 	"\aha1_md5\x18\x02 \x01(\fR\x06ha1Md5\x12\x1d\n" +
 	"\n" +
 	"ha1_sha256\x18\x03 \x01(\fR\tha1Sha256\x12\x18\n" +
 	"\aaliases\x18\x04 \x03(\tR\aaliases\x12\x1a\n" +
-	"\bidentity\x18\x05 \x01(\tR\bidentity\"U\n" +
+	"\bidentity\x18\x05 \x01(\tR\bidentity\x12\x1b\n" +
+	"\tmax_calls\x18\x06 \x01(\rR\bmaxCalls\"U\n" +
 	"\aPutUser\x12)\n" +
 	"\x04user\x18\x01 \x01(\v2\x15.holdline.fsm.v1.UserR\x04user\x12\x1f\n" +
 	"\vcreate_only\x18\x02 \x01(\bR\n" +
 	"createOnly\"\x1e\n" +
 	"\n" +
 	"RemoveUser\x12\x10\n" +
-	"\x03aor\x18\x01 \x01(\tR\x03aor\"\x94\x01\n" +
+	"\x03aor\x18\x01 \x01(\tR\x03aor\"\xc4\x01\n" +
 	"\n" +
 	"ChangeUser\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x12\x1f\n" +
 	"\vadd_aliases\x18\x02 \x03(\tR\n" +
 	"addAliases\x12%\n" +
 	"\x0eremove_aliases\x18\x03 \x03(\tR\rremoveAliases\x12\x1f\n" +
-	"\bidentity\x18\x04 \x01(\tH\x00R\bidentity\x88\x01\x01B\v\n" +
-	"\t_identity\"8\n" +
+	"\bidentity\x18\x04 \x01(\tH\x00R\bidentity\x88\x01\x01\x12 \n" +
+	"\tmax_calls\x18\x05 \x01(\rH\x01R\bmaxCalls\x88\x01\x01B\v\n" +
+	"\t_identityB\f\n" +
+	"\n" +
+	"_max_calls\"8\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\"4\n" +
@@ -6146,7 +6177,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\rR\x06status\x12\x15\n" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12\x18\n" +
 	"\acontact\x18\a \x01(\tR\acontact\x12\x16\n" +
-	"\x06routes\x18\b \x01(\tR\x06routes\"\xa0\x04\n" +
+	"\x06routes\x18\b \x01(\tR\x06routes\"\xbe\x04\n" +
 	"\n" +
 	"CreateCall\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -6170,7 +6201,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06ring_s\x18\x10 \x01(\rR\x05ringS\x12\x14\n" +
 	"\x05avoid\x18\x11 \x03(\tR\x05avoid\x12\x16\n" +
 	"\x06origin\x18\x1e \x01(\tR\x06origin\x12'\n" +
-	"\x0fcaller_instance\x18\x1f \x01(\x06R\x0ecallerInstance\"z\n" +
+	"\x0fcaller_instance\x18\x1f \x01(\x06R\x0ecallerInstance\x12\x1c\n" +
+	"\temergency\x18  \x01(\bR\temergency\"z\n" +
 	"\aAddLegs\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
@@ -6351,7 +6383,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06Cursor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x13\n" +
 	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\x12\"\n" +
-	"\rmoved_wall_ms\x18\x03 \x01(\x03R\vmovedWallMs*\x8b\x01\n" +
+	"\rmoved_wall_ms\x18\x03 \x01(\x03R\vmovedWallMs*\x9d\x01\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\a\n" +
 	"\x03GAP\x10\x01\x12\f\n" +
@@ -6364,7 +6396,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05LIMIT\x10\a\x12\x0e\n" +
 	"\n" +
 	"NO_SESSION\x10\b\x12\f\n" +
-	"\bTOO_LATE\x10\t*7\n" +
+	"\bTOO_LATE\x10\t\x12\x10\n" +
+	"\fCALLER_LIMIT\x10\n" +
+	"*7\n" +
 	"\tTransport\x12\a\n" +
 	"\x03UDP\x10\x00\x12\a\n" +
 	"\x03TCP\x10\x01\x12\a\n" +
