@@ -67,6 +67,7 @@ type call struct {
 	cancelOK  *message // 200 to the CANCEL, until it is committed
 	final     *txn.Buf // final to the caller, until it is committed
 	finalCode uint16
+	overLimit bool   // who calls makes as many calls as he may
 	why       string // there is no record of the call, which a final of ours does not say
 
 	hasToken  bool   // the request belongs to a dialog, and this was in its token:

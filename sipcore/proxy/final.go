@@ -292,10 +292,13 @@ func (s *Shard) ownFinal(c *txn.Cell, u *call, status uint16, fields []wire.Fiel
 	var tag [8]byte
 	buf := s.opt.Pool.Get(512)
 	r := wire.Response{Status: int(status), ToTag: appendTag(tag[:0], u.respTag), Fields: fields, Note: u.why}
-	if status == 403 {
-		if r.Reason = byNumber; u.hasToken {
-			r.Reason = noGateway
-		}
+	switch {
+	case u.overLimit:
+		r.Reason = tooManyCalls
+	case status == 403 && u.hasToken:
+		r.Reason = noGateway
+	case status == 403:
+		r.Reason = byNumber
 	}
 	out, err := wire.AppendResponse(buf.B, &s.tmp2, &r)
 	if err != nil {

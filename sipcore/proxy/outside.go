@@ -157,6 +157,7 @@ func (s *Shard) createCall(in *Inbound, c *txn.Cell, u *call, d *destination, w 
 		Caller: u.source.PB(), HomeVip: uint32(u.source.VIP),
 		Invite: append([]byte(nil), c.Request.B...),
 		Pool:   d.pool, RequestUser: d.user, Avoid: s.avoid(d.pool), Origin: w.origin(), CallerInstance: s.callerPhone(in, w.aor()),
+		Emergency: w.user != nil && s.emergency(m),
 	}
 	if d.pool == "" {
 		cmd.Targets = append([]*pb.Target(nil), u.targets...)
@@ -190,6 +191,9 @@ func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error
 			u.why = r.Error
 			s.finish(c, u, 503, nil)
 			return
+		case pb.Code_CALLER_LIMIT:
+			s.overLimit(c, u, r.Error)
+			return
 		case pb.Code_NOT_FOUND:
 			s.finish(c, u, 404, nil)
 			return
@@ -199,6 +203,10 @@ func (s *Shard) created(c *txn.Cell, u *call, cm Commit, r *pb.Result, err error
 			return
 		}
 	} else {
+		if why := s.overLimitLater(cm); why != "" {
+			s.overLimit(c, u, why)
+			return
+		}
 		if u.pool != "" {
 			u.targets = append(u.targets[:0], s.poolTargets(c, u, u.pool, u.user)...)
 		}

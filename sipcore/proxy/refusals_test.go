@@ -94,6 +94,14 @@ func TestRefusedHere(t *testing.T) {
 			want: alice.addr + " INVITE sip:0123@example.com 503 Service Unavailable: every member of pool gw carries as many calls as it may, or is disabled",
 		},
 		{
+			say: "a user who makes as many calls as he may", msg: invite("sip:0123@example.com"), refused: 1,
+			prepare: func(w *world) {
+				w.max("alice@example.com", 1)
+				w.call("f1")
+			},
+			want: alice.addr + " INVITE sip:0123@example.com 486 Too Many Calls At Once: more calls at once than the 1 that alice@example.com may make",
+		},
+		{
 			say: "a MESSAGE to a phone whose connection is gone", msg: alice.request("MESSAGE", "sip:bob@example.com", "c1", 1, "c1", ""), refused: 1,
 			prepare: func(w *world) { w.full = true },
 			after: func(w *world) {

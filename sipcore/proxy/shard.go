@@ -57,6 +57,7 @@ type State interface {
 	Call(number uint64) *fsm.Call
 	CallByKey(key []byte) *fsm.Call
 	CallsOf(group uint32, fn func(*fsm.Call) bool)
+	OverLimit(c *pb.CreateCall) string
 	Now() int64
 	Lived() int64
 }

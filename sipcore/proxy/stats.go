@@ -39,6 +39,7 @@ type Stats struct {
 	KeptOff             atomic.Uint64
 	Redirects           atomic.Uint64
 	WrongAccount        atomic.Uint64
+	OverLimit           atomic.Uint64
 }
 
 // Each calls fn for each counter with a name and an explanation fit for metrics.
@@ -75,5 +76,6 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("kept_off", "requests not sent on to a gateway: of dialogs in which that side is none, ACKs too, and of users by a Route or Path of their own", s.KeptOff.Load())
 	fn("redirects", "calls sent on by the phone that was called (302), and followed", s.Redirects.Load())
 	fn("wrong_account", "challenges of gateways that their account's password did not answer", s.WrongAccount.Load())
+	fn("over_limit", "calls refused because the user who calls, or whose phone has sent them on, makes as many as he may at once", s.OverLimit.Load())
 	fn("unroutable", "ACKs dropped: their next hop cannot be read", s.Unroutable.Load())
 }
