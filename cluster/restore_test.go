@@ -30,7 +30,8 @@ func backup(t *testing.T) (file []byte, nonceKey string) {
 		n.AddDomain(ctx, api.Domain{Name: "example.com", Aliases: []string{"10.77.0.101"}}),
 		n.AddDomain(ctx, api.Domain{Name: "other.example"}),
 		n.PutCertificate(ctx, "example.com", certificate(t, "example.com", 24*time.Hour)),
-		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland", Aliases: []string{"+4930123456", "bob"}, Identity: "+4930123456"}),
+		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "wonderland", Aliases: []string{"+4930123456", "bob"}, Identity: "+4930123456", MaxCalls: 7}),
+		n.AddUser(ctx, api.UserRequest{AoR: "carol@example.com", Password: "x"}),
 		n.AddPool(ctx, api.Pool{Name: "carriers", Algorithm: "round-robin"}),
 		n.AddMember(ctx, "carriers", api.Member{Name: "gw1", Address: "192.0.2.1:5060", Transport: "udp"}),
 		n.AddRoute(ctx, api.Route{Domain: "example.com", Prefix: "+49", Pool: "carriers"}),
@@ -83,6 +84,8 @@ func restored(t *testing.T, n *Node) {
 		t.Errorf("alice cannot register: %+v", u)
 	case u.Identity() != "+4930123456@example.com" || cfg.UserNamed("bob@example.com") != u || len(u.Aliases()) != 2:
 		t.Errorf("her aliases are missing: %q", u.Aliases())
+	case u.MaxCalls != 7 || cfg.User("carol@example.com").MaxCalls != 0:
+		t.Errorf("alice may make %d calls, carol %d", u.MaxCalls, cfg.User("carol@example.com").MaxCalls)
 	case cfg.Domain("10.77.0.101") == nil || !hasDomain(cfg, "other.example"):
 		t.Error("domains or aliases are missing")
 	case cfg.Route("example.com", "+4930") == nil || len(cfg.Pool("carriers").Members) != 1:
@@ -102,7 +105,7 @@ func TestRestoreIntoNewCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ans.Domains != 2 || ans.Users != 1 || ans.Pools != 1 || ans.Routes != 1 || ans.Settings != 1 || ans.Certificates != 0 {
+	if ans.Domains != 2 || ans.Users != 2 || ans.Pools != 1 || ans.Routes != 1 || ans.Settings != 1 || ans.Certificates != 0 {
 		t.Errorf("answer %+v", ans)
 	}
 	if len(ans.Notes) != 1 || !strings.HasPrefix(ans.Notes[0], "no certificate for example.com: ") {
@@ -139,6 +142,7 @@ func TestRestoreIntoRunningCluster(t *testing.T) {
 		n.AddDomain(ctx, api.Domain{Name: "mine.example", Aliases: []string{"other.example"}}),
 		n.AddUser(ctx, api.UserRequest{AoR: "alice@example.com", Password: "x", Aliases: []string{"al"}, Identity: "al"}),
 		n.AddUser(ctx, api.UserRequest{AoR: "bob@example.com", Password: "x", Aliases: []string{"+4930123456"}}), // both are alice's in the backup
+		n.AddUser(ctx, api.UserRequest{AoR: "carol@example.com", Password: "x", MaxCalls: 3}),                    // none of her own in the backup
 		n.AddUser(ctx, api.UserRequest{AoR: "bob@mine.example", Password: "x"}),
 		register(n, "alice@example.com"), register(n, "bob@mine.example"),
 	} {

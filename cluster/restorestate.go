@@ -27,7 +27,7 @@ func (r *restoration) rewrite(w *rewrite) error {
 	w.apply(r.removals(now)...)
 	w.apply(r.settings(now)...)
 	w.apply(r.domains(now)...)
-	w.apply(r.users()...)
+	w.apply(r.users(now)...)
 	w.apply(r.pools(now)...)
 	w.apply(r.certificates(now)...)
 	r.backup.Routes(func(route *pb.Route) bool {
@@ -117,7 +117,7 @@ func putDomainRow(d *pb.Domain) *pb.Command {
 }
 
 // users come without aliases first: of those who are here the password alone can be put.
-func (r *restoration) users() (out []*pb.Command) {
+func (r *restoration) users(now *fsm.Config) (out []*pb.Command) {
 	r.backup.Users(func(u *fsm.User) bool {
 		row := &pb.User{Aor: u.AoR}
 		if u.HasMD5 {
@@ -130,6 +130,9 @@ func (r *restoration) users() (out []*pb.Command) {
 		if u.Aliases() != nil {
 			identity, _, _ := cutLast(u.Identity(), '@')
 			out = append(out, changeUser(&pb.ChangeUser{Aor: u.AoR, AddAliases: u.Aliases(), Identity: &identity}))
+		}
+		if here := now.User(u.AoR); u.MaxCalls != 0 || here != nil && here.MaxCalls != 0 {
+			out = append(out, changeUser(&pb.ChangeUser{Aor: u.AoR, MaxCalls: &u.MaxCalls}))
 		}
 		return true
 	})

@@ -63,6 +63,8 @@ func knownSettings() []knownSetting {
 			"are spoken to by their own phones and gateways alone",
 			proxy.StrangersUsers, proxy.StrangersRefuse),
 		number("call.max-duration", 43200, 60, 86400*7, "seconds after which a call is ended, however often its session is refreshed"),
+		number(fsm.SettingMaxPerUser, fsm.MaxPerUser, 0, api.MaxCallsOfUser, "calls that a user may make at once, over the whole cluster, those that his phones send on among them, unless he has a number of his own; more get 486, "+
+			"but for emergency calls; 0: any number"),
 		number(proxy.SettingSession, 0, 0, 86400, "seconds after which a call that nobody refreshes ends (session timer), asked for in every INVITE that asks for none or for more; 0: only what phones and gateways ask for"),
 		number("call.min-session-expires", 90, 90, 86400, "seconds; a session timer that is shorter is answered 422, or lengthened for phones that know no session timers"),
 		number(settingCDRFileSize, cdrFileMiB, 1, 4096, "MiB after which a node goes on with a new file of call detail records"),
@@ -86,7 +88,7 @@ func knownSettings() []knownSetting {
 		{Setting: api.Setting{Name: sipcore.SettingOrigins, Meaning: "hosts of the web pages that WebSockets may come from, such as *.example.com, with spaces between them; empty: any"}, hosts: true},
 		{Setting: api.Setting{
 			Name: sipcore.SettingEmergency, Default: sipcore.EmergencyNumbers,
-			Meaning: "numbers of emergency calls, with spaces between them: such calls are not turned away when the cluster is overloaded",
+			Meaning: "numbers of emergency calls, with spaces between them: such calls are not turned away when the cluster is overloaded, nor for call.max-per-user",
 		}, digits: true},
 		number(settingWSPort, defaultWSPort, 0, 65535, "port of SIP over WebSockets on every VIP; 0: none"),
 		number(settingWSSPort, defaultWSSPort, 0, 65535, "port of SIP over secure WebSockets on every VIP; 0: none"),

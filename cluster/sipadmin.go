@@ -64,15 +64,15 @@ func (n *Node) ListUsers(_ context.Context, f api.UserFilter) ([]api.User, error
 	e.machine.Config().Users(func(u *fsm.User) bool {
 		if f.Domain == "" || strings.HasSuffix(u.AoR, suffix) {
 			bindings = e.machine.Bindings(u.AoR, bindings[:0])
-			out = append(out, userRow(u, len(bindings)))
+			out = append(out, userRow(u, len(bindings), e.machine.CallsMade(u.AoR)))
 		}
 		return f.Limit == 0 || len(out) < f.Limit
 	})
 	return out, nil
 }
 
-func userRow(u *fsm.User, registered int) api.User {
-	row := api.User{AoR: u.AoR, Registered: registered, Aliases: u.Aliases()}
+func userRow(u *fsm.User, registered, calls int) api.User {
+	row := api.User{AoR: u.AoR, Registered: registered, Aliases: u.Aliases(), Calls: calls, MaxCalls: u.MaxCalls}
 	if id := u.Identity(); id != u.AoR {
 		row.Identity, _, _ = cutLast(id, '@')
 	}
@@ -84,7 +84,7 @@ func (n *Node) AddUser(ctx context.Context, r api.UserRequest) error { return n.
 
 // ChangeUser implements api.Backend.
 func (n *Node) ChangeUser(ctx context.Context, aor string, c api.UserChange) error {
-	change := &pb.ChangeUser{Aor: aor, AddAliases: c.AddAliases, RemoveAliases: c.RemoveAliases, Identity: c.Identity}
+	change := &pb.ChangeUser{Aor: aor, AddAliases: c.AddAliases, RemoveAliases: c.RemoveAliases, Identity: c.Identity, MaxCalls: c.MaxCalls}
 	return n.do(ctx, &pb.Command{Op: &pb.Command_ChangeUser{ChangeUser: change}})
 }
 
@@ -110,7 +110,7 @@ func (n *Node) putUser(ctx context.Context, r api.UserRequest, create bool) erro
 		return api.Errorf(api.CodeInvalid, "%q is not user@domain", r.AoR)
 	}
 	weak, strong := domains.HA1(user, realm, r.Password)
-	row := &pb.User{Aor: aor, Ha1Md5: weak[:], Ha1Sha256: strong[:], Aliases: r.Aliases, Identity: r.Identity}
+	row := &pb.User{Aor: aor, Ha1Md5: weak[:], Ha1Sha256: strong[:], Aliases: r.Aliases, Identity: r.Identity, MaxCalls: r.MaxCalls}
 	return n.do(ctx, &pb.Command{Op: &pb.Command_PutUser{PutUser: &pb.PutUser{User: row, CreateOnly: create}}})
 }
 

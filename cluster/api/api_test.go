@@ -68,12 +68,13 @@ func TestOperationsArriveWhole(t *testing.T) {
 		{"ListUsers", []any{UserFilter{Domain: "example.com", Limit: 3}}, func() error { _, err := c.ListUsers(ctx, UserFilter{Domain: "example.com", Limit: 3}); return err }},
 		{"AddUser", []any{user}, func() error { return c.AddUser(ctx, user) }},
 		{"SetPassword", []any{user}, func() error { return c.SetPassword(ctx, user) }},
-		{"AddUser", []any{UserRequest{AoR: "a@b.c", Password: "x", Aliases: []string{"+4930123456"}, Identity: "+4930123456"}}, func() error {
-			return c.AddUser(ctx, UserRequest{AoR: "a@B.c", Password: "x", Aliases: []string{"+4930123456"}, Identity: "+4930123456"})
+		{"AddUser", []any{UserRequest{AoR: "a@b.c", Password: "x", Aliases: []string{"+4930123456"}, Identity: "+4930123456", MaxCalls: 5}}, func() error {
+			return c.AddUser(ctx, UserRequest{AoR: "a@B.c", Password: "x", Aliases: []string{"+4930123456"}, Identity: "+4930123456", MaxCalls: 5})
 		}},
 		{"ChangeUser", []any{"a/b?c@example.com", UserChange{AddAliases: []string{"+49", "x"}, RemoveAliases: []string{"y"}, Identity: new(string)}}, func() error {
 			return c.ChangeUser(ctx, "a/b?c@EXAMPLE.com", UserChange{AddAliases: []string{"+49", "x"}, RemoveAliases: []string{"y"}, Identity: new(string)})
 		}},
+		{"ChangeUser", []any{"a@example.com", UserChange{MaxCalls: new(uint32)}}, func() error { return c.ChangeUser(ctx, "a@example.com", UserChange{MaxCalls: new(uint32)}) }},
 		{"RemoveUser", []any{"a/b?c@example.com"}, func() error { return c.RemoveUser(ctx, "a/b?c@example.com") }},
 		{"AddPool", []any{Pool{Name: "carriers", Algorithm: RoundRobin}}, func() error { return c.AddPool(ctx, Pool{Name: "carriers"}) }},
 		{"RemovePool", []any{"carriers"}, func() error { return c.RemovePool(ctx, "carriers") }},

@@ -93,7 +93,7 @@ func (s *server) domainOps() {
 		func(ctx context.Context, r *request[UserRequest]) (*none, error) {
 			return done(s.b.SetPassword(ctx, r.Body))
 		})
-	register(s, op{id: "change-user", method: http.MethodPatch, path: "/users/{aor}", summary: "Change a user's aliases, or which of his names gateways are told"}, tag,
+	register(s, op{id: "change-user", method: http.MethodPatch, path: "/users/{aor}", summary: "Change a user's aliases, which of his names gateways are told, or how many calls he may make at once"}, tag,
 		(*userChange).canonical,
 		func(ctx context.Context, r *userChange) (*none, error) {
 			return done(s.b.ChangeUser(ctx, r.AoR, r.Body))

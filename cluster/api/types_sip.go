@@ -17,6 +17,8 @@ type User struct {
 	Registered int      `json:"registered" doc:"contacts registered now"`
 	Aliases    []string `json:"aliases,omitempty" doc:"other names in the same domain: the parts before the @" example:"[\"+4930123456\"]"`
 	Identity   string   `json:"identity,omitempty" doc:"the alias that gateways are told in P-Asserted-Identity; absent: the user's name" example:"+4930123456"`
+	Calls      int      `json:"calls,omitempty" doc:"calls that he makes now, those that his phones have sent on among them; calls to him are not"`
+	MaxCalls   uint32   `json:"max_calls,omitempty" doc:"calls that he may make at once, over the whole cluster; absent: as many as the setting call.max-per-user says"`
 }
 
 // UserFilter narrows ListUsers.
@@ -32,6 +34,7 @@ type UserRequest struct {
 
 	Aliases  []string `json:"aliases,omitempty" doc:"of a new user: other names in the same domain, the parts before the @" example:"[\"+4930123456\"]"`
 	Identity string   `json:"identity,omitempty" doc:"of a new user: the alias that gateways are told in P-Asserted-Identity; absent: his name" example:"+4930123456"`
+	MaxCalls uint32   `json:"max_calls,omitempty" doc:"of a new user: calls that he may make at once, over the whole cluster; absent: as many as the setting call.max-per-user says" maximum:"100000"`
 }
 
 // UserChange is what of a user is to be another: what is absent stays. Aliases are removed before others are added.
@@ -39,6 +42,7 @@ type UserChange struct {
 	AddAliases    []string `json:"add_aliases,omitempty" doc:"other names in the same domain, the parts before the @" example:"[\"+4930123456\"]"`
 	RemoveAliases []string `json:"remove_aliases,omitempty"`
 	Identity      *string  `json:"identity,omitempty" doc:"the alias that gateways are told in P-Asserted-Identity; empty: the user's name"`
+	MaxCalls      *uint32  `json:"max_calls,omitempty" doc:"calls that he may make at once, over the whole cluster; 0: as many as the setting call.max-per-user says" maximum:"100000"`
 }
 
 // Pool algorithms.

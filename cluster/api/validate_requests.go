@@ -140,6 +140,9 @@ func (r *UserRequest) Validate() error {
 	if err := checkAliases(r.Aliases); err != nil {
 		return err
 	}
+	if err := checkMaxCalls(r.MaxCalls); err != nil {
+		return err
+	}
 	return checkIdentity(r.Identity)
 }
 
@@ -148,12 +151,15 @@ func (r *UserRequest) onlyPassword() error {
 	if len(r.Aliases) > 0 || r.Identity != "" {
 		return Errorf(CodeInvalid, "%s gets another password here, no other names: they are for `holdline user alias add`", r.AoR)
 	}
+	if r.MaxCalls != 0 {
+		return Errorf(CodeInvalid, "%s gets another password here, no limit of calls: that is for `holdline user set`", r.AoR)
+	}
 	return nil
 }
 
 // Validate checks the change.
 func (c *UserChange) Validate() error {
-	if len(c.AddAliases)+len(c.RemoveAliases) == 0 && c.Identity == nil {
+	if len(c.AddAliases)+len(c.RemoveAliases) == 0 && c.Identity == nil && c.MaxCalls == nil {
 		return Errorf(CodeInvalid, "nothing is to be changed: say what, as in --identity +4930123456")
 	}
 	for _, aliases := range [][]string{c.AddAliases, c.RemoveAliases} {
@@ -161,10 +167,25 @@ func (c *UserChange) Validate() error {
 			return err
 		}
 	}
+	if c.MaxCalls != nil {
+		if err := checkMaxCalls(*c.MaxCalls); err != nil {
+			return err
+		}
+	}
 	if c.Identity == nil {
 		return nil
 	}
 	return checkIdentity(*c.Identity)
+}
+
+// MaxCallsOfUser bounds how many calls a user may be allowed to make at once.
+const MaxCallsOfUser = 100_000
+
+func checkMaxCalls(n uint32) error {
+	if n > MaxCallsOfUser {
+		return Errorf(CodeInvalid, "%d calls at once are more than anybody makes: give at most %d", n, MaxCallsOfUser)
+	}
+	return nil
 }
 
 func checkAliases(aliases []string) error {

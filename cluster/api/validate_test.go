@@ -101,6 +101,8 @@ func TestRefused(t *testing.T) {
 		"alias x is given twice":     &UserRequest{AoR: "a@b.c", Password: "x", Aliases: []string{"x", "y", "x"}},
 		"alias \"a b\" has":          &UserRequest{AoR: "a@b.c", Password: "x", Aliases: []string{"a b"}},
 		"identity \"+ 49\" has":      &UserChange{Identity: ptr("+ 49")},
+		"100001 calls at once":       &UserChange{MaxCalls: ptr(uint32(100_001))},
+		"100002 calls at once":       &UserRequest{AoR: "a@b.c", Password: "x", MaxCalls: 100_002},
 		"identity \"a b\" has":       &UserRequest{AoR: "a@b.c", Password: "x", Identity: "a b"},
 		"transport \"sctp\"":         &MemberChange{Transport: ptr("sctp")},
 		"of member g needs a user":   &Member{Name: "g", Address: "a.b", Password: "secret"},

@@ -29,6 +29,7 @@ func (a *app) userAddCmd() *cobra.Command {
 	c.Example += "\n  echo \"$password\" | holdline user add 101@example.com --password-stdin --alias +4930123456 --identity +4930123456"
 	c.Flags().StringArrayVar(&r.Aliases, "alias", nil, "another name that he is called by, such as his number, without the domain; may be repeated")
 	c.Flags().StringVar(&r.Identity, "identity", "", "the alias that gateways are told when he calls (default: his name)")
+	c.Flags().Uint32Var(&r.MaxCalls, "max-calls", 0, "calls that he may make at once, over the whole cluster (0: as the setting call.max-per-user says)")
 	return c
 }
 
@@ -66,19 +67,36 @@ lists. Only digests of it are stored.`,
 
 func (a *app) userSetCmd() *cobra.Command {
 	var identity string
+	var most uint32
 	c := &cobra.Command{
-		Use: "set USER@DOMAIN", Short: "Change which of a user's names gateways are told",
+		Use: "set USER@DOMAIN", Short: "Change which of a user's names gateways are told, or how many calls he may make",
 		Long: `Changes which name gateways are told of a user who calls: P-Asserted-Identity has it. It is his name, or an alias of his ("holdline user
-alias add"), such as the number that a carrier knows him by. From stays as his phone writes it. An empty one is his name again.`,
-		Example: "  holdline user set 101@example.com --identity +4930123456",
+alias add"), such as the number that a carrier knows him by. From stays as his phone writes it. An empty one is his name again.
+
+Or changes how many calls he may make at once, over the whole cluster: those that ring and those that he talks in, from all his phones, and those
+that they have sent on to somebody else. Calls to him do not count, and emergency calls are never refused. A lower one ends no call.`,
+		Example: "  holdline user set 101@example.com --identity +4930123456\n  holdline user set pbx@example.com --max-calls 60",
 		Args:    needs("USER@DOMAIN"),
 	}
 	c.Flags().StringVar(&identity, "identity", "", "his name or an alias of his, without the domain")
+	c.Flags().Uint32Var(&most, "max-calls", 0, "calls that he may make at once (0: as the setting call.max-per-user says)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var change api.UserChange
 		given(c, "identity", &identity, &change.Identity)
+		given(c, "max-calls", &most, &change.MaxCalls)
 		return a.changeUser(c, args[0], change, func(aor, user, domain string) error {
-			return a.say("gateways that %s calls are told sip:%s@%s", aor, cmp.Or(identity, user), domain)
+			if change.Identity != nil {
+				if err := a.say("gateways that %s calls are told sip:%s@%s", aor, cmp.Or(identity, user), domain); err != nil {
+					return err
+				}
+			}
+			switch {
+			case change.MaxCalls == nil:
+				return nil
+			case most == 0:
+				return a.say("%s may make as many calls at once as the setting call.max-per-user says", aor)
+			}
+			return a.say("calls that %s may make at once: %d", aor, most)
 		})
 	}
 	return c
@@ -148,9 +166,13 @@ func (a *app) userListCmd() *cobra.Command {
 				return err
 			}
 			return a.print(*asJSON, users, func() error {
-				t := newTable("USER", "REGISTERED", "ALIASES", "IDENTITY")
+				t := newTable("USER", "REGISTERED", "ALIASES", "IDENTITY", "CALLS", "LIMIT")
 				for _, u := range users {
-					t.row(u.AoR, fmt.Sprint(u.Registered), orDash(strings.Join(u.Aliases, " ")), orDash(u.Identity))
+					limit := "-"
+					if u.MaxCalls > 0 {
+						limit = fmt.Sprint(u.MaxCalls)
+					}
+					t.row(u.AoR, fmt.Sprint(u.Registered), orDash(strings.Join(u.Aliases, " ")), orDash(u.Identity), fmt.Sprint(u.Calls), limit)
 				}
 				return t.write(a.out)
 			})
