@@ -188,6 +188,8 @@ func TestBadRequestsStopHere(t *testing.T) {
 		{"POST", "/v1/init", `{`, "unexpected end"},
 		{"POST", "/v1/domains", `{"name":"exa mple"}`, "neither a host name"},
 		{"DELETE", "/v1/users/alice", "", "has no domain"},
+		{"PUT", "/v1/users", `{"aor":"a@b.c","password":"x","aliases":["y"]}`, "no other names"},
+		{"PUT", "/v1/users", `{"aor":"a@b.c","password":"x","max_calls":5}`, "no limit of calls"},
 		{"GET", "/v1/calls?limt=3", "", "unknown query"},
 		{"POST", "/v1/pools", `{"name":"p","algorithm":"best"}`, "algorithm"},
 	} {
