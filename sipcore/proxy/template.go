@@ -17,6 +17,7 @@ func (s *Shard) template(in *Inbound, c *txn.Cell, u *call, w *sender) bool {
 	e := &s.edit
 	e.Begin(m)
 	e.SetSource(in.Flow.Remote)
+	e.QuoteNames()
 	mf := defaultMaxForwards
 	if m.MaxForwards >= 0 {
 		mf = int(m.MaxForwards) - 1

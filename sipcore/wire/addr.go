@@ -54,6 +54,14 @@ func splitAddr(b []byte) (p addrParts, ok bool) {
 	return p, allOf(b[p.uri:p.uriEnd], classURI)
 }
 
+// displayName reports whether b is what may stand before < >: tokens, or a quoted string (RFC 3261 §25.1).
+func displayName(b []byte) bool {
+	if b[0] == '"' {
+		return quoteEnd(b, 0) == len(b)
+	}
+	return allOf(b, classToken|classSpace)
+}
+
 // scanAddr takes a From or To value apart.
 func (m *Msg) scanAddr(a *Addr, v Span) bool {
 	b := m.B[v.Off:v.End]
@@ -64,6 +72,9 @@ func (m *Msg) scanAddr(a *Addr, v Span) bool {
 	off := int(v.Off)
 	a.URI = span(off+p.uri, off+p.uriEnd)
 	a.HasName = p.angle
+	if name := b[p.display:p.displayEnd]; len(name) > 0 && !displayName(name) {
+		a.bare = span(off+p.display, off+p.displayEnd)
+	}
 	it := SplitParams(b[p.params:])
 	for {
 		name, val, more := it.Next()

@@ -41,6 +41,26 @@ func (e *Edit) Begin(m *Msg) {
 	}
 }
 
+// QuoteNames puts the display names of From and To into quotes where they need some and have none, as in From: Bell, Alexander <sip:…>. Whoever passes
+// them on must not pass on the fault (RFC 4475 §3.1.2.15): to others a comma or a colon there is the end of the name.
+func (e *Edit) QuoteNames() {
+	for _, a := range [...]*Addr{&e.m.From, &e.m.To} {
+		if a.bare.Empty() {
+			continue
+		}
+		n := len(e.text)
+		e.text = append(e.text, '"')
+		for _, c := range e.m.Bytes(a.bare) { // its folds may stay as they are
+			if c == '"' || c == '\\' {
+				e.text = append(e.text, '\\')
+			}
+			e.text = append(e.text, c)
+		}
+		e.text = append(e.text, '"')
+		e.add(op{kind: opReplace, off: int32(a.bare.Off), end: int32(a.bare.End)}, n)
+	}
+}
+
 // Err returns the first error of the edits so far.
 func (e *Edit) Err() error { return e.err }
 

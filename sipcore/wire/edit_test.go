@@ -221,6 +221,42 @@ func removeValues(e *Edit, m *Msg, which ...int) {
 	}
 }
 
+// TestQuoteNames: display names that need quotes get them, so that nothing in them ends them; what is well written stays as it is.
+func TestQuoteNames(t *testing.T) {
+	for in, want := range map[string]string{
+		`Bell, Alexander <sip:a@example.com>;tag=1`:       `"Bell, Alexander" <sip:a@example.com>;tag=1`,
+		`Ann "Nan" Bell  <sip:a@example.com>;tag=1`:       `"Ann \"Nan\" Bell"  <sip:a@example.com>;tag=1`,
+		`"Ann" Bell <sip:a@example.com>;tag=1`:            `"\"Ann\" Bell" <sip:a@example.com>;tag=1`,
+		`a\b<sip:a@example.com>;tag=1`:                    `"a\\b"<sip:a@example.com>;tag=1`,
+		"Bell,\n Alexander <sip:a@example.com>;tag=1":     "\"Bell,\n Alexander\" <sip:a@example.com>;tag=1",
+		`Jörg <sip:a@example.com>;tag=1`:                  `"Jörg" <sip:a@example.com>;tag=1`,
+		`"Bell, \"A\" Alexander" <sip:a@h>;tag=1`:         "",
+		`Dr.  A.-B. Bell <sip:a@example.com>;tag=1`:       "",
+		`<sip:a@example.com>;tag=1`:                       "",
+		`sip:a@example.com;tag=1`:                         "",
+		`"" <sip:a@example.com>;tag=1;x="Bell, A <sip:>"`: "",
+	} {
+		if want == "" {
+			want = in
+		}
+		for _, name := range []string{"From: ", "t: "} {
+			const tail = "Via: SIP/2.0/UDP a\nCall-ID: x\nCSeq: 1 OPTIONS\n\n"
+			head, other := "OPTIONS sip:b@example.com SIP/2.0\n", "To: <sip:b@example.com>\n"
+			if name == "t: " {
+				other = "From: <sip:b@example.com>;tag=2\n"
+			}
+			quote := func(e *Edit, _ *Msg) { e.QuoteNames() }
+			got := edited(t, crlf(head+other+name+in+"\n"+tail), quote)
+			if whole := string(crlf(head + other + name + want + "\n" + tail)); got != whole {
+				t.Errorf("got\n%s\nwant\n%s", got, whole)
+			}
+			if again := edited(t, []byte(got), quote); again != got {
+				t.Errorf("quoted twice: %s", again)
+			}
+		}
+	}
+}
+
 func TestEditKeepsLineEndsOfOthers(t *testing.T) {
 	in := strings.ReplaceAll(string(sampleInvite()), "\r\n", "\n")
 	in = strings.Replace(in, "Content-Length: "+itoa(len(crlf(sampleSDP))), "Content-Length: "+itoa(len(sampleSDP)), 1)

@@ -35,6 +35,8 @@ type Addr struct {
 	URI     Span // the addr-spec
 	Tag     Span // value of tag
 	HasName bool // the URI is enclosed in < >
+
+	bare Span // the display name, if it needs quotes and has none
 }
 
 // Msg is the index of one scanned message. Spans refer to B, which Scan does not copy: the Msg is valid as long as B is
