@@ -32,7 +32,8 @@ const (
 	ErrBadTo
 	ErrBadCallID
 	ErrBadCSeq
-	ErrCSeqMethod // CSeq names another method than the request line
+	ErrCSeqMethod  // CSeq names another method than the request line
+	ErrCSeqUnknown // so, and the request line's is one that we do not know
 	ErrBadMaxForwards
 	ErrBadContentLength
 	ErrShortBody // body shorter than Content-Length
@@ -69,12 +70,13 @@ var scanErrors = [numScanErrors]struct {
 	ErrBadCallID:              {400, "Bad Call-ID Header"},
 	ErrBadCSeq:                {400, "Bad CSeq Header"},
 	ErrCSeqMethod:             {400, "CSeq Method Differs From Request"},
+	ErrCSeqUnknown:            {501, "CSeq Method Differs From Unknown Method Of Request"}, // RFC 4475 §3.1.2.18
 	ErrBadMaxForwards:         {400, "Bad Max-Forwards Header"},
 	ErrBadContentLength:       {400, "Bad Content-Length Header"},
 	ErrShortBody:              {400, "Body Shorter Than Content-Length"},
 }
 
-// Status is the response that a request with this fault deserves: 400, 505, 513; 0 means drop it.
+// Status is the response that a request with this fault deserves: 400, 501, 505, 513; 0 means drop it.
 // A response with any fault is dropped, and so is an ACK. Msg.Answerable says whether a response can be built at all.
 func (e ScanError) Status() int { return int(scanErrors[e%numScanErrors].status) }
 

@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+
+	"holdline/sipcore/internal/torture"
 )
 
 func seeds(f *testing.F) {
 	for _, raw := range [][]byte{sampleInvite(), sampleOK(), sampleRegister(), request("Subject: a\r\n b")} {
 		f.Add(raw)
 	}
-	for _, c := range torture {
-		if raw := tortureBytes(c.raw); len(raw) < 3000 {
-			f.Add(raw)
+	for _, c := range torture.All() {
+		if len(c.Bytes) < 3000 {
+			f.Add(c.Bytes)
 		}
 	}
 }
@@ -75,9 +77,9 @@ func FuzzScan(f *testing.F) {
 
 // FuzzSplice: an edited message scans, says what the edits said, and is otherwise as it was.
 func FuzzSplice(f *testing.F) {
-	for _, c := range torture {
-		if c.fault == ErrNone && len(c.raw) < 3000 {
-			f.Add(tortureBytes(c.raw), []byte("sip:x@y"), []byte("value"), uint8(0xff))
+	for _, c := range torture.All() {
+		if len(c.Bytes) < 3000 {
+			f.Add(c.Bytes, []byte("sip:x@y"), []byte("value"), uint8(0xff))
 		}
 	}
 	f.Add(sampleInvite(), []byte("sip:x@y"), []byte("a\r\nb"), uint8(0x55))
@@ -132,6 +134,7 @@ func FuzzSplice(f *testing.F) {
 		}
 		if which&128 != 0 {
 			e.RemoveAll(HdrSubject)
+			e.QuoteNames()
 		}
 		out, err := e.AppendTo(nil)
 		if err != nil {

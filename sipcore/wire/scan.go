@@ -236,7 +236,10 @@ func (m *Msg) scanCSeq(v Span) ScanError {
 		m.Method = cm
 		return ErrNone
 	}
-	if cm != m.Method || cm == MethodOther && !bytes.Equal(method, m.Bytes(m.MethodName)) {
+	switch {
+	case m.Method == MethodOther:
+		return fail(bytes.Equal(method, m.Bytes(m.MethodName)), ErrCSeqUnknown)
+	case cm != m.Method:
 		return ErrCSeqMethod
 	}
 	return ErrNone

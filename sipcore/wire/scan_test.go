@@ -143,6 +143,7 @@ func TestScanFaults(t *testing.T) {
 		{"Via: port 0", []string{"!Via", "Via: SIP/2.0/UDP host:0"}, ErrBadVia},
 		{"Via: port 70000", []string{"!Via", "Via: SIP/2.0/UDP host:70000"}, ErrBadVia},
 		{"Via: port of letters", []string{"!Via", "Via: SIP/2.0/UDP host:sip"}, ErrBadVia},
+		{"Via: IPv6 without brackets", []string{"!Via", "Via: SIP/2.0/UDP 2001:db8::9:1;branch=z9hG4bKx"}, ErrBadVia},
 		{"Via: open bracket", []string{"!Via", "Via: SIP/2.0/UDP [2001:db8::1;branch=x"}, ErrBadVia},
 		{"Via: junk after the host", []string{"!Via", "Via: SIP/2.0/UDP host junk"}, ErrBadVia},
 		{"Via: open quote", []string{"!Via", `Via: SIP/2.0/UDP host;x="a;branch=z9hG4bKx`}, ErrBadVia},
