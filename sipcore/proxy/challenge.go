@@ -100,7 +100,7 @@ func (s *Shard) challengedInDialog(in *Inbound, c *txn.Cell, u *call, l *txn.Leg
 	if !ok || !s.isAt(pool, member, l.Flow.Remote.Addr()) { // whoever else is in the dialog may have sent the request anywhere, to be told the carrier's nonce answered
 		return false
 	}
-	f, ok := a.authorize(m, methodOf(c.Request.B), string(requestURI(c.Request.B, u.lineEnd)), 1)
+	f, ok := a.authorize(m, methodOf(c.Request.B), string(appendRequestURI(nil, requestURI(c.Request.B, u.lineEnd))), 1)
 	if !ok {
 		return false
 	}

@@ -422,11 +422,14 @@ func TestChallengedByNameInDialog(t *testing.T) {
 			if known {
 				w.known["gw.far.example"] = []resolve.Target{target(gw1.addr)}
 			}
-			w.in(1, alice.addr, alice.request("BYE", "sip:gw1@"+gw1.addr, "c1", 2, "bye", header(ok, "To")[0], routeSet(ok, true)...))
+			w.in(1, alice.addr, alice.request("BYE", "sip:gw1@"+gw1.addr+"?Subject=x", "c1", 2, "bye", header(ok, "To")[0], routeSet(ok, true)...))
 			bye := w.want(gw1.addr + " BYE sip:gw1@" + gw1.addr)[0]
 			w.in(1, gw1.addr, gw1.answer(bye, 407, "Proxy-Authenticate: "+gwChallenge))
 			if known {
-				w.want(gw1.addr + " BYE sip:gw1@" + gw1.addr)
+				bye = w.want(gw1.addr + " BYE sip:gw1@" + gw1.addr)[0]
+				if c := header(bye, "Proxy-Authorization")[0]; !strings.Contains(c, `uri="sip:gw1@`+gw1.addr+`"`) {
+					t.Errorf("credentials for another URI than the request line's: %s", c)
+				}
 			} else {
 				w.want(alice.addr + " 407 X")
 			}

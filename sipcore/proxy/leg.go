@@ -162,7 +162,7 @@ func (s *Shard) appendHead(out []byte, c *txn.Cell, u *call, l *txn.Leg, uri []b
 			break
 		}
 	}
-	out = append(out, uri...)
+	out = appendRequestURI(out, uri)
 	out = append(out, " SIP/2.0\r\n"...)
 	return s.appendVia(out, f, c, u.gen, u.loop, l, uri), true
 }

@@ -145,7 +145,7 @@ func (s *Shard) contactOf(m *wire.Msg, user *fsm.User) []byte {
 		if err != nil || ct.Star || q <= bestQ {
 			continue
 		}
-		uri, _, _ := bytes.Cut(ct.URI, []byte("?"))
+		uri := appendRequestURI(nil, ct.URI)
 		if s.mayDivertTo(uri, user) {
 			best, bestQ = []byte(text(uri)), q // as the record has it, and so as it is sent
 		}

@@ -147,14 +147,3 @@ func (s *Shard) toStrict(e *wire.Edit, in *Inbound) {
 	}
 	e.Append(wire.Field{ID: wire.HdrRoute, Value: slices.Concat([]byte("<"), target, []byte(">"))})
 }
-
-// requestURI is the Request-URI of a template.
-func requestURI(template []byte, lineEnd int) []byte {
-	line := template[:lineEnd]
-	i := bytes.IndexByte(line, ' ') + 1
-	j := bytes.LastIndexByte(line, ' ')
-	if i <= 0 || j <= i {
-		return nil
-	}
-	return line[i:j]
-}
