@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"net/netip"
 
 	"holdline/fsm/pb"
@@ -57,8 +58,10 @@ func (s *Shard) legFlow(c *txn.Cell, u *call, l *txn.Leg, t *pb.Target) bool {
 
 // resolveLeg finds the address of a leg's next hop, a URI or name-addr, and sends the leg.
 func (s *Shard) resolveLeg(c *txn.Cell, u *call, l *txn.Leg, hop []byte) {
-	if na, err := wire.ParseNameAddr(hop); err == nil {
-		hop = na.URI
+	if bytes.IndexByte(hop, '<') >= 0 { // without brackets the user's own parameters would be taken for those of a header (RFC 3261 §20)
+		if na, err := wire.ParseNameAddr(hop); err == nil {
+			hop = na.URI
+		}
 	}
 	uri, err := wire.ParseURI(hop)
 	if err != nil || uri.Scheme == wire.SchemeOther || uri.Scheme == wire.SchemeTel {

@@ -433,7 +433,23 @@ func TestDialledEscapes(t *testing.T) {
 		if len(header(invite, "X-Evil")) != 0 {
 			t.Errorf("a header of the caller's making:\n%s", invite)
 		}
+		w.in(1, alice.addr, alice.request("MESSAGE", "sip:"+dialled+"@example.com", "m1", 1, "m1", "")) // which has no record of its target's address
+		w.want(gw1.addr + " MESSAGE sip:" + want + "@" + gw1.addr)
 	}
+}
+
+// TestDialledParameters: parameters of a number lie in the user part, also where the gateway is looked up by its name.
+func TestDialledParameters(t *testing.T) {
+	cl := newCluster(t)
+	cl.apply(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: &pb.Member{Pool: "gw", Name: "gw1", Address: "trunk.example.net"}}}})
+	w := newWorld(t, cl)
+	w.in(1, alice.addr, alice.request("INVITE", "sip:0123;npdi;rn=+4930@example.com", "c1", 1, "c1", ""))
+	w.want(alice.addr + " 100 Trying")
+	if len(w.lookups) != 1 || w.lookups[0].q.Host != "trunk.example.net" {
+		t.Fatalf("asked for %+v", w.lookups)
+	}
+	w.resolved(target("10.2.0.1:5060"))
+	w.want("10.2.0.1:5060 INVITE sip:123;npdi;rn=+4930@trunk.example.net")
 }
 
 // TestNamedAsUs: a Route, or an OPTIONS, that names a domain of ours means us, at a port that we serve (RFC 3261 §16.4, §11).
