@@ -231,7 +231,7 @@ func saysDiverted(e *wire.Edit, w *sender, gateway bool) {
 // ourAddr is the address of our VIP that a URI names, as a Record-Route of ours above another of ours does (a call that was diverted): its host may be a
 // public address, which a NAT need not lead back here. ok is false for a URI that names somebody else.
 func (v *View) ourAddr(u *wire.URI, p pb.Transport) (at netip.AddrPort, ok bool) {
-	for _, f := range v.own[string(u.Host)] {
+	for _, f := range v.facesAt(u.Host) {
 		if port := portOf(u, p); f.ports[p] == port {
 			return addrPort(f.addr, port), true
 		}

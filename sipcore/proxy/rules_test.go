@@ -476,6 +476,13 @@ func TestNamedAsUs(t *testing.T) {
 			t.Errorf("OPTIONS %s: %v", uri, !want)
 		}
 	}
+	// An IPv6 address is the same however it is written (RFC 5954 §4.2).
+	v, _ := NewView(w.cl.m.Config(), []Group{{1, []VIP{{Addr: netip.MustParseAddr("2001:db8::10")}}}}, nil)
+	for host, want := range map[string]bool{"[2001:db8::10]": true, "[2001:DB8:0::0010]": true, "[2001:db8::0.0.0.16]": true, "[2001:db8::1]": false, "[2001:db8:::10]": false, "[": false} {
+		if v.isOwn([]byte(host), 5060) != want {
+			t.Errorf("%s is a VIP of ours: %v", host, !want)
+		}
+	}
 	// Below our own Route the same name is that of a proxy on the callee's side.
 	_, ok := w.call("c2")
 	w.in(1, alice.addr, alice.request("BYE", "sip:bob@"+bob.addr, "c2", 2, "bye", header(ok, "To")[0], append(routeSet(ok, true), "Route: <sip:example.com;lr>")...))

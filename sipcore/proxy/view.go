@@ -204,7 +204,7 @@ func (v *View) isOwn(host []byte, port uint16) bool {
 	if port == 0 {
 		port = transport.DefaultPort
 	}
-	for _, f := range v.own[string(host)] {
+	for _, f := range v.facesAt(host) {
 		for _, p := range f.ports {
 			if p == port {
 				return true
@@ -212,6 +212,15 @@ func (v *View) isOwn(host []byte, port uint16) bool {
 		}
 	}
 	return false
+}
+
+// facesAt are the VIPs that a host names, as URIs and Vias write it. Two IPv6 references are the same if their addresses are (RFC 5954 §4.2).
+func (v *View) facesAt(host []byte) []*face {
+	f, ok := v.own[string(host)]
+	if !ok && len(host) > 0 && host[0] == '[' {
+		f = v.own[uriHost(wire.ParseHost(host))]
+	}
+	return f
 }
 
 // isUs reports whether a URI names this proxy (§16.4): one of its VIPs, or a domain that it serves, by whose name phones know it (their
@@ -224,8 +233,10 @@ func (v *View) isUs(u *wire.URI) bool {
 func (v *View) domain(host []byte) *pb.Domain {
 	var buf [128]byte
 	b := wire.AppendLower(buf[:0], host)
-	if n := len(b); n > 2 && b[0] == '[' {
-		b = b[1 : n-1]
+	if len(b) > 0 && b[0] == '[' {
+		if a := wire.ParseHost(host); a.IsValid() {
+			b = a.Unmap().AppendTo(buf[:0]) // however it is written, as fsm.CanonicalHost has it
+		}
 	}
 	return v.Config.Domain(string(b))
 }
