@@ -71,8 +71,7 @@ func (c *Core) datagram(v *proxy.View, now int64, out *transport.Sender, sc *scr
 	}
 	if v.Ping(m) {
 		v.AnswerSource(m, flow)
-		sc.reply = proxy.AppendReply(sc.reply[:0], m, flow, &wire.Response{Status: 200})
-		c.answer(out, sc, flow)
+		c.reply(out, sc, flow, proxy.Pong(m))
 		return
 	}
 	if v.AnswersOptions(m, flow) {
@@ -116,7 +115,7 @@ func (c *Core) unreadable(out *transport.Sender, sc *scratch, flow transport.Flo
 		c.drops.garbage.Add(1)
 		return
 	}
-	c.refuse(out, sc, flow, &wire.Response{Status: fault.Status(), Reason: fault.Reason()})
+	c.reply(out, sc, flow, &wire.Response{Status: fault.Status(), Reason: fault.Reason()})
 }
 
 // answer sends sc.reply to where responses to sc.msg go.

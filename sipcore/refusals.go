@@ -26,10 +26,10 @@ func (c *Core) Refusals() (all []Refusal, leftOut uint64) {
 	return all, leftOut
 }
 
-// refuse answers a request that gets no further than here.
-func (c *Core) refuse(out *transport.Sender, sc *scratch, flow transport.Flow, r *wire.Response) {
+// reply answers a request that gets no further than here.
+func (c *Core) reply(out *transport.Sender, sc *scratch, flow transport.Flow, r *wire.Response) {
 	sc.reply = proxy.AppendReply(sc.reply[:0], &sc.msg, flow, r)
-	if len(sc.reply) > 0 {
+	if len(sc.reply) > 0 && r.Status >= 300 {
 		c.stats.Refused.Add(1)
 		c.refusals.Note(c.now(), &sc.msg, flow, r)
 	}

@@ -88,7 +88,7 @@ func (c *Core) misframed(out *transport.Sender, sc *scratch, p *transport.Packet
 		c.drops.garbage.Add(1)
 		return
 	}
-	c.refuse(out, sc, p.Flow, &wire.Response{Status: p.Fault, Reason: p.Reason})
+	c.reply(out, sc, p.Flow, &wire.Response{Status: p.Fault, Reason: p.Reason})
 }
 
 // reuse lets requests to a gateway go over a connection that it has opened and offers for that (RFC 5923 §5). Gateways are

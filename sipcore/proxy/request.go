@@ -112,13 +112,28 @@ func appendTag(dst []byte, v uint32) []byte {
 	return dst
 }
 
-// Ping reports whether m is an OPTIONS to this proxy itself: no user, nothing to route. It is answered without state.
+// Ping reports whether m is an OPTIONS to this proxy itself: no user, nothing to route. It is answered without state, by Pong.
 func (v *View) Ping(m *wire.Msg) bool {
 	if m.Method != wire.Options || !m.Request || m.Has(wire.HdrRoute) {
 		return false
 	}
 	u, err := wire.ParseURI(m.Bytes(m.URI))
 	return err == nil && !u.HasUser && v.isUs(&u)
+}
+
+// Pong is the answer to an OPTIONS to this proxy itself. What it requires we have not, neither as its proxy nor as its user agent (RFC 3261 §16.3 step 5,
+// §8.2.2.3). Max-Forwards is for those who would send it on (RFC 4475 §3.3.11).
+func Pong(m *wire.Msg) *wire.Response {
+	var missing []wire.Field
+	for _, id := range [...]wire.HeaderID{wire.HdrProxyRequire, wire.HdrRequire} {
+		if m.Has(id) {
+			missing = append(missing, wire.Field{ID: wire.HdrUnsupported, Value: allValues(m, id)})
+		}
+	}
+	if missing != nil {
+		return &wire.Response{Status: 420, Fields: missing}
+	}
+	return &wire.Response{Status: 200}
 }
 
 // AppendReply appends a response that needs no shard; what it returns is empty when m cannot be answered.
