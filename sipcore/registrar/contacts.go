@@ -93,8 +93,8 @@ func addressOfRecord(cfg *fsm.Config, m *wire.Msg, domain *pb.Domain) (string, e
 		return "", refuse(404, "To Names Another Domain")
 	}
 	user, err := text(wire.AppendUnescaped(nil, u.User), maxUser, "User In To")
-	if err != nil {
-		return "", err
+	if err != nil { // a name that is well written (RFC 4475 §3.1.1.4), and nobody's
+		return "", refuse(404, "To Names Nobody Here")
 	}
 	return user + "@" + domain.Name, nil
 }

@@ -180,6 +180,7 @@ func TestTranscript(t *testing.T) {
 		{"a long contact", []string{"Contact: <sip:" + strings.Repeat("a", 600) + "@192.0.2.7>"}, 0, "400 Contact Is Too Long"},
 		{"not UTF-8", []string{"Contact: <sip:a@192.0.2.7>;x=\"\xff\""}, 0, "400 Contact Parameters Is Not UTF-8"},
 		{"nobody", []string{"To: <sip:example.com>"}, 0, "404 To Names No User"},
+		{"a name that nobody has", []string{"To: <sip:alice%00@example.com>"}, 0, "404 To Names Nobody Here"},
 		{"tel", []string{"To: <tel:+4930>"}, 0, "400 To Is Not A SIP URI"},
 		{"an extension we lack", []string{"Require: path, gruu"}, 0, "420 Bad Extension\nUnsupported: gruu"},
 	} {
