@@ -9,6 +9,20 @@ import (
 	"holdline/fsm/pb"
 )
 
+// TestOtherFamily: a gateway whose address is of another family than the group's only one is passed over, and the caller told, at once: nothing can be sent there.
+func TestOtherFamily(t *testing.T) {
+	cl := newCluster(t)
+	node := cl.m.Config().Nodes()[0]
+	g := &pb.Group{Name: "six", Vips: []*pb.Vip{{Prefix: "fd00::103/64"}}, HomeNode: node.Uuid}
+	cl.apply(&pb.Command{Op: &pb.Command_PutGroup{PutGroup: &pb.PutGroup{Group: g}}})
+	w := newWorld(t, cl)
+	w.v, _ = NewView(cl.m.Config(), append(slices.Clone(testGroups), Group{3, []VIP{{Addr: netip.MustParseAddr("fd00::103")}}}), nil)
+	w.epochs[3] = 1
+	caller := phone{"alice", "[fd00::50]:5060"}
+	w.in(3, caller.addr, caller.request("INVITE", "sip:0123@example.com", "c1", 1, "c1", ""))
+	w.want(caller.addr+" 100 Trying", caller.addr+" 503 Service Unavailable")
+}
+
 // TestBorder: a group on two networks calls a gateway from the address that is in the gateway's, whether the call is recorded before or not, and both sides
 // see the address on their own (RFC 5658).
 func TestBorder(t *testing.T) {

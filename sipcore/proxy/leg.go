@@ -104,8 +104,13 @@ func legOf(c *txn.Cell, index, attempt uint8) *txn.Leg {
 	return nil
 }
 
-// sendLeg builds a leg's request from the template and sends it.
+// sendLeg builds a leg's request from the template and sends it. What an address of the other family is to be sent to has no way there: the caller need not wait until
+// the time for an answer is over.
 func (s *Shard) sendLeg(c *txn.Cell, u *call, l *txn.Leg) {
+	if f, to := s.view.face(l.Flow), l.Flow.Remote.Addr().Unmap(); f != nil && to.IsValid() && f.six != to.Is6() {
+		s.legFailed(c, u, l, 503)
+		return
+	}
 	uri := requestURI(c.Request.B, u.lineEnd)
 	var routes []string
 	if t := targetOf(u, l); t != nil {
