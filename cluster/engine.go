@@ -63,7 +63,9 @@ type engine struct {
 	cdrs    cdrs
 	trunks  trunkInfos
 
-	fillings fillings
+	fillings  fillings
+	unreached fillings     // alike: whom it sends the log to, to no avail so far
+	handing   atomic.Int32 // transfers of the leadership that are under way
 
 	badSnapshots badSnapshots
 

@@ -78,6 +78,7 @@ type haView struct {
 	refusing                []string // of the dead: they answer, but do not let this node in
 	behind                  []string // their guards refuse the configuration, or go by an older set of lease voters
 	filling                 []string // they are being sent the whole state
+	unreached               []string // they have not taken the log's entries from the leader since they are back
 	faulty                  faultyLogs
 	deaf                    deafNodes
 	unfit                   []unfitNode
@@ -130,7 +131,11 @@ func (e *engine) view(cfg *fsm.Config) haView {
 		if filling {
 			v.filling = append(v.filling, n.Name)
 		}
-		if n.Voter && info.LogFault == "" && !filling {
+		unreached := slices.Contains(leader.Unreached, n.Uuid) && info.LogFault == "" // which tells more
+		if unreached {
+			v.unreached = append(v.unreached, n.Name)
+		}
+		if n.Voter && info.LogFault == "" && !filling && !unreached {
 			v.writers++
 		}
 		if info.LogFault != "" {
@@ -226,6 +231,8 @@ func (v *haView) lostAdvice() string {
 		return v.faulty.summary()
 	case len(v.filling) > 0:
 		return fmt.Sprintf("%s is catching up, by the whole state: it counts again when it has that", strings.Join(v.filling, ", "))
+	case len(v.unreached) > 0:
+		return fmt.Sprintf("%s is back, and the log has not got through to it yet: it counts again when it has", strings.Join(v.unreached, ", "))
 	case len(v.mutes) > 0:
 		return fmt.Sprintf("the guard of %s does not work: systemctl restart holdline-guard there", strings.Join(v.mutes, ", "))
 	case len(v.behind) > 0:
@@ -259,6 +266,7 @@ func (v *haView) problems() []api.Problem {
 	add(dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
 	out = append(out, v.faulty.problems()...)
 	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
+	add(v.unreached, "the log has not got through to node %s yet", "wait a moment; if it lasts: holdline doctor on NODE, and see that port 7700/tcp is open to it")
 	add(v.mutes, "the guard of node %s does not work: it can hold no VIP", "systemctl restart holdline-guard on NODE")
 	add(v.behind, "the guard of node %s refuses the configuration: it counts as lost", "holdline doctor on NODE tells why")
 	out = append(out, v.deaf.problems()...)

@@ -18,13 +18,16 @@ const (
 	paceBurst = 1 << 20
 )
 
-// pacedTransport is raft's transport but for snapshots: they are sent at a pace, and not to the end when this node leads no more in the term
+// pacedTransport is raft's transport, but entries are sent again soon (AppendEntries), and snapshots are sent at a pace, and not to the end when this node leads no more in the term
 // they were begun in. Raft itself goes on sending such a one, beside that of the next term, and its follower reads it all to no purpose.
 type pacedTransport struct {
 	*raft.NetworkTransport
 	ctx   context.Context // of the engine
 	term  func() uint64   // raft's
 	under *fillings
+
+	wanted    func(raft.ServerID, raft.ServerAddress, uint64) bool // engine.replicatesTo
+	unreached *fillings                                            // who has not taken what was sent last
 }
 
 // fillings are the nodes that this one, as leader, is sending the state to. Until they have it they can neither vote nor take entries.

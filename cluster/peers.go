@@ -42,6 +42,7 @@ type peerInfo struct {
 	Epochs       map[uint32]int64  `json:"epochs,omitempty"`
 	Leaving      bool              `json:"leaving,omitempty"`
 	Filling      []string          `json:"filling,omitempty"`    // UUIDs of nodes that it sends the whole state to, as leader
+	Unreached    []string          `json:"unreached,omitempty"`  // UUIDs of nodes that have not taken the log's entries from it yet, as leader
 	Unrecorded   int               `json:"unrecorded,omitempty"` // calls that are not in the replicated table as they are
 	WallMs       int64             `json:"wall_ms,omitempty"`    // its wall clock as it told this; 0: it is of an older release
 }
@@ -101,7 +102,7 @@ func (e *engine) info() peerInfo {
 	i := peerInfo{
 		Applied: e.machine.Applied(), LastIndex: e.raft.LastIndex(), FsyncP99: e.store.FsyncP99(),
 		LogFault: e.logFault(), DiskFull: e.store.NearlyFull(), DiskSlow: e.store.Slow(),
-		Filling: e.fillings.uuids(), WallMs: time.Now().UnixMilli(),
+		Filling: e.fillings.uuids(), Unreached: e.unreached.uuids(), WallMs: time.Now().UnixMilli(),
 		Version: e.node.opt.Version, FeatureLevel: e.node.opt.Release.level(),
 	}
 	e.vips.fill(&i)

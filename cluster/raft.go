@@ -103,7 +103,9 @@ func (e *engine) startRaft(bootstrap bool) error {
 	if e.toApply, err = lastCommand(e.store); err != nil {
 		return errors.Join(err, e.transport.Close())
 	}
-	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, pacedTransport{e.transport, e.ctx, e.term, &e.fillings})
+	r, err := raft.NewRaft(config, e.replica, cache, e.store, snapshots, pacedTransport{
+		NetworkTransport: e.transport, ctx: e.ctx, term: e.term, under: &e.fillings, wanted: e.replicatesTo, unreached: &e.unreached,
+	})
 	if err != nil {
 		return errors.Join(e.notStarted(err), e.transport.Close())
 	}
@@ -213,8 +215,12 @@ func (e *engine) snapshot(ctx context.Context, w io.Writer) error {
 // writes until restart (hashicorp/raft #696), so it is tried for a bounded time only.
 func (e *engine) transferLeadership(ctx context.Context) error {
 	e.logger.Info("handing leadership over")
+	e.handing.Add(1)
 	done := make(chan error, 1)
-	go func() { done <- e.raft.LeadershipTransfer().Error() }()
+	go func() {
+		defer e.handing.Add(-1)
+		done <- e.raft.LeadershipTransfer().Error()
+	}()
 	select {
 	case err := <-done:
 		return err
