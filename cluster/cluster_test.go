@@ -88,6 +88,10 @@ func TestMinorityTellsTheTruth(t *testing.T) {
 		ha := l.ha(l.nodes[2])
 		return ha.Level == api.HANo && strings.Contains(ha.Summary, "reaches only 1 of 3 voters")
 	})
+	l.until("n3 looks at itself first, and removes nobody", func() bool {
+		ha := l.ha(l.nodes[2])
+		return strings.Contains(ha.Summary, "n1, n2 do not answer: check this node's own cables") && !strings.Contains(fmt.Sprint(ha), "node remove")
+	})
 	if took := time.Since(lost); took > time.Second {
 		t.Errorf("it took %v", took)
 	}

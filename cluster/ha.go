@@ -217,6 +217,19 @@ func (v *haView) cutOffAdvice() string {
 	return v.lostAdvice()
 }
 
+// deadAdvice tells of nodes that do not answer. To a node that no other one answers it is its own network that is at fault, as far as can be told, and there it could
+// remove nobody.
+func (v *haView) deadAdvice() string {
+	names := strings.Join(v.dead, ", ")
+	switch {
+	case v.cutOff() && len(v.aliveVoters) < 2 && len(v.dead) > 1:
+		return fmt.Sprintf("%s do not answer: check this node's own cables and its port at the switch first, then theirs", names)
+	case len(v.dead) > 1:
+		return fmt.Sprintf("%s do not answer: check their power and cables, or replace them (holdline node remove %s, then join another)", names, v.dead[0])
+	}
+	return fmt.Sprintf("%s does not answer: check its power and cables, or replace it (holdline node remove %s, then join another)", names, v.dead[0])
+}
+
 func (v *haView) lostAdvice() string {
 	if v.spare() > 0 {
 		if scarce := v.scarce(1); scarce != "" {
@@ -225,8 +238,7 @@ func (v *haView) lostAdvice() string {
 	}
 	switch {
 	case len(v.dead) > 0:
-		name := v.dead[0]
-		return fmt.Sprintf("%s does not answer: check its power and cables, or replace it (holdline node remove %s, then join another)", strings.Join(v.dead, ", "), name)
+		return v.deadAdvice()
 	case len(v.faulty) > 0:
 		return v.faulty.summary()
 	case len(v.filling) > 0:
@@ -263,7 +275,11 @@ func (v *haView) problems() []api.Problem {
 		add(v.refusing, "node %s does not take this one for a member", "if it was removed, leave for good: holdline leave --force, then join again")
 		dead = slices.DeleteFunc(slices.Clone(dead), func(name string) bool { return slices.Contains(v.refusing, name) })
 	}
-	add(dead, "node %s does not answer", "check its power and cables, or replace it: holdline node remove NODE, then join another")
+	replace := ", or replace it: holdline node remove NODE, then join another"
+	if v.cutOff() {
+		replace = ", and this node's own" // nobody can be removed from here
+	}
+	add(dead, "node %s does not answer", "check its power and cables"+replace)
 	out = append(out, v.faulty.problems()...)
 	add(v.filling, "node %s is catching up, by the whole state", "wait until it has that: a minute for a million phones")
 	add(v.unreached, "the log has not got through to node %s yet", "wait a moment; if it lasts: holdline doctor on NODE, and see that port 7700/tcp is open to it")
