@@ -37,6 +37,9 @@ func (n *Node) Join(ctx context.Context, r api.JoinRequest) (api.JoinAnswer, err
 		if err := e.stillMember(ctx); err != nil {
 			return api.JoinAnswer{}, err
 		}
+		if r.Name != e.Name {
+			return api.JoinAnswer{}, api.Errorf(api.CodeExists, "this node is a member of that cluster already, as %s: to have it join as %s, run `holdline leave` here first", e.Name, r.Name)
+		}
 		return e.joined(ctx, nil, "already a member; ")
 	}
 	listen, err := parseListen(r.Listen, token.Addresses[0].Port())
@@ -256,7 +259,7 @@ func (e *engine) joinState(prefix string) (api.JoinAnswer, bool) {
 			return a, false // it counts for the log, but not yet for the VIPs
 		}
 		ha := e.haOf(cfg)
-		a.Message = prefix + "voter; " + ha.Summary
+		a.Message = prefix + "voter; HA: " + ha.Summary
 		return a, true
 	}
 	h, ok := e.peers.get(e.leader())

@@ -174,7 +174,7 @@ func (n *Node) AddMember(ctx context.Context, pool string, m api.Member) error {
 	}
 	cfg := e.machine.Config()
 	if p := cfg.Pool(pool); p != nil && slices.ContainsFunc(p.Members, func(o *pb.Member) bool { return o.Name == m.Name }) {
-		return api.Errorf(api.CodeExists, "pool %s has a member %s already: remove it first to change it", pool, m.Name)
+		return api.Errorf(api.CodeExists, "pool %s has a member %s already: change it with `holdline pool member set %s %s`", pool, m.Name, pool, m.Name)
 	}
 	return e.putMember(ctx, cfg, pool, m, nil)
 }
@@ -226,6 +226,11 @@ func (e *engine) putMember(ctx context.Context, cfg *fsm.Config, pool string, m 
 	row := &pb.Member{
 		Pool: pool, Name: m.Name, Address: m.Address, Sources: m.Sources, Weight: m.Weight, MaxCalls: m.MaxCalls, Transport: m.Transport,
 		LargeOverTcp: m.LargeOverTCP, Disabled: m.Disabled, User: m.User, Realm: m.Realm, Register: m.Register, RegisterS: m.RegisterS,
+	}
+	if _, at := fsm.MemberHost(row); at.IsValid() {
+		if g, _, ours := cfg.GroupByVIP(at.Addr()); ours {
+			return api.Errorf(api.CodeInvalid, "%s is an address of VIP group %s: calls to it would come back here; give the gateway's own address", at.Addr(), g.Name)
+		}
 	}
 	if err := e.sealAccount(row, m.Password, sealed); err != nil {
 		return err

@@ -78,7 +78,25 @@ func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
 		return api.Group{}, err
 	}
 	e.waitOwned(ctx, uint32(result.Id))
-	return e.groupRow(e.machine.Config().Group(uint32(result.Id))), nil
+	row := e.machine.Config().Group(uint32(result.Id))
+	if r.HomeNode != "" {
+		return e.bringHome(ctx, row)
+	}
+	return e.groupRow(row), nil
+}
+
+// bringHome moves a new group to its home: whoever has heard of it first has taken it.
+func (e *engine) bringHome(ctx context.Context, g *pb.Group) (api.Group, error) {
+	cfg := e.machine.Config()
+	home := cfg.NodeByUUID(g.GetHomeNode())
+	owner, _, _ := e.ownerOf(g)
+	if home == nil || owner == 0 || owner == home.Number {
+		return e.groupRow(g), nil
+	}
+	if _, err := e.moveTarget(cfg, g, owner, home.Name); err != nil {
+		return e.groupRow(g), nil // that node is away or drained, or cannot hold it: status tells
+	}
+	return e.awaitMove(ctx, g, home)
 }
 
 // taken tells what an address is used for here already: the network would only say by whom.

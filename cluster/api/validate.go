@@ -40,6 +40,8 @@ func ParseVIP(s string) (netip.Prefix, error) {
 		return p, Errorf(CodeInvalid, "VIP %s cannot float: give a unicast address of a network that all nodes are attached to", s)
 	case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == lastOf(p)):
 		return p, Errorf(CodeInvalid, "VIP %s is the network or broadcast address of its network: give a host address", s)
+	case p.IsSingleIP():
+		return p, Errorf(CodeInvalid, "VIP %s names no network: write the length of the one that the nodes' own addresses there have, such as /24", s)
 	case p.Bits() == 0:
 		return p, Errorf(CodeInvalid, "VIP %s has prefix length 0: write the length of its network, such as /24", s)
 	}

@@ -20,7 +20,7 @@ func TestParseListen(t *testing.T) {
 
 func TestParseVIP(t *testing.T) {
 	for in, ok := range map[string]bool{
-		"10.77.0.101/24": true, "2001:db8::5/64": true, "10.0.0.0/31": true, "10.0.0.1/32": true,
+		"10.77.0.101/24": true, "2001:db8::5/64": true, "10.0.0.0/31": true, "10.0.0.1/32": false, "2001:db8::5/128": false,
 		"10.77.0.101": false, "10.77.0.0/24": false, "10.77.0.255/24": false, "127.0.0.1/8": false, "fe80::1/64": false,
 		"224.0.0.1/24": false, "0.0.0.0/0": false, "x": false, "10.77.0.101/33": false, "10.1.2.3/0": false,
 	} {

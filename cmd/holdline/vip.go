@@ -43,7 +43,7 @@ func (a *app) vipAddCmd() *cobra.Command {
 		Args: needs("ADDRESS/LENGTH"),
 	}
 	c.Flags().StringVar(&name, "name", "", "name of the group (default: its first address)")
-	c.Flags().StringVar(&home, "home", "", "node preferred as owner (default: the one with the fewest groups)")
+	c.Flags().StringVar(&home, "home", "", "node that takes it, and is preferred later (default: whichever; preferred is the one with the fewest groups)")
 	c.Flags().StringArrayVar(&advertise, "advertise", nil, "VIP=PUBLIC: address that messages name instead, behind 1:1 NAT")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
