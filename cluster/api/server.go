@@ -137,11 +137,11 @@ func register[I, O any](s *server, o op, tag string, validate func(*I) error, ca
 			if ctx.Err() == context.DeadlineExceeded && CodeOf(err) == CodeInternal {
 				e = Errorf(CodeUnavailable, "%s is not finished after %s: see `holdline status`, then try again (%v)", o.id, o.timeout, err)
 			}
-			s.log.Log(ctx, failureLevel(e.Code), "admin operation failed", "op", o.id, "code", e.Code, "err", e.Message, "took", time.Since(start))
+			s.log.Log(ctx, failureLevel(e.Code), "admin operation failed", "op", o.id, "on", subject(in), "code", e.Code, "err", e.Message, "took", time.Since(start))
 			return nil, e
 		}
 		if o.method != http.MethodGet {
-			s.log.Info("admin operation", "op", o.id, "took", time.Since(start), "uid", callerUID(ctx))
+			s.log.Info("admin operation", "op", o.id, "on", subject(in), "took", time.Since(start), "uid", callerUID(ctx))
 		}
 		return out, nil
 	})
