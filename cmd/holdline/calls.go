@@ -17,6 +17,8 @@ func (a *app) callsCmd() *cobra.Command {
 	var f api.CallFilter
 	c := &cobra.Command{
 		Use: "calls", Short: "Calls being set up or established, cluster-wide",
+		Long: `Shows the calls that go on. STATE "calling" is a call that has no answer yet, whether it rings or not; one that has rung
+for long is "ringing". AGE counts from the answer, before it from the beginning. VIA is the pool, and the gateway that answered.`,
 		Args: needs(),
 	}
 	c.Flags().StringVar(&f.Domain, "domain", "", "only those of this domain")
@@ -48,12 +50,22 @@ func (a *app) writeCalls(calls api.Calls, now time.Time) error {
 		if !k.Answered.IsZero() {
 			age = ago(k.Answered, now)
 		}
-		t.row(fmt.Sprint(k.Number), k.State, k.From, k.To, orDash(k.Pool), k.Home, age)
+		t.row(fmt.Sprint(k.Number), k.State, k.From, k.To, orDash(via(k)), k.Home, age)
 	}
 	if err := t.write(a.out); err != nil {
 		return err
 	}
 	return a.rest(len(calls.Calls), calls.Total, "calls")
+}
+
+// via is the pool of a call, with the gateway that has answered, or that is called if only one has been.
+func via(c api.Call) string {
+	for _, l := range c.Legs {
+		if l.Member != "" && (len(c.Legs) == 1 || l.State == "answered" || l.State == "confirmed") {
+			return c.Pool + "/" + l.Member
+		}
+	}
+	return c.Pool
 }
 
 // rest says how many rows there are beyond those shown.

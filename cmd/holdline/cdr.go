@@ -120,6 +120,9 @@ func (a *app) cdrs(ctx context.Context, cl *api.Client, o *cdrOptions) error {
 			f.WaitS = api.MaxCDRWait
 		}
 	}
+	if f.Latest && shown == 0 && all.Last > 0 && !o.asJSON {
+		fmt.Fprintf(a.err, "holdline: the records up to %d have been taken by every consumer, or are too old: the nodes' files have them (directory cdr among their data)\n", all.Last)
+	}
 	if !o.asJSON || o.follow {
 		return nil
 	}

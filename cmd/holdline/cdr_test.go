@@ -41,7 +41,7 @@ func (r *recorded) ListCDRs(ctx context.Context, f api.CDRFilter) (api.CDRs, err
 		last, cursor, stopped, more := r.last, r.cursor, r.stopped, r.more
 		r.mu.Unlock()
 		since := f.Since
-		if f.Consumer != "" {
+		if f.Consumer != "" || f.Latest {
 			since = cursor
 		}
 		out := api.CDRs{Last: last, Next: max(since, last)}
@@ -168,6 +168,33 @@ func TestCDRFollowGoesOn(t *testing.T) {
 	}
 	if n := strings.Count(errs.String(), "\n"); n != 2 {
 		t.Errorf("%d lines on stderr, want one for each time:\n%s", n, errs.String())
+	}
+}
+
+// An empty table does not look as if there had been no calls when its records have been taken.
+func TestCDRSaysThatAllAreTaken(t *testing.T) {
+	l, err := api.Listen(filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	node := &recorded{last: 3, cursor: 3, more: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- api.Serve(ctx, l, api.NewHandler(api.ServerOptions{Backend: node, Logger: log}), log) }()
+	for cursor, want := range map[uint64]string{3: "holdline: the records up to 3 have been taken", 2: ""} {
+		node.change(func() { node.cursor = cursor })
+		var out, errs text
+		if code := run(t.Context(), []string{"cdr", "--socket", l.Addr().String()}, nil, &out, &errs); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+		if got := errs.String(); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("up to %d taken of 3: %q", cursor, got)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
