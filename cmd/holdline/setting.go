@@ -74,6 +74,9 @@ func (a *app) settingSetCmd() *cobra.Command {
 				if err := cl.SetSetting(ctx, args[0], args[1]); err != nil {
 					return err
 				}
+				if args[1] == "" {
+					return a.say("%s is back to its default: see `holdline setting get %s`", args[0], args[0])
+				}
 				return a.say("%s is %q now", args[0], args[1])
 			})
 		},
