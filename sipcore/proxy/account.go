@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/icholy/digest"
-
-	"holdline/sipcore/wire"
 )
 
 // Account is what a gateway knows us by that does not go by our address: a user's name and a password of its own (RFC 3261 §22), which is for one
@@ -18,28 +16,6 @@ type Account struct{ User, Password, Realm string }
 type Accounts interface {
 	// Account returns a member's account; false: it has none.
 	Account(pool, member string) (Account, bool)
-}
-
-// authorize answers the challenge of a 401 or 407 to a request of ours or of a user's to a gateway: with the header that belongs in the next one. count is how many
-// requests its nonce has been used for, this one included. false: there is no challenge that we know how to answer.
-//
-// It comes out the same each time, so that a new owner of the call writes the same request.
-func (a *Account) authorize(final *wire.Msg, method, uri string, count int) (f wire.Field, ok bool) {
-	challenge, credentials := wire.HdrWWWAuthenticate, wire.HdrAuthorization
-	if final.Status == 407 {
-		challenge, credentials = wire.HdrProxyAuthenticate, wire.HdrProxyAuthorization
-	}
-	for i := final.First(challenge); i >= 0; i = final.Next(i) { // the first that we can: they are in the order that it prefers (RFC 8760 §2.4)
-		c, err := readChallenge(final.Bytes(final.Header(i).Value))
-		if err != nil || !canAnswer(c) || a.Realm != "" && c.Realm != a.Realm {
-			continue
-		}
-		if f.Value, ok = a.answer(c, method, uri, count); ok {
-			f.ID = credentials
-			return f, true
-		}
-	}
-	return f, false
 }
 
 // readChallenge reads a challenge as gateways may write it: folded (RFC 3261 §7.3.1), with tabs, names in any letter case (§7.3.1), and space around the values of qop.
@@ -78,16 +54,16 @@ func canAnswer(c *digest.Challenge) bool {
 	return digest.CanDigest(c) && c.Nonce != "" && (len(c.QOP) == 0 || c.SupportsQOP("auth"))
 }
 
-func (a *Account) answer(c *digest.Challenge, method, uri string, count int) (value []byte, ok bool) {
+// answer makes the credentials for a challenge, whose nonce is used for the count-th time.
+func (a *Account) answer(c *digest.Challenge, method, uri string, count int) (cred *digest.Credentials, ok bool) {
 	o := digest.Options{Method: method, URI: uri, Count: count, Username: a.User, Password: a.Password}
 	o.Cnonce = fmt.Sprintf("%08x", hash32(secret("cnonce", []byte(a.Password)), []byte(c.Nonce+"\x00"+uri)))
 	cred, err := digest.Digest(c, o)
 	if err != nil {
 		return nil, false
 	}
-	value = []byte(cred.String())
-	return value, len(value) <= maxCredentials
+	return cred, len(cred.String()) <= maxCredentials
 }
 
-// maxCredentials bounds what answers a challenge, in bytes: it repeats what the gateway has written, and is kept in the call's record.
+// maxCredentials bounds what answers the challenges of one realm, in bytes: it repeats what the gateway has written, and is kept in the call's record.
 const maxCredentials = 1024

@@ -22,14 +22,14 @@ func (c *cluster) called(user string, told bool, aliases ...string) {
 	}
 }
 
-// proof takes every request for one of the user's, as the state has him.
-type proof struct {
+// proven takes every request for one of the user's, as the state has him.
+type proven struct {
 	trustAll
 	m   *fsm.Machine
 	aor string
 }
 
-func (p proof) Check(*wire.Msg, *pb.Domain, bool) (*fsm.User, []wire.Field, string, bool) {
+func (p proven) Check(*wire.Msg, *pb.Domain, bool) (*fsm.User, []wire.Field, string, bool) {
 	return p.m.Config().User(p.aor), nil, "", true
 }
 
@@ -115,7 +115,7 @@ func TestFromAlias(t *testing.T) {
 		cl.called("carol", false, "+493")
 		cl.register("bob@example.com", "sip:bob@"+bob.addr, bob.addr, 1, 1000)
 		w := newWorld(t, cl)
-		w.s.opt.Auth = proof{m: cl.m, aor: "alice@example.com"}
+		w.s.opt.Auth = proven{m: cl.m, aor: "alice@example.com"}
 		w.in(1, alice.addr, strings.Replace(alice.request("INVITE", c.uri, "c1", 1, "c1", "", claimed), "sip:alice@example.com", "sip:"+c.from+"@example.com", 1))
 		got := w.takeBut100()
 		if len(got) != 1 || !strings.HasPrefix(got[0].data, c.want) {
@@ -136,7 +136,7 @@ func TestAnonymousAlias(t *testing.T) {
 	cl := newCluster(t)
 	cl.called("carol", false, "anonymous")
 	w := newWorld(t, cl)
-	w.s.opt.Auth = proof{m: cl.m, aor: "alice@example.com"}
+	w.s.opt.Auth = proven{m: cl.m, aor: "alice@example.com"}
 	w.in(1, alice.addr, strings.Replace(alice.request("INVITE", "sip:bob@example.com", "c1", 1, "c1", ""), "sip:alice@", "sip:anonymous@", 1))
 	w.want(alice.addr + " 403 From Names Another User")
 }

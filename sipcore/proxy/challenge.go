@@ -13,11 +13,8 @@ import (
 )
 
 // A gateway that knows us by an account asks for its password (401, 407), which the caller does not have. So we answer, as a user agent would: the INVITE goes there
-// again with credentials and the next CSeq (RFC 3261 §22.2), as the leg's next attempt, on record before the first is acknowledged. Of that CSeq the
+// again with credentials and the next CSeq (RFC 3261 §22.2), for each realm that is asked for, as the leg's next attempt, on record before the first is acknowledged. Of that CSeq the
 // caller knows nothing: all that he sends in the dialog has a number that much higher there, and all responses his own again. How much is in the dialog's token.
-
-// maxShift bounds how often an INVITE is sent again with credentials: once, and once more because the nonce is stale. Branches and tokens have room for 3.
-const maxShift = 2
 
 // challenged answers a gateway's challenge. It reports false if that is not for us to answer, or not here: a probe that is challenged has found out what it was to, and
 // trunks see to themselves.
@@ -37,17 +34,13 @@ func (s *Shard) challenged(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
 	if !ok {
 		return false
 	}
-	if t.Credentials != "" && (!stale(m) || t.CseqShift >= maxShift) {
-		s.wrongAccount(u, l)
-		return false
-	}
-	f, ok := a.authorize(m, methodOf(c.Request.B), t.Uri, 1)
-	if !ok {
-		s.wrongAccount(u, l)
-		return false
-	}
+	p, _, ok := a.authorize(m, asked{methodOf(c.Request.B), t.Uri, readProofs(t.Credentials), int(t.CseqShift)}, mayAnswerInCall)
 	next := proto.CloneOf(t)
-	next.Credentials, next.CseqShift = credentialsLine(f), t.CseqShift+1
+	next.Credentials, next.CseqShift = p.lines(), t.CseqShift+1
+	if !ok || next.Credentials == "" {
+		s.wrongAccount(u, l)
+		return false
+	}
 	s.nextAttempt(c, u, l, next)
 	return true
 }
@@ -67,44 +60,22 @@ func methodOf(template []byte) string {
 	return string(method)
 }
 
-// stale reports whether a challenge says that only the nonce was too old.
-func stale(m *wire.Msg) bool {
-	for _, id := range [...]wire.HeaderID{wire.HdrWWWAuthenticate, wire.HdrProxyAuthenticate} {
-		for i := m.First(id); i >= 0; i = m.Next(i) {
-			if c, err := readChallenge(m.Bytes(m.Header(i).Value)); err == nil && c.Stale {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// credentialsLine is a header as a line without its end.
-func credentialsLine(f wire.Field) string {
-	b, err := wire.AppendField(nil, f)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSuffix(string(b), "\r\n")
-}
-
 // challengedInDialog answers a challenge to a request of a dialog. Its CSeq stays: a higher one would be that of the sender's next request, and a number that comes again is
 // not out of order (§12.2.2).
 func (s *Shard) challengedInDialog(in *Inbound, c *txn.Cell, u *call, l *txn.Leg) bool {
 	m := in.Msg
-	if u.credentials != "" && !stale(m) || l.Attempt >= maxShift {
-		return false
-	}
 	pool, member := s.gatewayIn(u, m)
 	a, ok := s.opt.Accounts.Account(pool, member)
 	if !ok || !s.isAt(pool, member, l.Flow.Remote.Addr()) { // whoever else is in the dialog may have sent the request anywhere, to be told the carrier's nonce answered
 		return false
 	}
-	f, ok := a.authorize(m, methodOf(c.Request.B), string(appendRequestURI(nil, requestURI(c.Request.B, u.lineEnd))), 1)
+	p, _, ok := a.authorize(m, asked{methodOf(c.Request.B), string(appendRequestURI(nil, requestURI(c.Request.B, u.lineEnd))), readProofs(u.credentials), int(l.Attempt)}, mayAnswerInCall)
 	if !ok {
 		return false
 	}
-	u.credentials = credentialsLine(f)
+	if u.credentials = p.lines(); u.credentials == "" {
+		return false
+	}
 	n := s.tab.NewLeg(c)
 	n.Index, n.Attempt, n.Flow, n.Shift = l.Index, l.Attempt+1, l.Flow, l.Shift
 	l.Open, l.Status = false, 0

@@ -36,12 +36,11 @@ type Trunk struct {
 	ending  bool    // it is to be registered no more
 
 	// Of the REGISTER that is under way, over all its attempts:
-	credentials wire.Field // that answer the last challenge
-	nonce       string     // of that
-	answers     int        // challenges answered
-	longer      int        // times that we have asked for longer, as it wants
-	asked       uint32     // seconds asked for; 0 ends it
-	minimum     uint32     // what it takes at least
+	proofs  proofs // what answers its challenges
+	answers int    // challenges answered
+	longer  int    // times that we have asked for longer, as it wants
+	asked   uint32 // seconds asked for; 0 ends it
+	minimum uint32 // what it takes at least
 
 	refused, unheard int // REGISTERs in a row
 
@@ -121,7 +120,7 @@ func (s *Shard) begin(v *View, now int64, t *Trunk, m *pb.Member, epoch uint64) 
 	s.settle()
 	s.dropRegister(t)
 	t.member, t.epoch = m, epoch
-	t.credentials, t.nonce, t.answers, t.longer = wire.Field{}, "", 0, 0
+	t.proofs, t.answers, t.longer = nil, 0, 0
 }
 
 // dropRegister forgets a REGISTER that is under way: a late answer to it says nothing any more.
@@ -193,10 +192,8 @@ func (t *Trunk) appendRegister(b []byte, uri, contact string) []byte {
 	} {
 		b = append(b, x...)
 	}
-	if t.credentials.Value != nil {
-		if with, err := wire.AppendField(b, t.credentials); err == nil {
-			b = with
-		}
+	if lines := t.proofs.lines(); lines != "" {
+		b = append(append(b, lines...), "\r\n"...)
 	}
 	return append(b, "Content-Length: 0\r\n\r\n"...)
 }

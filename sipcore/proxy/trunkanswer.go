@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dchest/siphash"
-	"github.com/icholy/digest"
 
 	"holdline/fsm/pb"
 	"holdline/sipcore/txn"
@@ -23,7 +22,6 @@ const (
 	maxRegisterAfter = 3600       // seconds that a carrier may ask us to wait (Retry-After)
 	maxMinExpires    = 7 * 86_400 // or to register for, at least
 	leastUnsure      = 60         // seconds that a time counts for which may be another's
-	mostAnswers      = 2          // challenges answered for one registration
 	mostLonger       = 2
 )
 
@@ -85,6 +83,8 @@ func (t *Trunk) answered(m *wire.Msg, now int64, f *face, p pb.Transport) (again
 			return true
 		case challengeRepeated:
 			t.refuse(m, now, ": wrong user or password")
+		case challengeTooMany:
+			t.refuse(m, now, ": it asks for passwords in too many realms")
 		default:
 			t.refuse(m, now, ": its challenge is none that can be answered")
 		}
@@ -162,36 +162,34 @@ const (
 	challengeUnknown challengeResult = iota
 	challengeAnswered
 	challengeRepeated // the account is not taken
+	challengeTooMany
 )
 
-// answerChallenge makes the credentials that a 401 or 407 asks for. A second challenge is answered too if it says that the first nonce was stale, or has another one (RFC 7616 §3.3).
+// answerChallenge makes the credentials that a 401 or 407 asks for, beside those that it has. A second challenge of the same realm is answered too if it says that the first nonce was
+// stale, or has another one (RFC 7616 §3.3).
 func (t *Trunk) answerChallenge(m *wire.Msg) challengeResult {
-	cred, nonce, ok := t.credentialsFor(m, 1)
-	again := t.answers > 0 && nonce == t.nonce
-	if ok && again { // with the same nonce it is its second use
-		cred, _, ok = t.credentialsFor(m, 2)
-	}
+	q := asked{"REGISTER", registrarURI(t.member), t.proofs, t.answers}
+	tooMany := false
+	p, refused, ok := t.account.authorize(m, q, func(have proofs, c challenge) bool {
+		i := have.find(c.id, c.Realm)
+		if i < 0 {
+			tooMany = !have.mayAdd()
+			return !tooMany
+		}
+		return c.Stale || c.Nonce != have[i].cred.Nonce
+	})
 	switch {
-	case !ok:
-		return challengeUnknown
-	case t.answers >= mostAnswers, again && !stale(m):
+	case ok:
+	case tooMany:
+		return challengeTooMany
+	case refused:
 		return challengeRepeated
+	default:
+		return challengeUnknown
 	}
 	t.answers++
-	t.credentials, t.nonce = cred, nonce
+	t.proofs = p
 	return challengeAnswered
-}
-
-// credentialsFor is authorize, and which nonce it has answered.
-func (t *Trunk) credentialsFor(m *wire.Msg, count int) (cred wire.Field, nonce string, ok bool) {
-	if cred, ok = t.account.authorize(m, "REGISTER", registrarURI(t.member), count); !ok {
-		return cred, "", false
-	}
-	c, err := digest.ParseCredentials(string(cred.Value))
-	if err != nil {
-		return cred, "", false
-	}
-	return cred, c.Nonce, true
 }
 
 // lengthen asks for as long as a 423 wants it at least (RFC 3261 §10.2.8), in this REGISTER and the next ones. Its challenge is another one then.
@@ -202,7 +200,7 @@ func (t *Trunk) lengthen(m *wire.Msg) bool {
 	}
 	t.longer++
 	t.asked, t.minimum = n, n
-	t.credentials, t.nonce, t.answers = wire.Field{}, "", 0
+	t.proofs, t.answers = nil, 0
 	return true
 }
 
