@@ -1,18 +1,19 @@
 package sipcore
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
 	"holdline/deploy/lab/phone"
+	"holdline/fsm"
 	"holdline/fsm/pb"
 	"holdline/sipcore/proxy"
 )
@@ -26,6 +27,8 @@ type carrier struct {
 	bindings map[string]string // Contact, without parameters, and its Call-ID
 	seen     []string          // Call-ID, CSeq and expires of those that it took
 	refused  int
+	holds    bool
+	held     []*phone.Server // what ends a registration, while it holds
 }
 
 func newCarrier(t *testing.T, at string) *carrier {
@@ -60,11 +63,32 @@ func (c *carrier) register(s *phone.Server) {
 
 func (c *carrier) take(s *phone.Server) {
 	contact, expires, _ := strings.Cut(s.Header("Contact"), ";expires=")
+	if c.holds && expires == "0" {
+		c.held = append(c.held, s)
+		return
+	}
 	c.seen = append(c.seen, s.Header("Call-ID")+" "+s.Header("CSeq")+" "+expires)
 	if c.bindings[contact] = s.Header("Call-ID"); expires == "0" {
 		delete(c.bindings, contact)
 	}
 	s.Respond(200, "OK", sip.NewHeader("Contact", contact+";expires=600"))
+}
+
+// withhold has the carrier not answer what ends a registration, or answer that.
+func (c *carrier) withhold(yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds = yes
+	for _, s := range c.held {
+		c.take(s)
+	}
+	c.held = nil
+}
+
+func (c *carrier) withheld() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.held)
 }
 
 func (c *carrier) state() (bindings, taken int) {
@@ -209,56 +233,110 @@ func TestTrunksPaced(t *testing.T) {
 	}
 }
 
-// TestTrunksOfOneAccount: a member that goes does not take back what another of the same account has registered, and one that is renamed without a gap waits until its former self is
+// steps are a core's trunks that go on when the test says so, by a configuration of their own: the core itself has none to keep.
+type steps struct {
+	*trunks
+	t    *testing.T
+	conf *lab // of whom only the configuration is used
+	now  int64
+}
+
+func newSteps(t *testing.T, l *lab) *steps {
+	var b bytes.Buffer
+	if _, err := l.log.m.Snapshot().WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	m := fsm.New()
+	if err := m.Restore(&b); err != nil {
+		t.Fatal(err)
+	}
+	c := l.cores[0]
+	conf := &lab{t: t, log: &localLog{m: m, index: l.log.index, ms: l.log.ms}}
+	return &steps{&trunks{core: c, out: c.udp.NewSender(), of: map[gateway]*trunking{}}, t, conf, c.now()}
+}
+
+// next is a step in which everything that waits for its turn has it.
+func (s *steps) next() {
+	s.t.Helper()
+	s.now += int64(trunkSpread)
+	c := s.core
+	v, ok := proxy.NewView(s.conf.log.m.Config(), c.groups, nil)
+	if !ok {
+		s.t.Fatal("no keys")
+	}
+	s.step(v, s.now)
+}
+
+func (s *steps) trunk(name string) *trunking { return s.of[gateway{"gw", name}] }
+
+// asked reports whether a REGISTER of a trunk is under way, or has been answered.
+func (s *steps) asked(name string) bool { return s.trunk(name).State().Next > s.now+int64(trunkSpread) }
+
+// TestTrunksOfOneAccount: a member that goes does not take back what another of the same account has registered, and one that is renamed waits until its former self is
 // unregistered.
 func TestTrunksOfOneAccount(t *testing.T) {
-	var l *lab
-	l = newLab(t, 1, func(o *Options) { o.Accounts = passwords{&l} })
+	l := newLab(t, 1, func(o *Options) { o.Accounts = oneAccount{} })
 	gw := newCarrier(t, "127.0.0.1:0")
 	defer func() { _ = gw.Close() }()
-	l.pool("gw", gw.Addr().String(), "127.0.0.9/32", 0)
+	s := newSteps(t, l)
+	s.conf.pool("gw", gw.Addr().String(), "127.0.0.9/32", 0)
 	put := func(name string) {
-		m := &pb.Member{Pool: "gw", Name: name, Address: gw.Addr().String(), Group: 1, User: "4930", SealedPassword: []byte("sesame"), Register: true}
-		l.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
+		m := &pb.Member{Pool: "gw", Name: name, Address: gw.Addr().String(), Group: 1, User: "4930", Register: true}
+		s.conf.ok(&pb.Command{Op: &pb.Command_PutMember{PutMember: &pb.PutMember{Member: m}}})
 	}
 	remove := func(name string) {
-		l.ok(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: name}}})
+		s.conf.ok(&pb.Command{Op: &pb.Command_RemoveMember{RemoveMember: &pb.RemoveMember{Pool: "gw", Name: name}}})
 	}
-	registered := func(name string) {
+	registered := func(name string, want int) {
 		t.Helper()
+		if s.next(); !s.asked(name) {
+			t.Fatalf("%s is not registered", name)
+		}
 		eventually(t, within(t), name+" registered, and bound", func() bool {
-			s, ok := l.cores[0].Trunk("gw", name)
-			n, _ := gw.state()
-			return ok && s.Registered && n == 1
+			bound, taken := gw.state()
+			return s.trunk(name).State().Until != 0 && bound == 1 && taken == want
 		})
 	}
-	gone := func(name string) {
-		t.Helper()
-		eventually(t, within(t), name+" gone", func() bool { _, ok := l.cores[0].Trunk("gw", name); return !ok })
-	}
 	put("m1")
-	registered("m1")
+	s.next() // the first step finds it
+	registered("m1", 1)
 	put("m2")
-	registered("m2")
+	s.next()
+	registered("m2", 2)
 	remove("m1")
-	gone("m1")
-	for end := time.Now().Add(5 * trunkStep); time.Now().Before(end); time.Sleep(trunkStep / 10) {
-		if n, _ := gw.state(); n != 1 {
-			t.Fatalf("what m2 has registered was taken back: %q", gw.seen)
+	if s.next(); s.trunk("m1") != nil {
+		t.Fatal("m1 is being unregistered, and m2 with it")
+	}
+	s.trunk("m2").epoch = 0 // anew; what was sent before that has come
+	s.next()
+	registered("m2", 3)
+
+	remove("m2")
+	gw.withhold(true)
+	s.next()
+	eventually(t, within(t), "that m2 is to be unregistered", func() bool { return gw.withheld() == 1 })
+	put("m3")
+	for range 3 {
+		if s.next(); s.asked("m3") {
+			t.Fatal("m3 is registered, and what m2 is at will take that back")
 		}
 	}
-	if _, taken := gw.state(); taken != 2 {
-		t.Errorf("%d REGISTERs: %q", taken, gw.seen)
-	}
-	remove("m2")
-	gone("m2")
-	put("m3")
-	registered("m3")
+	gw.withhold(false)
+	eventually(t, within(t), "that m2 is unregistered", func() bool { return s.trunk("m2").State().Ended })
+	s.next()
+	registered("m3", 5)
 	gw.mu.Lock()
-	if last := gw.seen[len(gw.seen)-1]; !strings.HasSuffix(last, " 3600") || len(gw.seen) != 4 { // and not the end of m2 after it
-		t.Errorf("%q", gw.seen)
+	defer gw.mu.Unlock()
+	for i, want := range []string{" 3600", " 3600", " 3600", " 0", " 3600"} {
+		if !strings.HasSuffix(gw.seen[i], want) {
+			t.Errorf("%q", gw.seen)
+		}
 	}
-	gw.mu.Unlock()
-	remove("m3")
-	eventually(t, within(t), "nothing bound", func() bool { n, _ := gw.state(); return n == 0 })
+}
+
+// oneAccount is every member's.
+type oneAccount struct{}
+
+func (oneAccount) Account(string, string) (proxy.Account, bool) {
+	return proxy.Account{User: "4930", Password: "sesame"}, true
 }

@@ -91,7 +91,8 @@ func TestChallengedTwice(t *testing.T) {
 		asked  string
 		answer []string
 	}{
-		{asks("edge", "e1"), []string{edge1}}, {asks("carrier", "c1"), []string{edgeTwo, carrier1}},
+		{asks("edge", "e1"), []string{edge1}},
+		{asks("carrier", "c1"), []string{edgeTwo, carrier1}},
 		{asks("edge", "e2") + ", stale=true", []string{"Proxy-Authorization edge/e2/1", "Proxy-Authorization carrier/c1/2"}},
 	} {
 		n.in(1, gw1.addr, gw1.answer(bye, 407, step.asked))
