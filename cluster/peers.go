@@ -21,6 +21,7 @@ const (
 	gossipChecksum = 'c'
 	gossipMove     = 'v'
 	gossipTrunks   = 't'
+	gossipConns    = 'o'
 )
 
 // peerInfo is what a node tells the others of itself over the link, ten times a second.
@@ -196,6 +197,8 @@ func (h linkHandler) Gossip(from uint32, message []byte) {
 			return
 		}
 		h.e.trunks.set(from, t)
+	case gossipConns:
+		h.e.heardConns(from, message[1:])
 	case gossipMove:
 		var m moveAsk
 		if err := json.Unmarshal(message[1:], &m); err != nil {

@@ -193,6 +193,7 @@ func (e *engine) startVIPs(ctx context.Context) error {
 	}
 	v.core.Store(core)
 	e.undo = append(e.undo, func() error { core.Close(); return nil })
+	e.wg.Go(func() { e.keepTellingConns(core) })
 	e.rotateTickets()
 	e.wg.Go(func() { e.every(ticketInterval, e.rotateTickets) })
 	e.wg.Go(e.followGuard)

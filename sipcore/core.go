@@ -78,6 +78,7 @@ type Core struct {
 	admission   proxy.Admission
 	health      proxy.Health // of gateways
 	trunks      trunks
+	heardConns  heardConns
 	refusals    proxy.Refusals // what this node has refused last
 	room        room           // the first worker's
 	kernelDrops uint64         // as the first worker last saw them

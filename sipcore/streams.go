@@ -39,6 +39,7 @@ func (c *Core) startStreams() (err error) {
 		},
 		ServerName:   serverName,
 		GatewayNames: c.gatewayNames,
+		Gateway:      func(addr netip.Addr) bool { return len(c.opt.Machine.Config().Sources(addr)) > 0 },
 		VerifyPeers:  func() bool { return c.opt.Machine.Config().Setting(SettingVerifyTLS, "yes") != "no" },
 		Authorities:  c.opt.Authorities,
 		Origins:      func() []string { return strings.Fields(c.opt.Machine.Config().Setting(SettingOrigins, "")) },

@@ -13,7 +13,7 @@ import (
 	"holdline/sipcore/transport"
 )
 
-// Phones whose connections went with a group's last owner are told so (see transport.Tickler). The table of registrations is
+// Phones and gateways whose connections went with a group's last owner are told so (see transport.Tickler). The table of registrations is
 // read anew for each round, so that only those are told again that have not come back: the answer to the first may have gone to the last owner's
 // hardware address, which a neighbour keeps for up to a second (arp_notify, locktime), and a kernel answers such an ACK only
 // each half second (tcp_invalid_ratelimit).
@@ -82,7 +82,7 @@ func (c *Core) wait(t *time.Timer, d time.Duration) bool {
 	}
 }
 
-// silentFlows lists the stream connections of a group that registrations and calls go by and that this node does not have.
+// silentFlows lists the stream connections of a group that registrations and calls go by, and those that gateways call over, that this node does not have.
 func (c *Core) silentFlows(group uint32) []silentFlow {
 	var out []silentFlow
 	add := func(f fsm.Flow) {
@@ -92,6 +92,7 @@ func (c *Core) silentFlows(group uint32) []silentFlow {
 		}
 	}
 	c.opt.Machine.EachBinding(func(b *fsm.Binding) { add(b.Flow) })
+	c.heardConns.each(c.now(), add)
 	c.opt.Machine.Calls(func(row *fsm.Call) bool {
 		if row.Active() {
 			add(row.Caller)

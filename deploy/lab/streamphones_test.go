@@ -2,9 +2,13 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +30,7 @@ type standing struct {
 
 // TestStreamPhones: phones on TCP and TLS are in calls, called and calling; the cable of their VIP's owner is pulled. They learn that
 // their connections are gone from a reset, in well under a second and without sending anything. Meanwhile the other sides hang up:
-// when the phones have registered again, the BYEs reach them.
+// when the phones have registered again, the BYEs reach them. A gateway's connection that no call goes over is reset as well.
 func TestStreamPhones(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster")
@@ -69,6 +73,7 @@ func TestStreamPhones(t *testing.T) {
 		h.phones = append(h.phones, p)
 		return p
 	}
+	idle := gatewayConn(ctx, t, c)
 	other := phoneOn(0, 1, TransportUDP) // on a VIP that stays
 	tcp, tls, calls := phoneOn(1, 0, TransportTCP), phoneOn(2, 0, TransportTLS), phoneOn(3, 0, TransportTCP)
 	for _, p := range h.phones {
@@ -101,6 +106,9 @@ func TestStreamPhones(t *testing.T) {
 	} else {
 		t.Logf("%d connections were reset, the last %v after the cable", len(breaks), after)
 	}
+	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the gateway's connection: %v", err)
+	}
 	for _, s := range all {
 		registered(ctx, t, s.phone)
 		in, err := s.breaks.Incoming(ctx)
@@ -117,6 +125,27 @@ func TestStreamPhones(t *testing.T) {
 		t.Fatal(err)
 	}
 	noCalls(t, c)
+}
+
+// gatewayConn is a connection that the gateway has opened to the first VIP, and used, but no call goes over it. It is to be made some time before the cable is pulled, so that the other nodes
+// have been told of it.
+func gatewayConn(ctx context.Context, t *testing.T, c *cluster) net.Conn {
+	t.Helper()
+	conn, err := c.phones.DialTCP(ctx, netip.AddrPortFrom(gatewayAddr.Addr(), 0), netip.AddrPortFrom(c.vips[0], sipPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("\r\n\r\n")); err != nil { // a ping, RFC 5626 §3.5.1
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 func registered(ctx context.Context, t *testing.T, p *phone.Phone) {

@@ -69,6 +69,8 @@ type StreamOptions struct {
 	// GatewayNames are the hosts by which the gateways at an address are called; nil: none. A certificate for one of them will do where a request of a dialog
 	// goes to that address and names it no other way; the first is asked for. It must not block; the caller may keep what it returns.
 	GatewayNames func(addr netip.Addr) []string
+	// Gateway says whether an address is a gateway's, whose connections FromGateways lists; nil: none is. It must not block.
+	Gateway func(addr netip.Addr) bool
 	// VerifyPeers says whether certificates of peers that we open a connection to are verified; nil: they are.
 	VerifyPeers func() bool
 	// Authorities sign the certificates of those peers; nil: whom the machine trusts.
@@ -100,6 +102,8 @@ type Streams struct {
 	peers     map[peerKey][]*conn // opened by us, or to be used as if (Reuse), which come first; over TLS one for each name: see callee
 	remotes   map[peerKey]*conn   // opened by the peer
 	sources   map[netip.Addr]int  // see sourceOf
+	gateways  map[*conn]bool      // opened by gateways
+	changed   chan struct{}       // see GatewaysChanged; set once
 	unproven  connList
 	dialing   int
 
@@ -151,7 +155,7 @@ func NewStreams(o StreamOptions) (*Streams, error) {
 	s := &Streams{
 		o: o, log: o.Logger,
 		listeners: map[streamKey]*streamListener{}, conns: map[uint64]*conn{},
-		peers: map[peerKey][]*conn{}, remotes: map[peerKey]*conn{}, sources: map[netip.Addr]int{},
+		peers: map[peerKey][]*conn{}, remotes: map[peerKey]*conn{}, sources: map[netip.Addr]int{}, gateways: map[*conn]bool{}, changed: make(chan struct{}, 1),
 	}
 	// Numbers start at random: one from before a restart, or of another node, names no connection of this process.
 	var seed [8]byte

@@ -46,6 +46,7 @@ func (l *connList) remove(c *conn) {
 // admit gives an accepted connection a number and a place in the table, if there is room. Of those that have not said
 // anything yet the oldest makes room: an honest peer is done within a round trip or two.
 func (s *Streams) admit(c *conn) bool {
+	gateway := s.o.Gateway != nil && s.o.Gateway(c.flow.Remote.Addr().Unmap())
 	s.mu.Lock()
 	if s.closed || len(s.conns) >= s.o.Limits.Conns || s.sources[c.source] >= s.o.Limits.ConnsPerSource {
 		s.mu.Unlock()
@@ -59,6 +60,13 @@ func (s *Streams) admit(c *conn) bool {
 	s.enter(c)
 	s.sources[c.source]++
 	s.remotes[c.flow.peer()] = c
+	if gateway {
+		s.gateways[c] = true
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+	}
 	s.unproven.push(c)
 	s.mu.Unlock()
 	if oldest != nil {
@@ -90,6 +98,7 @@ func (s *Streams) leave(c *conn) {
 		return
 	}
 	delete(s.conns, c.flow.Conn)
+	delete(s.gateways, c)
 	s.unproven.remove(c)
 	s.forget(c.flow.peer(), c)
 	s.forget(c.alias, c)
@@ -150,6 +159,20 @@ func (s *Streams) Has(f Flow) bool {
 	defer s.mu.RUnlock()
 	return s.remotes[f.peer()] != nil || len(s.peers[f.peer()]) > 0
 }
+
+// FromGateways are the flows of the connections that gateways have opened, in no order. One that was open before its address was known for a gateway's is none of them.
+func (s *Streams) FromGateways() []Flow {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]Flow, 0, len(s.gateways))
+	for c := range s.gateways {
+		out = append(out, c.flow)
+	}
+	return out
+}
+
+// GatewaysChanged gets something when gateways have opened connections since it was last read.
+func (s *Streams) GatewaysChanged() <-chan struct{} { return s.changed }
 
 // among returns the connection of peers that a message for who goes over. It needs s.mu.
 func (s *Streams) among(k peerKey, who callee) (found *conn) {
