@@ -99,6 +99,9 @@ func (d *Dialog) Incoming(ctx context.Context) (*Server, error) {
 	}
 }
 
+// Contact is where the phone is reached in the dialog.
+func (d *Dialog) Contact() sip.ContactHeader { return *d.contact.Clone() }
+
 // Send starts a request in the dialog (RFC 3261 §12.2.1.1).
 func (d *Dialog) Send(method sip.RequestMethod, headers ...sip.Header) (*Client, error) {
 	d.mu.Lock()
