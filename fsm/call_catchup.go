@@ -103,7 +103,8 @@ func (x *exec) lateNumber(c *pb.CatchUpCall) bool {
 	return true
 }
 
-// lateByes ends the dialogs that both sides saw end, in a row that a later owner has written. It reports whether there were any.
+// lateByes ends the dialogs that both sides saw end, in a row that a later owner has written. It reports whether there were any. If that owner has not heard of an answer, the
+// sender's counts too: a callee that has had its BYE need not repeat its 200, and the call would be one that nobody answered.
 func (x *exec) lateByes(c *pb.CatchUpCall) bool {
 	found := false
 	for _, s := range c.Steps {
@@ -112,6 +113,9 @@ func (x *exec) lateByes(c *pb.CatchUpCall) bool {
 			continue
 		}
 		found = true
+		if row := x.known(c); !row.wasAnswered() {
+			x.lateAnswer(row, c, e.ToTag)
+		}
 		x.ago(s.GetAgoMs())
 		x.lasted = s.GetLastedMs() // the row says when the later owner heard the answer
 		x.endDialog(x.known(c), e)
@@ -119,6 +123,17 @@ func (x *exec) lateByes(c *pb.CatchUpCall) bool {
 	x.ago(0)
 	x.lasted = 0
 	return found
+}
+
+// lateAnswer enters the answer that began a dialog.
+func (x *exec) lateAnswer(row *Call, c *pb.CatchUpCall, tag string) {
+	for _, s := range c.Steps {
+		if a := s.GetAnswerCall(); a != nil && a.ToTag == tag {
+			x.ago(s.GetAgoMs())
+			x.answer(row, a)
+			return
+		}
+	}
 }
 
 // known is the row of the call that is to be brought up to date, nil if there is none.

@@ -153,7 +153,7 @@ func TestByeBeforeHandOver(t *testing.T) {
 	answered.GetAnswerCall().Epoch = 6
 	for name, first := range map[string][]*pb.Command{
 		"answer first": {answered, catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye})},
-		"bye first":    {leg6(), catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye}), answered},
+		"bye first":    {leg6(), catchUp(nil, 1, cdrStep{50, bye}), answered}, // it does not know of the answer
 	} {
 		r := cluster(t)
 		r.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}))
@@ -163,6 +163,15 @@ func TestByeBeforeHandOver(t *testing.T) {
 		}
 		checkDerived(t, r.Machine)
 	}
+	silent := cluster(t) // the callee has had its BYE, and repeats nothing
+	told := catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye})
+	told.GetCatchUpCall().Steps[1].LastedMs = 7000
+	silent.must(newCall("k"), cmd(&pb.Takeover{Group: 1, Epoch: 6, Node: "u2"}), leg6(), told)
+	if rows := silent.CDRs(0, 10); silent.Call(1).Active() || len(rows) != 1 || rows[0].Cause != CauseByeCallee || rows[0].DurationMs != 7000 || rows[0].AnsweredWallMs == 0 || rows[0].Status != 200 {
+		t.Errorf("nobody repeats the answer: %s, %v", silent.show(1), rows)
+	}
+	silent.refused(answered, pb.Code_REJECTED, "call 1 has ended") // somebody does
+	checkDerived(t, silent.Machine)
 	lasted := cluster(t)
 	up := catchUp(nil, 1, cdrStep{100, answer(0, "a")}, cdrStep{50, bye})
 	up.GetCatchUpCall().Steps[1].LastedMs = 5000
