@@ -19,6 +19,9 @@ func (s *Shard) response(in *Inbound) {
 	m := in.Msg
 	c := s.tab.FindLo(in.Branch.Txn)
 	if c == nil {
+		c = s.takeUpAnswered(in)
+	}
+	if c == nil {
 		s.statelessResponse(in)
 		return
 	}

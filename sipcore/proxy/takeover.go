@@ -50,6 +50,32 @@ func (s *Shard) Rearm(v *View, now int64, row *fsm.Call, epoch uint64) {
 	s.resume(c, u, row)
 }
 
+// takeUpAnswered takes up the call that a final answers, for lack of a raft leader before its group is (Settled, TakenUp): by its record, as far as it has come here. Relayed
+// without a transaction the answer would be on no record, nor would the BYE be, and whoever takes the group up at last would begin the call anew. It does that no harm: who
+// has just answered repeats that to the INVITE. It returns nil for a call that has no record here.
+func (s *Shard) takeUpAnswered(in *Inbound) *txn.Cell {
+	m := in.Msg
+	if m.Method != wire.Invite || m.Status < 200 || m.Via2.Value.Empty() || s.env.TakenUp(in.Home) || !s.env.Settled(in.Home) {
+		return nil
+	}
+	epoch, held := s.env.Lease(in.Home)
+	if !held {
+		return nil
+	}
+	var key txn.Key
+	for _, k := range s.view.branch {
+		if key, s.key = k.secret.HashBelow(m, s.key); key.Lo == in.Branch.Txn {
+			break
+		}
+	}
+	row := s.opt.State.CallByKey(recordKey(key, in.Home))
+	if row == nil {
+		return nil
+	}
+	s.Rearm(s.view, s.now, row, epoch)
+	return s.tab.FindLo(in.Branch.Txn)
+}
+
 // rearmFinal sends a final again whose call's request is gone from the record: it is its own index.
 func (s *Shard) rearmFinal(row *fsm.Call, epoch uint64) {
 	m := &s.tmp

@@ -34,6 +34,48 @@ func (w *world) rearm() {
 	}
 }
 
+// TestAnsweredBeforeTakenUp: a call is answered, and hung up, while the new owner of its group finds no raft leader to take it up with. Its record has both afterwards, and
+// nobody's phone rings again.
+func TestAnsweredBeforeTakenUp(t *testing.T) {
+	for name, hangUp := range map[string]bool{"hung up": true, "stands": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestCall(t)
+			_, invite := w.ringing("c1")
+			n := newWorld(t, w.cl)
+			n.now, n.noLeader, n.untaken = w.now, true, true
+			for g := range n.epochs {
+				n.epochs[g] = 2
+			}
+			n.in(1, bob.addr, bob.answer(invite, 200))
+			ok := n.want(alice.addr+" 100 Trying", bob.addr+" INVITE sip:bob@"+bob.addr, alice.addr+" 200 X")[2]
+			n.in(1, bob.addr, bob.answer(invite, 200)) // repeated
+			n.want(alice.addr + " 200 X")
+			n.in(1, alice.addr, alice.request("ACK", "sip:bob@"+bob.addr, "c1", 1, "ack", header(ok, "To")[0], routeSet(ok, true)...))
+			n.want(bob.addr + " ACK sip:bob@" + bob.addr)
+			n.pass(7 * time.Second)
+			n.take()
+			if hangUp {
+				n.bye("c1", ok)
+			}
+			for g := range n.epochs {
+				w.cl.apply(&pb.Command{Op: &pb.Command_Takeover{Takeover: &pb.Takeover{Group: g, Epoch: 2, Node: "11111111-1111-1111-1111-111111111111"}}})
+			}
+			n.noLeader, n.untaken = false, false
+			n.rearm()
+			n.leaderBack()
+			n.want()
+			n.pass(time.Minute)
+			n.want()
+			switch row := n.cl.m.Call(1); {
+			case hangUp:
+				n.cdrs("1 bye-caller 200 alice@example.com>bob@example.com")
+			case row.State != pb.CallState_CALL_ANSWERED:
+				t.Errorf("%+v", row)
+			}
+		})
+	}
+}
+
 func TestTakeoverEstablished(t *testing.T) {
 	w := newTestCall(t)
 	invite, ok := w.call("c1")

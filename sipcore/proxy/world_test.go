@@ -128,6 +128,7 @@ type world struct {
 	hold     bool     // commits wait for w.commit
 	urgent   int      // times that what was sent was not to be overtaken
 	noLeader bool
+	untaken  bool        // its groups are not taken up, and nobody waits for that any more
 	late     []submitted // not nil: what has failed is on its way all the same, and is committed by the next leader
 	slept    int64
 	epochs   map[uint32]uint64
@@ -201,7 +202,7 @@ func (w *world) Lookup(q resolve.Query, r Lookup) { w.lookups = append(w.lookups
 
 func (w *world) Lease(group uint32) (epoch uint64, ok bool) { e, ok := w.epochs[group]; return e, ok }
 func (w *world) KeptAlive(transport.Flow, time.Duration)    {}
-func (w *world) TakenUp(uint32) bool                        { return !w.settling }
+func (w *world) TakenUp(uint32) bool                        { return !w.settling && !w.untaken }
 func (w *world) Settled(uint32) bool                        { return !w.settling }
 func (w *world) AcquiredAt(uint32) int64                    { return w.acquired }
 func (w *world) MovedAt(uint32) int64                       { return w.movedAt }

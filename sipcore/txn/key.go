@@ -22,6 +22,13 @@ func (s Secret) Hash(m *wire.Msg, scratch []byte) (Key, []byte) {
 	return s.sum(m, &m.Via1, b)
 }
 
+// HashBelow returns the key of the server transaction that m answers, a response as a proxy gets it: with its own Via above that of the request. Of a client that knows no cookie
+// (RFC 2543) it is another key, for a response has no Request-URI.
+func (s Secret) HashBelow(m *wire.Msg, scratch []byte) (Key, []byte) {
+	b := append(scratch[:0], m.Bytes(m.Via2.Branch)...)
+	return s.sum(m, &m.Via2, b)
+}
+
 func (s Secret) sum(m *wire.Msg, via *wire.Via, b []byte) (Key, []byte) {
 	b = append(b, 0)
 	b = appendLower(b, m.Bytes(via.Host))
