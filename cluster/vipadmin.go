@@ -78,25 +78,42 @@ func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
 		return api.Group{}, err
 	}
 	e.waitOwned(ctx, uint32(result.Id))
-	row := e.machine.Config().Group(uint32(result.Id))
 	if r.HomeNode != "" {
-		return e.bringHome(ctx, row)
+		return e.bringHome(ctx, uint32(result.Id))
 	}
-	return e.groupRow(row), nil
+	return e.groupNow(uint32(result.Id))
 }
 
-// bringHome moves a new group to its home: whoever has heard of it first has taken it.
-func (e *engine) bringHome(ctx context.Context, g *pb.Group) (api.Group, error) {
+// bringHome moves a new group to its home: whoever has heard of it first has taken it. It is added in any case: that its home is away or drained, or does not take
+// it, is no failure of that.
+func (e *engine) bringHome(ctx context.Context, group uint32) (api.Group, error) {
 	cfg := e.machine.Config()
+	g := cfg.Group(group)
 	home := cfg.NodeByUUID(g.GetHomeNode())
+	if home == nil {
+		return e.groupNow(group)
+	}
 	owner, _, _ := e.ownerOf(g)
-	if home == nil || owner == 0 || owner == home.Number {
-		return e.groupRow(g), nil
+	if owner == 0 || owner == home.Number {
+		return e.groupNow(group)
 	}
-	if _, err := e.moveTarget(cfg, g, owner, home.Name); err != nil {
-		return e.groupRow(g), nil // that node is away or drained, or cannot hold it: status tells
+	_, err := e.moveTarget(cfg, g, owner, home.Name)
+	if err == nil {
+		_, err = e.awaitMove(ctx, g, home)
 	}
-	return e.awaitMove(ctx, g, home)
+	if err != nil {
+		e.logger.Warn("a new VIP group is not with its home", "group", g.Name, "home", home.Name, "owner", e.name(owner), "err", err)
+	}
+	return e.groupNow(group)
+}
+
+// groupNow is a group as it is by now: another operator may have removed it.
+func (e *engine) groupNow(group uint32) (api.Group, error) {
+	g := e.machine.Config().Group(group)
+	if g == nil {
+		return api.Group{}, api.Errorf(api.CodeNotFound, "the VIP group has been removed meanwhile: see `holdline vip list`")
+	}
+	return e.groupRow(g), nil
 }
 
 // taken tells what an address is used for here already: the network would only say by whom.

@@ -67,7 +67,7 @@ func (e *engine) awaitMove(ctx context.Context, g *pb.Group, to *pb.Node) (api.G
 	e.askOwner(g, to.Number)
 	for {
 		if owner, _, _ := e.ownerOf(g); owner == to.Number {
-			return e.groupRow(e.machine.Config().Group(g.Number)), nil
+			return e.groupNow(g.Number)
 		}
 		select {
 		case <-ctx.Done():
