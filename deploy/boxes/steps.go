@@ -148,6 +148,9 @@ func form(ctx context.Context, w *world) error {
 func hit(sig, unit string) func(*box, context.Context) error {
 	return func(b *box, ctx context.Context) error {
 		pid, err := b.run(ctx, "systemctl", "show", "--property=MainPID", "--value", unit)
+		if err == nil && pid == "0" {
+			err = fmt.Errorf("%s does not run on %s", unit, b.name)
+		}
 		if err != nil {
 			return err
 		}
