@@ -60,7 +60,7 @@ func (f *fillings) uuids() []string {
 
 var errTermOver = errors.New("send snapshot: the term that it was begun in is over")
 
-// InstallSnapshot implements raft.Transport.
+// InstallSnapshot implements raft.Transport. One that fails is told to have when its follower can be reached: the next one, of the newest state, goes at once then (reach.go).
 func (t pacedTransport) InstallSnapshot(
 	id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader,
 ) error {
@@ -75,7 +75,11 @@ func (t pacedTransport) InstallSnapshot(
 	}
 	t.under.add(id, +1)
 	defer t.under.add(id, -1)
-	return t.NetworkTransport.InstallSnapshot(id, target, args, resp, newPaced(t.ctx, data, valid))
+	err := t.NetworkTransport.InstallSnapshot(id, target, args, resp, newPaced(t.ctx, data, valid))
+	if err != nil {
+		t.awaitReach(id, target, args)
+	}
+	return err
 }
 
 // paced is read no faster than the pace, until ctx ends or valid fails.

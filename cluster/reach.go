@@ -29,15 +29,34 @@ func (t pacedTransport) AppendEntries(
 			t.unreached.add(id, -1)
 		}
 	}()
-	for err != nil && t.wanted(id, target, args.Term) {
-		select {
-		case <-time.After(reachAgain):
-			err = t.NetworkTransport.AppendEntries(id, target, args, resp)
-		case <-t.ctx.Done():
-			return err
-		}
+	for err != nil && t.again(id, target, args.Term) {
+		err = t.NetworkTransport.AppendEntries(id, target, args, resp)
 	}
 	return err
+}
+
+// again waits for a moment, and says whether what has not got through to a follower is to be sent once more.
+func (t pacedTransport) again(id raft.ServerID, target raft.ServerAddress, term uint64) bool {
+	if !t.wanted(id, target, term) {
+		return false
+	}
+	select {
+	case <-time.After(reachAgain):
+		return true
+	case <-t.ctx.Done():
+		return false
+	}
+}
+
+// awaitReach waits until a follower that a snapshot has not got through to answers, by heartbeats, or is not to be sent it any more. The snapshot itself is not sent again: it may
+// be old by then.
+func (t pacedTransport) awaitReach(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest) {
+	beat := &raft.AppendEntriesRequest{RPCHeader: args.RPCHeader, Term: args.Term}
+	for t.again(id, target, args.Term) {
+		if t.NetworkTransport.AppendEntries(id, target, beat, &raft.AppendEntriesResponse{}) == nil {
+			return
+		}
+	}
 }
 
 // isHeartbeat tells raft's heartbeats as raft's transport itself does.
