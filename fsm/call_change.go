@@ -131,7 +131,7 @@ func (c *Call) ring(l *Leg, tag string) bool {
 // (RFC 3261 §16.7 step 2). A no-answer time that was asked for is not put off.
 func (c *Call) renew(x *exec) bool {
 	waiting := c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY
-	if !waiting || c.DeadlineMs-c.CreatedMs < timerCMs || x.at+timerCMs-c.DeadlineMs+c.Outage() < renewStepMs {
+	if !waiting || c.CutMs() != 0 || c.DeadlineMs-c.CreatedMs < timerCMs || x.at+timerCMs-c.DeadlineMs+c.Outage() < renewStepMs {
 		return false
 	}
 	c.until(x.now+timerCMs, x.late())
@@ -253,6 +253,9 @@ func (x *exec) answer(old *Call, c *pb.AnswerCall) *pb.Result {
 	deadline := x.st.conf.MaxEnd(row)
 	if c.SessionExpires != 0 { // RFC 4028: renewed by each refresh
 		deadline = min(deadline, x.now+int64(c.SessionExpires)*1000)
+	}
+	if at := row.CutMs(); at != 0 {
+		deadline = min(deadline, at)
 	}
 	row.until(deadline, 0)     // whoever asks how long ago that was goes by AnsweredMs
 	if len(row.Dialogs) == 0 { // the BYE was faster

@@ -36,10 +36,10 @@ func (c *Call) Outage() int64 {
 }
 
 // TimeOver reports whether the time of a call that is being set up, or has failed, is over for its phones by FSM time now, outages counted. One that rings has Expire's
-// grace: its owner does not put the deadline off with each 180, and may rightly let it ring for longer.
+// grace: its owner does not put the deadline off with each 180, and may rightly let it ring for longer. So has one that an operator wants ended, whose phones still ring.
 func (c *Call) TimeOver(now int64) bool {
 	at := c.DeadlineMs
-	if c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY {
+	if c.State == pb.CallState_CALLING || c.State == pb.CallState_EARLY || c.Active() && c.CutMs() != 0 {
 		at = c.dueAt()
 	}
 	return now+c.Outage() >= at

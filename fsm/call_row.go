@@ -49,7 +49,7 @@ func (c *Call) pb() *pb.Call {
 		DeadlineMs: c.DeadlineMs, AnsweredMs: c.AnsweredMs, CallerContact: c.CallerContact, CallerRoutes: c.CallerRoutes, Origin: c.Origin, CallerInstance: c.Phone,
 	}
 	if o := c.odd; o != nil {
-		out.OwnNumber, out.Gone, out.GoneCause, out.OutageMs = o.number, o.gone, o.cause, o.outage
+		out.OwnNumber, out.Gone, out.GoneCause, out.OutageMs, out.CutMs = o.number, o.gone, o.cause, o.outage, o.cut
 	}
 	return out
 }
@@ -62,8 +62,8 @@ func callFromPB(in *pb.Call) *Call {
 		Dialogs: in.Dialogs, CreatedMs: in.CreatedMs, CreatedWallMs: in.CreatedWallMs, AnsweredWallMs: in.AnsweredWallMs,
 		DeadlineMs: in.DeadlineMs, AnsweredMs: in.AnsweredMs, CallerContact: in.CallerContact, CallerRoutes: in.CallerRoutes, Origin: in.Origin, Phone: in.CallerInstance,
 	}
-	if in.OwnNumber != 0 || len(in.Gone) > 0 || in.OutageMs != 0 {
-		out.odd = &odd{number: in.OwnNumber, gone: in.Gone, cause: in.GoneCause, outage: in.OutageMs}
+	if in.OwnNumber != 0 || len(in.Gone) > 0 || in.OutageMs != 0 || in.CutMs != 0 {
+		out.odd = &odd{number: in.OwnNumber, gone: in.Gone, cause: in.GoneCause, outage: in.OutageMs, cut: in.CutMs}
 	}
 	return out
 }

@@ -34,6 +34,7 @@ const (
 	CauseNoAnswer  = "no-answer" // it rang for as long as it may
 	CauseTimedOut  = "timed-out" // nobody responded; or answered, and its session timer or the maximum duration ran out
 	CauseLost      = "lost"      // unanswered, and no node saw to its end
+	CauseOperator  = "operator"  // an operator had it ended (CutCall)
 	CauseEnded     = "ended"     // EndCall named no cause
 	causeOther     = "other"
 )
@@ -135,6 +136,9 @@ func failedBecause(old, row *Call) string {
 	if row.endedUnanswered() {
 		return endedBecause(row.odd.cause)
 	}
+	if old.CutMs() != 0 {
+		return CauseOperator
+	}
 	if old.State == pb.CallState_CALL_CANCELLING {
 		return CauseCancelled
 	}
@@ -172,6 +176,8 @@ func expiredBecause(c *Call) string {
 	switch {
 	case c.endedUnanswered():
 		return endedBecause(c.odd.cause)
+	case c.CutMs() != 0:
+		return CauseOperator
 	case c.wasAnswered():
 		return CauseTimedOut
 	case c.State == pb.CallState_CALL_CANCELLING:

@@ -104,6 +104,8 @@ func (x *exec) dispatch(c *pb.Command) *pb.Result {
 		return x.addLegs(op.AddLegs)
 	case *pb.Command_CatchUpCall:
 		return x.catchUpCall(op.CatchUpCall)
+	case *pb.Command_CutCall:
+		return x.cutCall(op.CutCall)
 	case *pb.Command_PutCursor:
 		return x.putCursor(op.PutCursor)
 	default:

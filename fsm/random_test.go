@@ -146,6 +146,7 @@ func drawCommand(t *rapid.T) *pb.Command {
 		return rapid.SampledFrom([]*pb.Command{
 			cmd(&pb.CancelCall{Call: call, Home: home, Epoch: epoch}),
 			cmd(&pb.EndCall{Call: call, Home: home, Epoch: epoch, ToTag: tag(), Cause: pick("caller", "", CauseLost)}),
+			cutCall(call),
 			cmd(&pb.PutCursor{Name: pick("billing", "archive", "node/u1", "node/u2"), UpTo: uint64(n(5))}),
 			cmd(&pb.AddLegs{Call: call, Home: home, Epoch: epoch, Targets: []*pb.Target{{Uri: "sip:c"}}}),
 		}).Draw(t, "change")

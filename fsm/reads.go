@@ -93,8 +93,8 @@ func (m *Machine) DomainCalls(domain string) int {
 	return m.st.calls.byDomain[domain]
 }
 
-// Overdue returns answered calls whose deadline is at or before upTo, earliest first, at most limit: it is for their homes'
-// owners to end them.
+// Overdue returns answered calls whose deadline is at or before upTo, and those in any state that an operator wants ended, earliest first, at most limit: it is
+// for their homes' owners to end them.
 func (m *Machine) Overdue(upTo int64, limit int) []*Call {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -103,7 +103,7 @@ func (m *Machine) Overdue(upTo int64, limit int) []*Call {
 		if d.at-graceMs > upTo || len(out) >= limit {
 			return false
 		}
-		if c := m.st.calls.get(d.number); c != nil && c.State == pb.CallState_CALL_ANSWERED {
+		if c := m.st.calls.get(d.number); c != nil && (c.State == pb.CallState_CALL_ANSWERED || c.CutMs() != 0) {
 			out = append(out, c)
 		}
 		return true

@@ -122,6 +122,7 @@ type odd struct {
 	gone   []string // To-tags of dialogs that have ended, while others go on or before the answer was recorded
 	cause  string   // of the latest of these ends, as EndCall named it
 	outage int64    // ms that the deadline leaves out
+	cut    int64    // FSM time at which an operator asked for its end
 }
 
 // TokenNumber is the number by which the messages of the call name it: that of the row, unless the call was set up while

@@ -449,6 +449,7 @@ type Command struct {
 	//	*Command_EndCall
 	//	*Command_AddLegs
 	//	*Command_CatchUpCall
+	//	*Command_CutCall
 	//	*Command_PutCursor
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
@@ -807,6 +808,15 @@ func (x *Command) GetCatchUpCall() *CatchUpCall {
 	return nil
 }
 
+func (x *Command) GetCutCall() *CutCall {
+	if x != nil {
+		if x, ok := x.Op.(*Command_CutCall); ok {
+			return x.CutCall
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPutCursor() *PutCursor {
 	if x != nil {
 		if x, ok := x.Op.(*Command_PutCursor); ok {
@@ -960,6 +970,10 @@ type Command_CatchUpCall struct {
 	CatchUpCall *CatchUpCall `protobuf:"bytes,48,opt,name=catch_up_call,json=catchUpCall,proto3,oneof"`
 }
 
+type Command_CutCall struct {
+	CutCall *CutCall `protobuf:"bytes,49,opt,name=cut_call,json=cutCall,proto3,oneof"`
+}
+
 type Command_PutCursor struct {
 	PutCursor *PutCursor `protobuf:"bytes,60,opt,name=put_cursor,json=putCursor,proto3,oneof"`
 }
@@ -1033,6 +1047,8 @@ func (*Command_EndCall) isCommand_Op() {}
 func (*Command_AddLegs) isCommand_Op() {}
 
 func (*Command_CatchUpCall) isCommand_Op() {}
+
+func (*Command_CutCall) isCommand_Op() {}
 
 func (*Command_PutCursor) isCommand_Op() {}
 
@@ -4536,6 +4552,51 @@ func (x *EndCall) GetStatus() uint32 {
 	return 0
 }
 
+// CutCall says that an operator wants a call ended. The owner of its home ends it, whoever that is by then: who asks names neither group nor epoch.
+type CutCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CutCall) Reset() {
+	*x = CutCall{}
+	mi := &file_fsm_fsm_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CutCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CutCall) ProtoMessage() {}
+
+func (x *CutCall) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CutCall.ProtoReflect.Descriptor instead.
+func (*CutCall) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *CutCall) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
 // CatchUpCall enters what the owner of a call's home did while nothing could be committed: the call as a whole, in one command that may be
 // repeated. It is judged by the epoch of the call's row, not of the group: a former owner hands over what only it knows.
 type CatchUpCall struct {
@@ -4554,7 +4615,7 @@ type CatchUpCall struct {
 
 func (x *CatchUpCall) Reset() {
 	*x = CatchUpCall{}
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4566,7 +4627,7 @@ func (x *CatchUpCall) String() string {
 func (*CatchUpCall) ProtoMessage() {}
 
 func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[52]
+	mi := &file_fsm_fsm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4579,7 +4640,7 @@ func (x *CatchUpCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUpCall.ProtoReflect.Descriptor instead.
 func (*CatchUpCall) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{52}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CatchUpCall) GetCall() uint64 {
@@ -4656,7 +4717,7 @@ type CallStep struct {
 
 func (x *CallStep) Reset() {
 	*x = CallStep{}
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4668,7 +4729,7 @@ func (x *CallStep) String() string {
 func (*CallStep) ProtoMessage() {}
 
 func (x *CallStep) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[53]
+	mi := &file_fsm_fsm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4681,7 +4742,7 @@ func (x *CallStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallStep.ProtoReflect.Descriptor instead.
 func (*CallStep) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{53}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CallStep) GetAgoMs() int64 {
@@ -4804,13 +4865,14 @@ type Call struct {
 	GoneCause      string                 `protobuf:"bytes,43,opt,name=gone_cause,json=goneCause,proto3" json:"gone_cause,omitempty"`
 	CallerInstance uint64                 `protobuf:"fixed64,44,opt,name=caller_instance,json=callerInstance,proto3" json:"caller_instance,omitempty"`
 	OutageMs       int64                  `protobuf:"varint,45,opt,name=outage_ms,json=outageMs,proto3" json:"outage_ms,omitempty"` // that deadline_ms leaves out: no leader since it was set, or set so long after the fact
+	CutMs          int64                  `protobuf:"varint,46,opt,name=cut_ms,json=cutMs,proto3" json:"cut_ms,omitempty"`          // FSM time at which an operator asked for its end; 0: nobody did
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4822,7 +4884,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[54]
+	mi := &file_fsm_fsm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4835,7 +4897,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{54}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Call) GetNumber() uint64 {
@@ -5062,6 +5124,13 @@ func (x *Call) GetOutageMs() int64 {
 	return 0
 }
 
+func (x *Call) GetCutMs() int64 {
+	if x != nil {
+		return x.CutMs
+	}
+	return 0
+}
+
 type Registration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Aor           string                 `protobuf:"bytes,1,opt,name=aor,proto3" json:"aor,omitempty"`
@@ -5076,7 +5145,7 @@ type Registration struct {
 
 func (x *Registration) Reset() {
 	*x = Registration{}
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5088,7 +5157,7 @@ func (x *Registration) String() string {
 func (*Registration) ProtoMessage() {}
 
 func (x *Registration) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[55]
+	mi := &file_fsm_fsm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5101,7 +5170,7 @@ func (x *Registration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registration.ProtoReflect.Descriptor instead.
 func (*Registration) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{55}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Registration) GetAor() string {
@@ -5161,7 +5230,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5173,7 +5242,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[56]
+	mi := &file_fsm_fsm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5186,7 +5255,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{56}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Session) GetId() uint64 {
@@ -5258,7 +5327,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5270,7 +5339,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[57]
+	mi := &file_fsm_fsm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5283,7 +5352,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{57}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Meta) GetApplied() uint64 {
@@ -5375,7 +5444,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5387,7 +5456,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[58]
+	mi := &file_fsm_fsm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5400,7 +5469,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{58}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Token) GetHash() []byte {
@@ -5442,7 +5511,7 @@ type PoolState struct {
 
 func (x *PoolState) Reset() {
 	*x = PoolState{}
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5454,7 +5523,7 @@ func (x *PoolState) String() string {
 func (*PoolState) ProtoMessage() {}
 
 func (x *PoolState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[59]
+	mi := &file_fsm_fsm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5467,7 +5536,7 @@ func (x *PoolState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
 func (*PoolState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{59}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PoolState) GetPool() string {
@@ -5501,7 +5570,7 @@ type MemberState struct {
 
 func (x *MemberState) Reset() {
 	*x = MemberState{}
-	mi := &file_fsm_fsm_proto_msgTypes[60]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5513,7 +5582,7 @@ func (x *MemberState) String() string {
 func (*MemberState) ProtoMessage() {}
 
 func (x *MemberState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[60]
+	mi := &file_fsm_fsm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5526,7 +5595,7 @@ func (x *MemberState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberState.ProtoReflect.Descriptor instead.
 func (*MemberState) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{60}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *MemberState) GetName() string {
@@ -5575,7 +5644,7 @@ type Cdr struct {
 
 func (x *Cdr) Reset() {
 	*x = Cdr{}
-	mi := &file_fsm_fsm_proto_msgTypes[61]
+	mi := &file_fsm_fsm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5587,7 +5656,7 @@ func (x *Cdr) String() string {
 func (*Cdr) ProtoMessage() {}
 
 func (x *Cdr) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[61]
+	mi := &file_fsm_fsm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5600,7 +5669,7 @@ func (x *Cdr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cdr.ProtoReflect.Descriptor instead.
 func (*Cdr) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{61}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Cdr) GetNumber() uint64 {
@@ -5769,7 +5838,7 @@ type PutCursor struct {
 
 func (x *PutCursor) Reset() {
 	*x = PutCursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[62]
+	mi := &file_fsm_fsm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5781,7 +5850,7 @@ func (x *PutCursor) String() string {
 func (*PutCursor) ProtoMessage() {}
 
 func (x *PutCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[62]
+	mi := &file_fsm_fsm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5794,7 +5863,7 @@ func (x *PutCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCursor.ProtoReflect.Descriptor instead.
 func (*PutCursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{62}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PutCursor) GetName() string {
@@ -5829,7 +5898,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_fsm_fsm_proto_msgTypes[63]
+	mi := &file_fsm_fsm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5841,7 +5910,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[63]
+	mi := &file_fsm_fsm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5854,7 +5923,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{63}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Cursor) GetName() string {
@@ -5892,7 +5961,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x124\n" +
-	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xfd\x11\n" +
+	"\bcommands\x18\x04 \x03(\v2\x18.holdline.fsm.v1.CommandR\bcommands\"\xb4\x12\n" +
 	"\aCommand\x12A\n" +
 	"\fopen_session\x18\x01 \x01(\v2\x1c.holdline.fsm.v1.OpenSessionH\x00R\vopenSession\x121\n" +
 	"\x06expire\x18\x02 \x01(\v2\x17.holdline.fsm.v1.ExpireH\x00R\x06expire\x12N\n" +
@@ -5940,7 +6009,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18. \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCall\x125\n" +
 	"\badd_legs\x18/ \x01(\v2\x18.holdline.fsm.v1.AddLegsH\x00R\aaddLegs\x12B\n" +
-	"\rcatch_up_call\x180 \x01(\v2\x1c.holdline.fsm.v1.CatchUpCallH\x00R\vcatchUpCall\x12;\n" +
+	"\rcatch_up_call\x180 \x01(\v2\x1c.holdline.fsm.v1.CatchUpCallH\x00R\vcatchUpCall\x125\n" +
+	"\bcut_call\x181 \x01(\v2\x18.holdline.fsm.v1.CutCallH\x00R\acutCall\x12;\n" +
 	"\n" +
 	"put_cursor\x18< \x01(\v2\x1a.holdline.fsm.v1.PutCursorH\x00R\tputCursorB\x04\n" +
 	"\x02op\"\x9c\x02\n" +
@@ -6247,7 +6317,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x15\n" +
 	"\x06to_tag\x18\x04 \x01(\tR\x05toTag\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\rR\x06status\"\x8a\x02\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\"\x1d\n" +
+	"\aCutCall\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\"\x8a\x02\n" +
 	"\vCatchUpCall\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04home\x18\x02 \x01(\rR\x04home\x12\x14\n" +
@@ -6268,7 +6340,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\vcancel_call\x18\f \x01(\v2\x1b.holdline.fsm.v1.CancelCallH\x00R\n" +
 	"cancelCall\x125\n" +
 	"\bend_call\x18\r \x01(\v2\x18.holdline.fsm.v1.EndCallH\x00R\aendCallB\x06\n" +
-	"\x04step\"\xc6\a\n" +
+	"\x04step\"\xdd\a\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
@@ -6307,7 +6379,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\n" +
 	"gone_cause\x18+ \x01(\tR\tgoneCause\x12'\n" +
 	"\x0fcaller_instance\x18, \x01(\x06R\x0ecallerInstance\x12\x1b\n" +
-	"\toutage_ms\x18- \x01(\x03R\boutageMs\"\xae\x01\n" +
+	"\toutage_ms\x18- \x01(\x03R\boutageMs\x12\x15\n" +
+	"\x06cut_ms\x18. \x01(\x03R\x05cutMs\"\xae\x01\n" +
 	"\fRegistration\x12\x10\n" +
 	"\x03aor\x18\x01 \x01(\tR\x03aor\x124\n" +
 	"\bbindings\x18\x02 \x03(\v2\x18.holdline.fsm.v1.BindingR\bbindings\x12\x10\n" +
@@ -6438,7 +6511,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Code)(0),                 // 0: holdline.fsm.v1.Code
 	(Transport)(0),            // 1: holdline.fsm.v1.Transport
@@ -6496,18 +6569,19 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*AnswerCall)(nil),        // 53: holdline.fsm.v1.AnswerCall
 	(*CancelCall)(nil),        // 54: holdline.fsm.v1.CancelCall
 	(*EndCall)(nil),           // 55: holdline.fsm.v1.EndCall
-	(*CatchUpCall)(nil),       // 56: holdline.fsm.v1.CatchUpCall
-	(*CallStep)(nil),          // 57: holdline.fsm.v1.CallStep
-	(*Call)(nil),              // 58: holdline.fsm.v1.Call
-	(*Registration)(nil),      // 59: holdline.fsm.v1.Registration
-	(*Session)(nil),           // 60: holdline.fsm.v1.Session
-	(*Meta)(nil),              // 61: holdline.fsm.v1.Meta
-	(*Token)(nil),             // 62: holdline.fsm.v1.Token
-	(*PoolState)(nil),         // 63: holdline.fsm.v1.PoolState
-	(*MemberState)(nil),       // 64: holdline.fsm.v1.MemberState
-	(*Cdr)(nil),               // 65: holdline.fsm.v1.Cdr
-	(*PutCursor)(nil),         // 66: holdline.fsm.v1.PutCursor
-	(*Cursor)(nil),            // 67: holdline.fsm.v1.Cursor
+	(*CutCall)(nil),           // 56: holdline.fsm.v1.CutCall
+	(*CatchUpCall)(nil),       // 57: holdline.fsm.v1.CatchUpCall
+	(*CallStep)(nil),          // 58: holdline.fsm.v1.CallStep
+	(*Call)(nil),              // 59: holdline.fsm.v1.Call
+	(*Registration)(nil),      // 60: holdline.fsm.v1.Registration
+	(*Session)(nil),           // 61: holdline.fsm.v1.Session
+	(*Meta)(nil),              // 62: holdline.fsm.v1.Meta
+	(*Token)(nil),             // 63: holdline.fsm.v1.Token
+	(*PoolState)(nil),         // 64: holdline.fsm.v1.PoolState
+	(*MemberState)(nil),       // 65: holdline.fsm.v1.MemberState
+	(*Cdr)(nil),               // 66: holdline.fsm.v1.Cdr
+	(*PutCursor)(nil),         // 67: holdline.fsm.v1.PutCursor
+	(*Cursor)(nil),            // 68: holdline.fsm.v1.Cursor
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	5,  // 0: holdline.fsm.v1.Entry.batches:type_name -> holdline.fsm.v1.Batch
@@ -6546,48 +6620,49 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	54, // 33: holdline.fsm.v1.Command.cancel_call:type_name -> holdline.fsm.v1.CancelCall
 	55, // 34: holdline.fsm.v1.Command.end_call:type_name -> holdline.fsm.v1.EndCall
 	51, // 35: holdline.fsm.v1.Command.add_legs:type_name -> holdline.fsm.v1.AddLegs
-	56, // 36: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
-	66, // 37: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
-	0,  // 38: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
-	49, // 39: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
-	45, // 40: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
-	11, // 41: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
-	15, // 42: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
-	16, // 43: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
-	23, // 44: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
-	27, // 45: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
-	31, // 46: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
-	34, // 47: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
-	37, // 48: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
-	40, // 49: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
-	1,  // 50: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
-	43, // 51: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
-	45, // 52: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
-	46, // 53: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
-	43, // 54: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
-	48, // 55: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
-	2,  // 56: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
-	43, // 57: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
-	48, // 58: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
-	48, // 59: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
-	48, // 60: holdline.fsm.v1.LegResult.redirect:type_name -> holdline.fsm.v1.Target
-	50, // 61: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
-	57, // 62: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
-	52, // 63: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
-	53, // 64: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
-	54, // 65: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
-	55, // 66: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
-	3,  // 67: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
-	43, // 68: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
-	49, // 69: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
-	45, // 70: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
-	7,  // 71: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
-	64, // 72: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
-	73, // [73:73] is the sub-list for method output_type
-	73, // [73:73] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	57, // 36: holdline.fsm.v1.Command.catch_up_call:type_name -> holdline.fsm.v1.CatchUpCall
+	56, // 37: holdline.fsm.v1.Command.cut_call:type_name -> holdline.fsm.v1.CutCall
+	67, // 38: holdline.fsm.v1.Command.put_cursor:type_name -> holdline.fsm.v1.PutCursor
+	0,  // 39: holdline.fsm.v1.Result.code:type_name -> holdline.fsm.v1.Code
+	49, // 40: holdline.fsm.v1.Result.legs:type_name -> holdline.fsm.v1.Leg
+	45, // 41: holdline.fsm.v1.Result.bindings:type_name -> holdline.fsm.v1.Binding
+	11, // 42: holdline.fsm.v1.PutNode.node:type_name -> holdline.fsm.v1.Node
+	15, // 43: holdline.fsm.v1.Group.vips:type_name -> holdline.fsm.v1.Vip
+	16, // 44: holdline.fsm.v1.PutGroup.group:type_name -> holdline.fsm.v1.Group
+	23, // 45: holdline.fsm.v1.PutDomain.domain:type_name -> holdline.fsm.v1.Domain
+	27, // 46: holdline.fsm.v1.PutUser.user:type_name -> holdline.fsm.v1.User
+	31, // 47: holdline.fsm.v1.PutPool.pool:type_name -> holdline.fsm.v1.Pool
+	34, // 48: holdline.fsm.v1.PutMember.member:type_name -> holdline.fsm.v1.Member
+	37, // 49: holdline.fsm.v1.PutRoute.route:type_name -> holdline.fsm.v1.Route
+	40, // 50: holdline.fsm.v1.PutCertificate.certificate:type_name -> holdline.fsm.v1.Certificate
+	1,  // 51: holdline.fsm.v1.Flow.transport:type_name -> holdline.fsm.v1.Transport
+	43, // 52: holdline.fsm.v1.Binding.flow:type_name -> holdline.fsm.v1.Flow
+	45, // 53: holdline.fsm.v1.BindingChange.binding:type_name -> holdline.fsm.v1.Binding
+	46, // 54: holdline.fsm.v1.Register.changes:type_name -> holdline.fsm.v1.BindingChange
+	43, // 55: holdline.fsm.v1.Target.flow:type_name -> holdline.fsm.v1.Flow
+	48, // 56: holdline.fsm.v1.Leg.target:type_name -> holdline.fsm.v1.Target
+	2,  // 57: holdline.fsm.v1.Leg.state:type_name -> holdline.fsm.v1.LegState
+	43, // 58: holdline.fsm.v1.CreateCall.caller:type_name -> holdline.fsm.v1.Flow
+	48, // 59: holdline.fsm.v1.CreateCall.targets:type_name -> holdline.fsm.v1.Target
+	48, // 60: holdline.fsm.v1.AddLegs.targets:type_name -> holdline.fsm.v1.Target
+	48, // 61: holdline.fsm.v1.LegResult.redirect:type_name -> holdline.fsm.v1.Target
+	50, // 62: holdline.fsm.v1.CatchUpCall.create:type_name -> holdline.fsm.v1.CreateCall
+	58, // 63: holdline.fsm.v1.CatchUpCall.steps:type_name -> holdline.fsm.v1.CallStep
+	52, // 64: holdline.fsm.v1.CallStep.leg_result:type_name -> holdline.fsm.v1.LegResult
+	53, // 65: holdline.fsm.v1.CallStep.answer_call:type_name -> holdline.fsm.v1.AnswerCall
+	54, // 66: holdline.fsm.v1.CallStep.cancel_call:type_name -> holdline.fsm.v1.CancelCall
+	55, // 67: holdline.fsm.v1.CallStep.end_call:type_name -> holdline.fsm.v1.EndCall
+	3,  // 68: holdline.fsm.v1.Call.state:type_name -> holdline.fsm.v1.CallState
+	43, // 69: holdline.fsm.v1.Call.caller:type_name -> holdline.fsm.v1.Flow
+	49, // 70: holdline.fsm.v1.Call.legs:type_name -> holdline.fsm.v1.Leg
+	45, // 71: holdline.fsm.v1.Registration.bindings:type_name -> holdline.fsm.v1.Binding
+	7,  // 72: holdline.fsm.v1.Session.results:type_name -> holdline.fsm.v1.Result
+	65, // 73: holdline.fsm.v1.PoolState.members:type_name -> holdline.fsm.v1.MemberState
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -6631,11 +6706,12 @@ func file_fsm_fsm_proto_init() {
 		(*Command_EndCall)(nil),
 		(*Command_AddLegs)(nil),
 		(*Command_CatchUpCall)(nil),
+		(*Command_CutCall)(nil),
 		(*Command_PutCursor)(nil),
 	}
 	file_fsm_fsm_proto_msgTypes[10].OneofWrappers = []any{}
 	file_fsm_fsm_proto_msgTypes[26].OneofWrappers = []any{}
-	file_fsm_fsm_proto_msgTypes[53].OneofWrappers = []any{
+	file_fsm_fsm_proto_msgTypes[54].OneofWrappers = []any{
 		(*CallStep_LegResult)(nil),
 		(*CallStep_AnswerCall)(nil),
 		(*CallStep_CancelCall)(nil),
@@ -6647,7 +6723,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   64,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
