@@ -10,10 +10,11 @@ import (
 const (
 	deadlineTick  = time.Second
 	overdueSeen   = 5000 // overdue calls looked at per tick, other owners' among them
-	overdueAtOnce = 200  // calls ended per tick: what a long silence leaves is spread
+	overdueAtOnce = 200  // calls that are begun to be ended per tick: what a long silence leaves is spread
 )
 
-// deadlines ends the answered calls of our groups whose session timer or maximum duration is over, and does what else there is each second.
+// deadlines ends the answered calls of our groups whose session timer or maximum duration is over, and those that an operator wants ended, and does what else there
+// is each second.
 func (c *Core) deadlines() {
 	t := time.NewTicker(deadlineTick)
 	defer t.Stop()
@@ -76,9 +77,11 @@ func (c *Core) endOverdue(out *transport.Sender, fsmNow int64) {
 		v, now := c.currentView(), c.now()
 		s := c.shardOf([]byte(row.CallID))
 		s.lock(out)
-		s.proxy.Overdue(v, now, row, epoch, fsmNow)
+		if s.proxy.Overdue(v, now, row, epoch, fsmNow) {
+			n++
+		}
 		s.unlock(v, now)
-		if n++; n == overdueAtOnce {
+		if n == overdueAtOnce {
 			return
 		}
 	}

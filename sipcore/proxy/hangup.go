@@ -35,19 +35,26 @@ type hangup struct {
 
 // Overdue ends an answered call whose deadline is at or before fsmNow, in FSM time: a BYE to either side of each dialog, and
 // when all are answered, or have timed out, the end of its record. A new owner finds it overdue too, and its BYEs
-// have the same branches.
-func (s *Shard) Overdue(v *View, now int64, row *fsm.Call, epoch uint64, fsmNow int64) {
+// have the same branches. A call that an operator wants ended is overdue in any state; one that is being set up is cancelled. It reports whether it began to
+// end the call.
+func (s *Shard) Overdue(v *View, now int64, row *fsm.Call, epoch uint64, fsmNow int64) bool {
 	s.view, s.now = v, now
 	inMessages := row.TokenNumber()
 	if s.hanging[row.Number] || s.behind[row.Number] != nil || s.behind[inMessages] != nil || s.answers[inMessages].Cell() != nil {
-		return
+		return false
+	}
+	if row.State != pb.CallState_CALL_ANSWERED {
+		return s.cutCall(row, epoch)
 	}
 	h := &hangup{call: row.Number, home: row.Home, epoch: epoch, cause: "session-timer"}
 	reason := `SIP;cause=408;text="Session Expired"`
-	if row.DeadlineMs >= v.Config.MaxEnd(row) {
+	switch {
+	case row.CutMs() != 0:
+		h.cause, reason = fsm.CauseOperator, byOperator
+	case row.DeadlineMs >= v.Config.MaxEnd(row):
 		h.cause, reason = "max-duration", `SIP;cause=487;text="Maximum Duration"`
-	} else if fsmNow < row.DeadlineMs+sessionSlack {
-		return
+	case fsmNow < row.DeadlineMs+sessionSlack:
+		return false
 	}
 	s.opt.Stats.HangUps.Add(1)
 	s.hanging[row.Number] = true
@@ -61,6 +68,7 @@ func (s *Shard) Overdue(v *View, now int64, row *fsm.Call, epoch uint64, fsmNow 
 		s.byeTo(h, s.calleeEnd(row, &row.Legs[i]), reason)
 	}
 	s.byeDone(h)
+	return true
 }
 
 // end is one side of a dialog, as a BYE to it needs it.

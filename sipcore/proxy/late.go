@@ -11,7 +11,7 @@ import (
 // is on record.
 func (s *Shard) endLate(c *txn.Cell, u *call, row *fsm.Call) {
 	status := uint16(408)
-	if row.State == pb.CallState_CALL_CANCELLING {
+	if givenUp(row) {
 		status = 487
 	}
 	u.decided, u.noMore, u.finalCode = true, true, status

@@ -68,7 +68,7 @@ func (s *Stats) Each(fn func(name, help string, value uint64)) {
 	fn("gateway_registers", "REGISTERs sent to pool members, with those that answer a challenge", s.Registers.Load())
 	fn("other_flows", "requests sent over another flow of a phone because one had failed (RFC 5626)", s.OtherFlows.Load())
 	fn("unreachable", "attempts given up because of an ICMP error about them", s.Unreachable.Load())
-	fn("hang_ups", "calls ended by this node: session timer or maximum duration", s.HangUps.Load())
+	fn("hang_ups", "calls ended by this node: session timer, maximum duration, or an operator", s.HangUps.Load())
 	fn("waited", "requests that waited for a phone without a connection to register again", s.Waited.Load())
 	fn("waited_in_vain", "requests that ended because their phone did not register again in time", s.WaitedInVain.Load())
 	fn("waits_refused", "requests that could not wait for a phone to register again: too many did", s.WaitsRefused.Load())

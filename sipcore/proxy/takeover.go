@@ -153,7 +153,14 @@ func (s *Shard) resume(c *txn.Cell, u *call, row *fsm.Call) {
 	if len(row.Invite) > 0 {
 		s.resumed[u.number] = c.Ref()
 	}
-	switch now := s.opt.State.Now(); row.State {
+	state := row.State
+	if row.CutMs() != 0 && row.Active() {
+		u.reason = byOperator
+		if givenUp(row) {
+			state = pb.CallState_CALL_CANCELLING
+		}
+	}
+	switch now := s.opt.State.Now(); state {
 	case pb.CallState_CALL_FAILED: // nothing rings any more: legs that the record does not call failed were never begun
 		u.decided, u.noMore = true, true
 		if len(row.Final) == 0 {
@@ -252,8 +259,8 @@ func (s *Shard) resumeLegs(c *txn.Cell, u *call, row *fsm.Call) {
 			break
 		}
 		cancel := l.State == pb.LegState_CANCELLING
-		if no.status != 0 && (l.State == pb.LegState_TRYING || l.State == pb.LegState_RINGING) {
-			cancel = l.Target != nil && l.Target.Q >= no.q
+		if l.State == pb.LegState_TRYING || l.State == pb.LegState_RINGING {
+			cancel = u.cancel != phaseNone || no.status != 0 && l.Target != nil && l.Target.Q >= no.q
 		}
 		switch {
 		case l.State == pb.LegState_FAILED:
