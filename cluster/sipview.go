@@ -50,6 +50,11 @@ func (n *Node) ListCalls(_ context.Context, f api.CallFilter) (api.Calls, error)
 	return out, nil
 }
 
+// EndCall implements api.Backend.
+func (n *Node) EndCall(ctx context.Context, number uint64) error {
+	return n.do(ctx, &pb.Command{Op: &pb.Command_CutCall{CutCall: &pb.CutCall{Call: number}}})
+}
+
 // domainNamed is the name of the domain that has this name or alias; "" of "".
 func domainNamed(cfg *fsm.Config, name string) (string, error) {
 	if name == "" {
@@ -66,6 +71,9 @@ func callRow(cfg *fsm.Config, c *fsm.Call) api.Call {
 	row := api.Call{
 		Number: c.Number, State: callStates[c.State], Domain: c.Domain, CallID: c.CallID, From: c.FromURI, To: c.ToURI, Pool: c.Pool,
 		Home: cfg.Group(c.Home).GetName(), Created: time.UnixMilli(c.CreatedWallMs),
+	}
+	if c.CutMs() != 0 {
+		row.State = "ending"
 	}
 	if c.AnsweredWallMs != 0 {
 		row.Answered = time.UnixMilli(c.AnsweredWallMs)

@@ -87,6 +87,7 @@ func TestOperationsArriveWhole(t *testing.T) {
 		{"RemoveRoute", []any{"example.com", ""}, func() error { return c.RemoveRoute(ctx, "example.com", "") }},
 		{"RemoveRoute", []any{"example.com", "+49"}, func() error { return c.RemoveRoute(ctx, "example.com", "+49") }},
 		{"ListCalls", []any{CallFilter{Limit: 1}}, func() error { _, err := c.ListCalls(ctx, CallFilter{Limit: 1}); return err }},
+		{"EndCall", []any{uint64(1 << 63)}, func() error { return c.EndCall(ctx, 1<<63) }},
 		{"CountCalls", nil, func() error { _, err := c.CountCalls(ctx); return err }},
 		{"ListCDRs", []any{CDRFilter{Since: 7, Consumer: "billing", Latest: true, Limit: 3, WaitS: 2}}, func() error {
 			_, err := c.ListCDRs(ctx, CDRFilter{Since: 7, Consumer: "billing", Latest: true, Limit: 3, WaitS: 2})

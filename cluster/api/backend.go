@@ -72,6 +72,9 @@ type Backend interface {
 	RemoveRoute(ctx context.Context, domain, prefix string) error
 
 	ListCalls(ctx context.Context, f CallFilter) (Calls, error)
+	// EndCall has a call ended, whichever node owns it. It returns when that is on record: BYE or CANCEL go out within about a second, and the call is over when they
+	// are answered, or have timed out.
+	EndCall(ctx context.Context, number uint64) error
 	ListRegistrations(ctx context.Context, f RegistrationFilter) (Registrations, error)
 
 	// ListRefused is about this node alone: the requests that it has refused lately.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -196,6 +197,11 @@ func (c *Client) RemoveRoute(ctx context.Context, domain, prefix string) error {
 // ListCalls implements Backend.
 func (c *Client) ListCalls(ctx context.Context, f CallFilter) (Calls, error) {
 	return get[Calls](ctx, c, "/v1/calls", filter(f.Limit, "domain", f.Domain))
+}
+
+// EndCall implements Backend.
+func (c *Client) EndCall(ctx context.Context, number uint64) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/calls/" + strconv.FormatUint(number, 10)})
 }
 
 // ListRegistrations implements Backend.

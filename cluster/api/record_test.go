@@ -114,6 +114,8 @@ func (r *recorder) RemoveRoute(_ context.Context, d, p string) error {
 	return r.got("RemoveRoute", d, p)
 }
 
+func (r *recorder) EndCall(_ context.Context, n uint64) error { return r.got("EndCall", n) }
+
 func (r *recorder) SetSetting(_ context.Context, n, v string) error { return r.got("SetSetting", n, v) }
 func (r *recorder) Live(context.Context) error                      { return nil }
 func (r *recorder) Ready(context.Context) error                     { return r.err }

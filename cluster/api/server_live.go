@@ -5,6 +5,10 @@ import (
 	"net/http"
 )
 
+type callPath struct {
+	Number uint64 `path:"number" doc:"of the call, as list-calls gives it"`
+}
+
 // liveOps are about what goes on now, and settings.
 func (s *server) liveOps() {
 	register(s, op{id: "list-calls", method: http.MethodGet, path: "/calls", summary: "Calls being set up or established"}, "live", nil,
@@ -19,6 +23,8 @@ func (s *server) liveOps() {
 			}
 			return answer(c, err)
 		})
+	register(s, op{id: "end-call", method: http.MethodDelete, path: "/calls/{number}", summary: "End a call: BYE to both sides, or CANCEL and 487 if it is being set up, within about a second"}, "live", nil,
+		func(ctx context.Context, r *callPath) (*none, error) { return done(s.b.EndCall(ctx, r.Number)) })
 	register(s, op{id: "list-registrations", method: http.MethodGet, path: "/registrations", summary: "Registered contacts"}, "live", nil,
 		func(ctx context.Context, r *struct {
 			AoR    string `query:"aor" doc:"only those of this user@domain"`

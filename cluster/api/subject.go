@@ -2,6 +2,7 @@ package api
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -27,8 +28,11 @@ func subject(in any) string {
 }
 
 func appendName(names []string, v reflect.Value) []string {
-	if v.Kind() == reflect.String && v.String() != "" {
+	switch {
+	case v.Kind() == reflect.String && v.String() != "":
 		names = append(names, v.String())
+	case v.Kind() == reflect.Uint64:
+		names = append(names, strconv.FormatUint(v.Uint(), 10))
 	}
 	return names
 }

@@ -14,6 +14,7 @@ func TestSubject(t *testing.T) {
 		"example.com 00":    &request[Route]{Body: Route{Domain: "example.com", Prefix: "00", Pool: "abroad"}},
 		"n2":                &request[JoinRequest]{Body: JoinRequest{Token: "secret", Name: "n2"}},
 		"example.com 7":     &routeQuery{Domain: "example.com", Prefix: "7"},
+		"17":                &callPath{Number: 17},
 		"":                  &none{},
 	} {
 		if got := subject(in); got != want {

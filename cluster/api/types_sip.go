@@ -170,7 +170,7 @@ type CallFilter struct {
 // Call is a call being set up or established.
 type Call struct {
 	Number   uint64    `json:"number" doc:"of this call in the cluster, never used again"`
-	State    string    `json:"state" doc:"calling, ringing, answered, cancelling or failed"`
+	State    string    `json:"state" doc:"calling, ringing, answered, cancelling, or ending: an operator has it ended"`
 	Domain   string    `json:"domain,omitempty"`
 	CallID   string    `json:"call_id"`
 	From     string    `json:"from"`

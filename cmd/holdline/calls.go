@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ func (a *app) callsCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "calls", Short: "Calls being set up or established, cluster-wide",
 		Long: `Shows the calls that go on. STATE "calling" is a call that has no answer yet, whether it rings or not; one that has rung
-for long is "ringing". AGE counts from the answer, before it from the beginning. VIA is the pool, and the gateway that answered.`,
+for long is "ringing"; "ending" is one that "holdline calls end" was given. AGE counts from the answer, before it from the beginning. VIA is the pool, and the gateway that answered.`,
 		Args: needs(),
 	}
 	c.Flags().StringVar(&f.Domain, "domain", "", "only those of this domain")
@@ -40,7 +42,54 @@ for long is "ringing". AGE counts from the answer, before it from the beginning.
 			return a.print(*asJSON, calls, func() error { return a.writeCalls(calls, time.Now()) })
 		})
 	}
+	c.AddCommand(a.callsEndCmd())
 	return c
+}
+
+func (a *app) callsEndCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use: "end NUMBER…", Short: "End calls: hang up on both sides",
+		Long: `Ends calls, on whichever box they are; NUMBER is what "holdline calls" shows as CALL. An established call gets a BYE to both sides; of one
+that is being set up the phones that ring get a CANCEL, and who calls gets 487. That begins within a second or so, also if the box that owns the
+call fails meanwhile, and the call is over when both sides have answered: after half a minute if one is gone. Until then its STATE is "ending".
+Its record says "operator".`,
+		Example: `  holdline calls end 4711
+  holdline calls --json | jq '.calls[] | select(.from == "sip:101@example.com") | .number' | xargs -r holdline calls end`,
+		Args: oneOrMore("NUMBER"),
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		numbers := make([]uint64, len(args))
+		for i, text := range args {
+			n, err := strconv.ParseUint(text, 10, 64)
+			if err != nil {
+				return &usageError{fmt.Sprintf("%s is no number of a call: see `holdline calls`", text)}
+			}
+			numbers[i] = n
+		}
+		return a.with(c, func(ctx context.Context, cl *api.Client) error { return a.endCalls(ctx, cl, numbers) })
+	}
+	return c
+}
+
+// endCalls ends all of the calls that are still there. Those that are not are an error in the end, one for all.
+func (a *app) endCalls(ctx context.Context, cl *api.Client, numbers []uint64) error {
+	var gone []string
+	for _, n := range numbers {
+		switch err := cl.EndCall(ctx, n); {
+		case api.CodeOf(err) == api.CodeNotFound:
+			gone = append(gone, err.Error())
+		case err != nil:
+			return err
+		default:
+			if err := a.say("call %d is being ended", n); err != nil {
+				return err
+			}
+		}
+	}
+	if len(gone) > 0 {
+		return api.Errorf(api.CodeNotFound, "%s", strings.Join(gone, "; "))
+	}
+	return nil
 }
 
 func (a *app) writeCalls(calls api.Calls, now time.Time) error {

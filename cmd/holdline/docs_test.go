@@ -53,8 +53,8 @@ func parses(line string) error {
 		return err
 	}
 	args := c.Flags().Args()
-	if c.HasSubCommands() {
-		return helpOrUnknown(c, append(args, "(nothing)"))
+	if nothing := append(args, "(nothing)"); c.HasSubCommands() && c.ValidateArgs(nothing) == nil { // one that does nothing by itself takes any, to say so
+		return helpOrUnknown(c, nothing)
 	}
 	return c.ValidateArgs(args)
 }
