@@ -92,6 +92,9 @@ func TestOperatorEndsRingingCall(t *testing.T) {
 	}
 	w.second()
 	w.want() // it is under way
+	if n := w.s.opt.Stats.HangUps.Load(); n != 1 {
+		t.Errorf("%d calls ended", n)
+	}
 	w.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", ""))
 	w.want(alice.addr + " 200 OK")
 	w.in(1, bob.addr, bob.answer(cancel, 200))
@@ -112,6 +115,25 @@ func TestOperatorEndsSilentCall(t *testing.T) {
 	w.want(bob.addr+" CANCEL sip:bob@"+bob.addr, alice.addr+" 180 X")
 	w.pass(33 * time.Second) // and does not answer that either
 	w.take()
+	w.endedFor("1 operator 487 alice@example.com>bob@example.com")
+}
+
+// TestOperatorEndsCancelledCall: what the caller's CANCEL asks for is not sent before it is on record, and once.
+func TestOperatorEndsCancelledCall(t *testing.T) {
+	w := newTestCall(t)
+	_, invite := w.ringing("c1")
+	w.hold = true
+	w.in(1, alice.addr, alice.request("CANCEL", "sip:bob@example.com", "c1", 1, "c1", ""))
+	w.cut()
+	w.second()
+	w.want()
+	w.hold = false
+	w.commit()
+	w.want(alice.addr+" 200 OK", bob.addr+" CANCEL sip:bob@"+bob.addr)
+	w.second()
+	w.want()
+	w.in(1, bob.addr, bob.answer(invite, 487))
+	w.want(bob.addr+" ACK sip:bob@"+bob.addr, alice.addr+" 487 X")
 	w.endedFor("1 operator 487 alice@example.com>bob@example.com")
 }
 
