@@ -22,7 +22,8 @@ func ParseListen(s string) (netip.AddrPort, error) {
 		ap = netip.AddrPortFrom(a, DefaultPort)
 	}
 	a := ap.Addr().Unmap()
-	if a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" || ap.Port() == 0 {
+	unreachable := a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Is6() && a.IsLinkLocalUnicast() // which needs a zone, and that is each machine's own
+	if unreachable || a.Zone() != "" || ap.Port() == 0 {
 		return ap, Errorf(CodeInvalid, "listen address %q cannot be reached by the other nodes: give this node's own address, such as 10.77.0.11", s)
 	}
 	return netip.AddrPortFrom(a, ap.Port()), nil
