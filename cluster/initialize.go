@@ -58,6 +58,10 @@ func (n *Node) Init(ctx context.Context, r api.InitRequest) (api.InitAnswer, err
 	if err != nil {
 		return api.InitAnswer{}, err
 	}
+	checks, err := n.networkChecks(listen.Addr(), vipsOf(groups))
+	if err != nil {
+		return api.InitAnswer{}, fmt.Errorf("init: %w", err)
+	}
 	m, err := n.newCluster(r.Name, listen)
 	if err != nil {
 		return api.InitAnswer{}, err
@@ -74,7 +78,7 @@ func (n *Node) Init(ctx context.Context, r api.InitRequest) (api.InitAnswer, err
 	if err != nil {
 		return api.InitAnswer{}, err
 	}
-	return api.InitAnswer{Node: e.nodeRow(e.machine.Config().NodeByUUID(e.UUID)), Token: token}, nil
+	return api.InitAnswer{Node: e.nodeRow(e.machine.Config().NodeByUUID(e.UUID)), Token: token, Checks: checks}, nil
 }
 
 // newCluster makes the keys of a cluster.

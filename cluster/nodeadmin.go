@@ -190,6 +190,7 @@ func (n *Node) Doctor(ctx context.Context) ([]api.Check, error) {
 	if config, err := n.doctorConfig(ctx); err == nil { // it fails only on an unconfigured node
 		checks = append(checks, config...)
 	}
+	checks = append(checks, e.doctorNetworks(e.machine.Config())...)
 	checks = append(checks, gatewayChecks(e.seenGateways())...)
 	checks = append(checks, e.trunkChecks()...)
 	checks = append(checks, e.doctorState(ctx)...)

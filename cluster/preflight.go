@@ -37,6 +37,17 @@ func (n *Node) preflight(ctx context.Context, listen netip.AddrPort, offer joinO
 	if err != nil {
 		return checks, err
 	}
+	var vips []netip.Prefix
+	for _, v := range offer.VIPs {
+		if p, err := netip.ParsePrefix(v.Prefix); err == nil { // checkSegment says so
+			vips = append(vips, p)
+		}
+	}
+	networks, err := n.networkChecks(listen.Addr(), vips)
+	checks = append(checks, networks...)
+	if err != nil {
+		return checks, err
+	}
 	disk, err := n.checkDisk()
 	return append(checks, disk), err
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
@@ -63,6 +64,12 @@ func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
 	if err != nil {
 		return api.Group{}, err
 	}
+	var checks []api.Check
+	if !n.opt.WithoutGuard {
+		if checks, err = lengthChecks(vipsOf(groups)); err != nil {
+			return api.Group{}, fmt.Errorf("add VIP group: %w", err)
+		}
+	}
 	g := groups[0]
 	if r.HomeNode != "" {
 		home, err := e.findNode(r.HomeNode)
@@ -78,10 +85,12 @@ func (n *Node) AddVIP(ctx context.Context, r api.GroupSpec) (api.Group, error) {
 		return api.Group{}, err
 	}
 	e.waitOwned(ctx, uint32(result.Id))
+	made, err := e.groupNow(uint32(result.Id))
 	if r.HomeNode != "" {
-		return e.bringHome(ctx, uint32(result.Id))
+		made, err = e.bringHome(ctx, uint32(result.Id))
 	}
-	return e.groupNow(uint32(result.Id))
+	made.Checks = checks
+	return made, err
 }
 
 // bringHome moves a new group to its home: whoever has heard of it first has taken it. It is added in any case: that its home is away or drained, or does not take

@@ -43,3 +43,31 @@ func InterfaceFor(vip netip.Prefix) (*net.Interface, error) {
 	}
 	return ifi, nil
 }
+
+// Beside returns the address of this machine's own by which a VIP's interface is found, with its length: the length of that network, as far
+// as this machine knows. ErrNoInterface: there is none.
+func Beside(vip netip.Prefix) (netip.Prefix, error) {
+	addrs, err := hostAddrs(&netlink.Handle{})
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	own := besideOf(vip, addrs)
+	if own.index == 0 {
+		return netip.Prefix{}, fmt.Errorf("find an address beside %s: %w", vip, ErrNoInterface)
+	}
+	return own.prefix, nil
+}
+
+// InterfaceWith finds the interface that has an address of this machine's own. ErrNoInterface: none has.
+func InterfaceWith(addr netip.Addr) (*net.Interface, error) {
+	addrs, err := hostAddrs(&netlink.Handle{})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		if a.prefix.Addr() == addr {
+			return net.InterfaceByIndex(a.index)
+		}
+	}
+	return nil, fmt.Errorf("find the interface with %s: %w", addr, ErrNoInterface)
+}

@@ -111,8 +111,11 @@ func retryDump(list func() error) error {
 
 // ifaceOf finds the interface in whose network a VIP lives: one with an address of the VIP's own prefix, else of the longest one
 // that contains it. Single-host prefixes do not count: they are virtual addresses. 0: none.
-func ifaceOf(vip netip.Prefix, addrs []hostAddr) int {
-	best, bits := 0, -1
+func ifaceOf(vip netip.Prefix, addrs []hostAddr) int { return besideOf(vip, addrs).index }
+
+// besideOf is the machine's own address that ifaceOf goes by; its index is 0 if there is none.
+func besideOf(vip netip.Prefix, addrs []hostAddr) hostAddr {
+	best, bits := hostAddr{}, -1
 	for _, a := range addrs {
 		p := a.prefix
 		if p.IsSingleIP() || !p.Masked().Contains(vip.Addr()) || p.Addr() == vip.Addr() {
@@ -122,8 +125,8 @@ func ifaceOf(vip netip.Prefix, addrs []hostAddr) int {
 		if p.Masked() == vip.Masked() {
 			b = 1 << 10
 		}
-		if b > bits || b == bits && a.index < best {
-			best, bits = a.index, b
+		if b > bits || b == bits && a.index < best.index {
+			best, bits = a, b
 		}
 	}
 	return best

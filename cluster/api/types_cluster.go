@@ -31,8 +31,9 @@ type InitRequest struct {
 
 // InitAnswer is a cluster with one node.
 type InitAnswer struct {
-	Node  Node  `json:"node" doc:"this node, now the first member"`
-	Token Token `json:"token" doc:"token for the second node; for each further one: holdline token create"`
+	Node   Node    `json:"node" doc:"this node, now the first member"`
+	Token  Token   `json:"token" doc:"token for the second node; for each further one: holdline token create"`
+	Checks []Check `json:"checks,omitempty" doc:"what works, but not as it was meant"`
 }
 
 // JoinRequest makes this node a member of an existing cluster.
@@ -101,6 +102,7 @@ type Group struct {
 	Epoch    uint64    `json:"epoch,omitempty" doc:"ballot of the lease"`
 	Since    time.Time `json:"since,omitzero" doc:"when the owner took it"`
 	Calls    int       `json:"calls" doc:"calls whose home it is"`
+	Checks   []Check   `json:"checks,omitempty" doc:"in the answer to an addition: what works, but not as it was meant"`
 }
 
 // HA levels.

@@ -87,6 +87,7 @@ func boxCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"address": on((*boxes).address), // address BOX PREFIX [OLD]: gives the box's card another address, and takes the old one away
+		"cable":   on((*boxes).cable),   // cable BOX PREFIX BOX PREFIX: lays a cable between two boxes, beside the switch, and gives its ends these addresses
 		"refuse":  on((*boxes).refuse),  // refuse BOX PATTERN: starts the daemon there, which must end by itself and say so
 		"occupy":  on((*boxes).occupy),  // occupy BOX [PORT]: something else than the daemon has the port there, UDP and TCP; none: nothing has any more
 		"serve":   on((*boxes).serve),   // serve BOX [FLAG...]: starts the daemon there and waits until it answers
@@ -104,6 +105,14 @@ func (b *boxes) address(ts *testscript.TestScript, args []string) {
 	ts.Check(b.space[args[0]].AddAddress(netlab.Card, netip.MustParsePrefix(args[1])))
 	if len(args) > 2 {
 		ts.Check(b.space[args[0]].RemoveAddress(netlab.Card, netip.MustParsePrefix(args[2])))
+	}
+}
+
+func (b *boxes) cable(ts *testscript.TestScript, args []string) {
+	const card = "eth1"
+	ts.Check(b.space[args[0]].Connect(b.space[args[2]].Space, card))
+	for i := 0; i < len(args); i += 2 {
+		ts.Check(b.space[args[i]].AddAddress(card, netip.MustParsePrefix(args[i+1])))
 	}
 }
 

@@ -72,6 +72,7 @@ func (a *app) moreTokens(ctx context.Context, cl *api.Client, first api.Token, n
 }
 
 func (a *app) sayInit(r api.InitRequest, ans initAnswer) error {
+	a.warnOf(ans.Checks)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is the first node of a new cluster", ans.Node.Name)
 	for i, g := range r.Groups {

@@ -39,14 +39,19 @@ The same line again, after an interruption, is harmless.`,
 				return err
 			}
 			return a.print(*asJSON, ans, func() error {
-				for _, k := range ans.Checks {
-					if k.Result != api.CheckOK {
-						fmt.Fprintf(a.err, "holdline: %s: %s: %s\n", k.Name, k.Detail, k.Advice)
-					}
-				}
+				a.warnOf(ans.Checks)
 				return a.say("%s joined: %s", ans.Node.Name, ans.Message)
 			})
 		})
 	}
 	return c
+}
+
+// warnOf tells on stderr what a check has found, one line each: the command has done what it should.
+func (a *app) warnOf(checks []api.Check) {
+	for _, k := range checks {
+		if k.Result != api.CheckOK {
+			fmt.Fprintf(a.err, "holdline: %s: %s: %s\n", k.Name, k.Detail, k.Advice)
+		}
+	}
 }

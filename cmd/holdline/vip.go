@@ -62,6 +62,7 @@ func (a *app) vipAddCmd() *cobra.Command {
 				return err
 			}
 			return a.print(*asJSON, made, func() error {
+				a.warnOf(made.Checks)
 				if err := a.say("VIP group %s added: %s", made.Name, addresses(made.VIPs)); err != nil {
 					return err
 				}
