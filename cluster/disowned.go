@@ -23,10 +23,22 @@ func (e *engine) refusedBy(node uint32) bool {
 	return !at.IsZero() && time.Since(at) < refusedLately
 }
 
-// cutOff says that this node has no leader and reaches no majority: it can commit nothing.
+// cutOff says that this node has no leader and reaches no majority of the voters, as haView.cutOff does: it can commit nothing, nor know what the others do.
 func (e *engine) cutOff() bool {
-	v := e.view(e.machine.Config())
-	return v.cutOff()
+	if e.leader() != 0 {
+		return false
+	}
+	voters, alive := 0, 0
+	for _, n := range e.nodes(e.machine.Config()) {
+		if !n.Voter {
+			continue
+		}
+		voters++
+		if heard, _ := e.alive(n.Number); heard || n.Uuid == e.UUID {
+			alive++
+		}
+	}
+	return alive < quorum(voters)
 }
 
 // opinions waits until each of the others has either let this node in or refused it, from now on, and tells who did which. What is missing after

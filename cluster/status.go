@@ -124,7 +124,7 @@ func (e *engine) groupRows() []api.Group {
 
 func (e *engine) groupRow(g *pb.Group) api.Group {
 	owner, epoch, ago := e.ownerOf(g)
-	row := api.Group{Number: g.Number, Name: g.Name, Owner: e.name(owner), Epoch: epoch}
+	row := api.Group{Number: g.Number, Name: g.Name, Owner: e.name(owner), Epoch: epoch, Unknown: owner == 0 && e.cutOff()}
 	switch {
 	case owner != 0 && ago > 0:
 		row.Since = time.Now().Add(-time.Duration(ago) * time.Millisecond)

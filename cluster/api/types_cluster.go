@@ -98,7 +98,8 @@ type Group struct {
 	Name     string    `json:"name"`
 	VIPs     []VIP     `json:"vips"`
 	HomeNode string    `json:"home_node,omitempty" doc:"name of the node preferred as owner"`
-	Owner    string    `json:"owner,omitempty" doc:"name of the node that holds the lease; none: nobody is known to"`
+	Owner    string    `json:"owner,omitempty" doc:"name of the node that holds the lease; none: nobody does, or see unknown"`
+	Unknown  bool      `json:"unknown,omitempty" doc:"this node cannot know who holds the lease, for it reaches no majority of the voters: another one may"`
 	Epoch    uint64    `json:"epoch,omitempty" doc:"ballot of the lease"`
 	Since    time.Time `json:"since,omitzero" doc:"when the owner took it"`
 	Calls    int       `json:"calls" doc:"calls whose home it is"`

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"holdline/cluster/api"
 )
 
 // However long the cells, a table fits the terminal, and what a peer sent cannot steer the terminal.
@@ -71,6 +73,22 @@ func TestTerminalWidth(t *testing.T) {
 		}
 		if got := screenWidth(ptmx); got != want {
 			t.Errorf("%d columns: want %d, got %d", set, want, got)
+		}
+	}
+}
+
+// Who owns a group is one thing where nobody does, and another where this node cannot know.
+func TestOwnerOfGroup(t *testing.T) {
+	for want, g := range map[string]api.Group{
+		"vip - n1 - - 7 0": {Name: "vip", Owner: "n1", Epoch: 7}, "vip - nobody - - - 0": {Name: "vip"}, "vip - unknown - - - 0": {Name: "vip", Unknown: true},
+	} {
+		g.VIPs = []api.VIP{{Prefix: "-"}}
+		var b strings.Builder
+		if err := groupTable([]api.Group{g}, time.Now()).write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(strings.Split(b.String(), "\n")[1]), " "); got != want {
+			t.Errorf("want %s, got %s", want, got)
 		}
 	}
 }

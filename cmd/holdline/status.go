@@ -129,11 +129,17 @@ func worstGap(nodes []api.Node) string {
 func groupTable(groups []api.Group, now time.Time) *table {
 	t := newTable("VIP", "ADDRESS", "OWNER", "SINCE", "HOME", "EPOCH", "CALLS")
 	for _, g := range groups {
-		owner := g.Owner
-		if owner == "" {
+		owner, epoch := g.Owner, "-"
+		switch {
+		case g.Unknown:
+			owner = "unknown"
+		case owner == "":
 			owner = "nobody"
 		}
-		t.row(g.Name, addresses(g.VIPs), owner, ago(g.Since, now), orDash(g.HomeNode), fmt.Sprint(g.Epoch), fmt.Sprint(g.Calls))
+		if g.Epoch != 0 {
+			epoch = fmt.Sprint(g.Epoch)
+		}
+		t.row(g.Name, addresses(g.VIPs), owner, ago(g.Since, now), orDash(g.HomeNode), epoch, fmt.Sprint(g.Calls))
 	}
 	return t
 }
