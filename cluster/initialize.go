@@ -78,6 +78,11 @@ func (n *Node) Init(ctx context.Context, r api.InitRequest) (api.InitAnswer, err
 	if err != nil {
 		return api.InitAnswer{}, err
 	}
+	var made []uint32
+	for _, g := range e.machine.Config().Groups() {
+		made = append(made, g.Number)
+	}
+	e.waitOwned(ctx, made...)
 	return api.InitAnswer{Node: e.nodeRow(e.machine.Config().NodeByUUID(e.UUID)), Token: token, Checks: checks}, nil
 }
 

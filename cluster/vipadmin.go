@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -144,19 +145,25 @@ func taken(cfg *fsm.Config, r api.GroupSpec) error {
 	return nil
 }
 
-// waitOwned waits a moment until a node has taken a new group. It is recorded in any case; status tells when nobody can.
-func (e *engine) waitOwned(ctx context.Context, group uint32) {
+// ownerless says that nobody has taken a group that there is.
+func (e *engine) ownerless(group uint32) bool {
+	g := e.machine.Config().Group(group)
+	if g == nil {
+		return false
+	}
+	owner, _, _ := e.ownerOf(g)
+	return owner == 0
+}
+
+// waitOwned waits a moment until nodes have taken new groups. They are recorded in any case; status tells when nobody can.
+func (e *engine) waitOwned(ctx context.Context, groups ...uint32) {
 	if e.node.opt.WithoutGuard {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
 	for {
-		g := e.machine.Config().Group(group)
-		if g == nil {
-			return
-		}
-		if owner, _, _ := e.ownerOf(g); owner != 0 {
+		if !slices.ContainsFunc(groups, e.ownerless) {
 			return
 		}
 		select {
