@@ -48,7 +48,7 @@ func (e *engine) haOf(cfg *fsm.Config) api.HA {
 	case ha.Survives < 1:
 		ha.Level, ha.Summary = api.HANo, "no, the next loss ends service: "+v.lostAdvice()
 	case len(ha.Problems) > 0:
-		ha.Level, ha.Summary = api.HADegraded, fmt.Sprintf("yes, survives the loss of any %s, but less than it could: %s", countNodes(ha.Survives), ha.Problems[0].What)
+		ha.Level, ha.Summary = api.HADegraded, v.yesBut(ha.Survives, ha.Problems[0].What)
 	default:
 		ha.Level, ha.Summary = api.HAYes, "yes, survives the loss of any "+countNodes(ha.Survives)
 	}
@@ -56,6 +56,15 @@ func (e *engine) haOf(cfg *fsm.Config) api.HA {
 		ha.Survives = 0
 	}
 	return ha
+}
+
+// yesBut is the answer where something is wrong, and service survives a loss all the same. So many voters may or may not survive more when that is mended.
+func (v *haView) yesBut(survives int, what string) string {
+	but := ", but "
+	if survives < len(v.voters)-quorum(len(v.voters)) {
+		but += "less than it could: "
+	}
+	return "yes, survives the loss of any " + countNodes(survives) + but + what
 }
 
 func countNodes(n int) string {
@@ -251,6 +260,8 @@ func (v *haView) lostAdvice() string {
 		return fmt.Sprintf("the guard of %s refuses the configuration: holdline doctor there tells why", strings.Join(v.behind, ", "))
 	case len(v.deaf) > 0:
 		return v.deaf.summary(v.deaf.names()...)
+	case len(v.draining) > 1:
+		return fmt.Sprintf("%s are drained: holdline undrain there when its work is done", strings.Join(v.draining, ", "))
 	case len(v.draining) > 0:
 		return fmt.Sprintf("%s is drained: holdline undrain there when its work is done", strings.Join(v.draining, ", "))
 	case len(v.leaseVoters) < len(v.voters):

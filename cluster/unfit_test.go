@@ -96,6 +96,34 @@ func TestUnfitNodes(t *testing.T) {
 	}
 }
 
+// TestYesBut: three nodes survive one loss at most, whatever is mended; five survive two.
+func TestYesBut(t *testing.T) {
+	five := []uint32{1, 2, 3, 4, 5}
+	for _, c := range []struct {
+		voters   []uint32
+		guards   int
+		survives int
+		want     string
+	}{
+		{five[:3], 2, 1, "yes, survives the loss of any 1 node, but node n3 is drained and takes no VIP"},
+		{five[:3], 1, 0, ""},
+		{five, 4, 2, "yes, survives the loss of any 2 nodes, but node n3 is drained and takes no VIP"},
+		{five, 2, 1, "yes, survives the loss of any 1 node, but less than it could: node n3 is drained and takes no VIP"},
+	} {
+		v := haView{voters: c.voters, writers: len(c.voters), leaseVoters: c.voters, aliveLease: c.voters, guards: c.guards, needGuards: true, leader: 1, draining: []string{"n3"}}
+		if n := v.survives(); n != c.survives {
+			t.Errorf("%d nodes, %d of them not drained: survives %d, want %d", len(c.voters), c.guards, n, c.survives)
+		}
+		if got := v.yesBut(c.survives, v.problems()[0].What); c.survives > 0 && got != c.want {
+			t.Errorf("%d nodes, %d of them not drained: %s", len(c.voters), c.guards, got)
+		}
+	}
+	v := haView{draining: []string{"n2", "n3"}, voters: five[:3], leaseVoters: five[:3]}
+	if got := v.lostAdvice(); got != "n2, n3 are drained: holdline undrain there when its work is done" {
+		t.Error(got)
+	}
+}
+
 // TestUnfitIsTold: what a guard tells of its groups goes to every node, and is forgotten with the guard.
 func TestUnfitIsTold(t *testing.T) {
 	l := newLab(t, 2)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,8 @@ func (a *app) drainCmd() *cobra.Command {
 		`Hands every VIP group of the node to other nodes, calls and registrations with them, and keeps it from owning any until
 "holdline undrain". Use it before maintenance. The node stays a member and a voter.
 
-A group that no other node takes stays where it is: the command then fails, names it, and the node is not drained.`, "%s owns nothing now: work on it, then `holdline undrain`")
+A group that no other node takes stays where it is: the command then fails, names it, and the node is not drained. It warns when
+only one node is left that may own VIPs: the loss of that one would end service.`, "%s owns nothing now: work on it, then `holdline undrain`")
 }
 
 func (a *app) undrainCmd() *cobra.Command {
@@ -33,10 +35,25 @@ func (a *app) drainingCmd(draining bool, use, short, long, told string) *cobra.C
 			if *node != "" {
 				who = "node " + *node
 			}
-			return a.say(told, who)
+			if err := a.say(told, who); err != nil || !draining {
+				return err
+			}
+			return a.sayCost(ctx, cl)
 		})
 	}
 	return c
+}
+
+// sayCost warns when the next loss ends service, now that a node is drained.
+func (a *app) sayCost(ctx context.Context, cl *api.Client) error {
+	st, err := cl.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("it is drained; what that costs is not known: %w", err)
+	}
+	if st.HA.Level == api.HANo {
+		fmt.Fprintf(a.err, "holdline: HA: %s\n", st.HA.Summary)
+	}
+	return nil
 }
 
 func (a *app) leaveCmd() *cobra.Command {
