@@ -124,7 +124,10 @@ func (e *engine) groupRows() []api.Group {
 
 func (e *engine) groupRow(g *pb.Group) api.Group {
 	owner, epoch, ago := e.ownerOf(g)
-	row := api.Group{Number: g.Number, Name: g.Name, Owner: e.name(owner), Epoch: epoch, Unknown: owner == 0 && e.cutOff()}
+	row := api.Group{Number: g.Number, Name: g.Name, Owner: e.name(owner), Epoch: epoch}
+	if owner == 0 && e.cutOff() {
+		row.Unknown, row.Epoch = true, 0 // what was heard last may not be true any more
+	}
 	switch {
 	case owner != 0 && ago > 0:
 		row.Since = time.Now().Add(-time.Duration(ago) * time.Millisecond)
