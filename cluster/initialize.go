@@ -178,6 +178,30 @@ func (n *Node) checkVIP(ctx context.Context, p netip.Prefix) error {
 	if _, err := vip.InterfaceFor(p); err != nil {
 		return api.Errorf(api.CodeInvalid, "VIP %s: %w: give this machine an address there first, or correct --vip", p, err)
 	}
+	return untilFree(ctx, func() error { return n.inUse(ctx, p) })
+}
+
+// leavesWithin is how long an address in use is waited for before it is refused. A box from which a VIP has just been removed answers for it until its guard has heard.
+const leavesWithin = time.Second
+
+// untilFree asks whether an address is in use until it is not, for leavesWithin.
+func untilFree(ctx context.Context, inUse func() error) error {
+	const between = 50 * time.Millisecond
+	for start := time.Now(); ; {
+		err := inUse()
+		if err == nil || time.Since(start) >= leavesWithin {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(between):
+		}
+	}
+}
+
+// inUse says who has the address of a VIP-to-be. Nil: nobody, or it cannot be found out.
+func (n *Node) inUse(ctx context.Context, p netip.Prefix) error {
 	if local, err := vip.Local(p.Addr()); err == nil && local {
 		return api.Errorf(api.CodeInvalid, "VIP %s is an address of this machine itself: a VIP must be one that nobody has", p.Addr())
 	}

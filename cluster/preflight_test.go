@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,4 +60,28 @@ func TestMayGuard(t *testing.T) {
 		}
 	}()
 	<-done
+}
+
+// TestUntilFree: an address that its former holder still answers for is waited for, and one that stays in use is refused.
+func TestUntilFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		used := errors.New("in use")
+		until := func(free time.Duration) func() error {
+			return func() error {
+				time.Sleep(20 * time.Millisecond) // an answer
+				if time.Since(start) < free {
+					return used
+				}
+				return nil
+			}
+		}
+		if err := untilFree(t.Context(), until(300*time.Millisecond)); err != nil {
+			t.Error(err)
+		}
+		start = time.Now()
+		if err, took := untilFree(t.Context(), until(time.Hour)), time.Since(start); !errors.Is(err, used) || took < leavesWithin || took > 2*leavesWithin {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }
