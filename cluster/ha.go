@@ -310,10 +310,14 @@ func (v *haView) problems() []api.Problem {
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.unrecorded)) {
-		out = append(out, api.Problem{
+		p := api.Problem{
 			What: fmt.Sprintf("%d calls are not replicated: lost if node %s is", v.unrecorded[name], name),
 			Do:   "they are as soon as there is a raft leader again: see RAFT below",
-		})
+		}
+		if v.unrecorded[name] == 1 {
+			p = api.Problem{What: "1 call is not replicated: lost if node " + name + " is", Do: "it is as soon as there is a raft leader again: see RAFT below"}
+		}
+		out = append(out, p)
 	}
 	add(v.draining, "node %s is drained and takes no VIP", "end it when its work is done: holdline undrain --node NODE")
 	return out

@@ -80,7 +80,17 @@ func userRow(u *fsm.User, registered, calls int) api.User {
 }
 
 // AddUser implements api.Backend. The password itself goes no further than this function.
-func (n *Node) AddUser(ctx context.Context, r api.UserRequest) error { return n.putUser(ctx, r, true) }
+func (n *Node) AddUser(ctx context.Context, r api.UserRequest) error {
+	e, err := n.member()
+	if err != nil {
+		return err
+	}
+	aor := fsm.CanonicalAoR(r.AoR)
+	if u := e.machine.Config().User(aor); u != nil {
+		return api.Errorf(api.CodeExists, "user %s exists already: change his password with `holdline user passwd %s`", aor, aor)
+	}
+	return n.putUser(ctx, r, true)
+}
 
 // ChangeUser implements api.Backend.
 func (n *Node) ChangeUser(ctx context.Context, aor string, c api.UserChange) error {

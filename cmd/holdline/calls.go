@@ -147,6 +147,6 @@ func (a *app) countCalls(ctx context.Context, cl *api.Client, asJSON bool, limit
 		if err := t.write(a.out); err != nil {
 			return err
 		}
-		return a.say("%d calls", n.Total)
+		return a.say("%s", counted(n.Total, "call"))
 	})
 }

@@ -8,9 +8,11 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"holdline/cluster/api"
 )
@@ -91,7 +93,7 @@ daemon on this box through its Unix socket; a change made on any node holds for 
 	root.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket of the daemon (default $HOLDLINE_SOCKET, else what the config file says, else "+api.DefaultSocket+")")
 	root.PersistentFlags().StringVar(&a.config, "config", defaultConfig, "local configuration file")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{fmt.Sprintf("%v: see `%s --help`", err, c.CommandPath())}
+		return &usageError{fmt.Sprintf("%s: see `%s --help`", flagFault(err), c.CommandPath())}
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "cluster", Title: "Cluster:"},
@@ -208,4 +210,26 @@ func (a *app) say(format string, args ...any) error {
 		return fmt.Errorf("writing to stdout: %w", err)
 	}
 	return nil
+}
+
+// flagFault says what is wrong with a flag: where a number was wanted, in words of our own.
+func flagFault(err error) string {
+	var bad *pflag.InvalidValueError
+	var num *strconv.NumError
+	if !errors.As(err, &bad) || !errors.As(err, &num) {
+		return err.Error()
+	}
+	kind := "a whole number"
+	switch t := bad.GetFlag().Value.Type(); {
+	case t == "bool":
+		kind = "true or false"
+	case strings.HasPrefix(t, "float"):
+		kind = "a number"
+	case strings.HasPrefix(t, "uint"):
+		kind += " from 0 up"
+	}
+	if errors.Is(num.Err, strconv.ErrRange) {
+		kind = "no number as large as that"
+	}
+	return fmt.Sprintf("--%s takes %s: %q", bad.GetFlag().Name, kind, bad.GetValue())
 }

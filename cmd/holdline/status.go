@@ -68,13 +68,23 @@ func (a *app) writeStatus(st api.Status) error {
 			return err
 		}
 		b.WriteString(worstGap(st.Nodes))
-		fmt.Fprintf(&b, "\n%d domains, %d users, %d registrations, %d calls\n",
-			st.Counts.Domains, st.Counts.Users, st.Counts.Registrations, st.Counts.Calls)
-		if n := st.Counts.Unrecorded; n > 0 {
+		fmt.Fprintf(&b, "\n%s, %s, %s, %s\n",
+			counted(st.Counts.Domains, "domain"), counted(st.Counts.Users, "user"), counted(st.Counts.Registrations, "registration"), counted(st.Counts.Calls, "call"))
+		if n := st.Counts.Unrecorded; n == 1 {
+			b.WriteString("1 call is not replicated: it is as soon as there is a raft leader again\n")
+		} else if n > 1 {
 			fmt.Fprintf(&b, "%d calls are not replicated: they are as soon as there is a raft leader again\n", n)
 		}
 	}
 	return a.say("%s", strings.TrimRight(b.String(), "\n"))
+}
+
+// counted shows how many there are of what has a plural in s.
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // nodeTable marks the node that answers with a star.
