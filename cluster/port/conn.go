@@ -12,7 +12,7 @@ import (
 )
 
 // conn is a TCP connection whose reads and writes the Go scheduler is not told of. They never wait, as its poller does that; told of each
-// of them the scheduler would wake its monitor each time (docs/performance.md has what that cost).
+// of them the scheduler would wake its monitor each time (docs/performance-log.md has what that cost).
 type conn struct {
 	net.Conn
 	raw     syscall.RawConn

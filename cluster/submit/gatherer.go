@@ -249,7 +249,7 @@ func (g *Gatherer) take(now time.Time) ([]queued, int, time.Duration) {
 		return nil, 0, time.Hour
 	}
 	// The cost is per entry, not per command: entries begin a window apart, unless one is full. On an idle cluster the
-	// latest one is longer ago, and a command goes at once. docs/performance.md has the figures.
+	// latest one is longer ago, and a command goes at once. docs/performance-log.md has the figures.
 	if g.waiting() < batchBytes && age < entryWindow {
 		return nil, 0, entryWindow - age
 	}

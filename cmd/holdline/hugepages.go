@@ -28,7 +28,7 @@ const (
 )
 
 // keepHeapHuge has a large heap in huge pages until ctx ends. With a million phones the processor misses translations of addresses in nearly all that
-// it looks up; on a virtual machine an idle node takes twice as long for the same switches, too (docs/performance.md has the figures). A small heap is left alone.
+// it looks up; on a virtual machine an idle node takes twice as long for the same switches, too (docs/performance-log.md has the figures). A small heap is left alone.
 func keepHeapHuge(ctx context.Context, log *slog.Logger) error {
 	size, err := hugePageSize()
 	if err != nil {

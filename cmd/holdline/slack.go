@@ -22,7 +22,7 @@ const timerSlack = 1_000_000
 const slackSet = "HOLDLINE_TIMER_SLACK_SET"
 
 // restartWithSlack starts this process anew, by execve(2), with timerSlack; it returns in the process that has it, and where it cannot be had. A thread
-// has the slack of the one that started it, and the monitor's starts before any code of ours. docs/performance.md has the figures.
+// has the slack of the one that started it, and the monitor's starts before any code of ours. docs/performance-log.md has the figures.
 //
 // The main goroutine calls it. The first thread must do this, for what becomes of the process when its parent dies (PR_SET_PDEATHSIG, prctl(2)) is its attribute.
 func restartWithSlack(log *slog.Logger) {

@@ -3,7 +3,7 @@
 //
 // Go's own timers are dearer than they look in a process that is idle most of the time. Its poller waits in whole milliseconds, so that
 // each timer wakes it twice, and its monitor (sysmon) sleeps no longer than until the next timer and then looks round every 20 µs
-// until all threads sleep again. A timer of the kernel's is an event like a datagram that comes in: it does neither. docs/performance.md has the figures.
+// until all threads sleep again. A timer of the kernel's is an event like a datagram that comes in: it does neither. docs/performance-log.md has the figures.
 package beat
 
 import (

@@ -5,7 +5,7 @@ import "time"
 const (
 	// gatherTime is how long a reader lets datagrams gather before it reads again, while they come fast. Waking a reader and
 	// a sendmmsg cost more than most messages' handling; at fastRate a millisecond gathers enough to share them.
-	// It delays a message by half of it on average. docs/performance.md has the figures.
+	// It delays a message by half of it on average. docs/performance-log.md has the figures.
 	gatherTime = time.Millisecond
 	fastRate   = 2000 // datagrams/s on one socket
 	paceWindow = 10 * time.Millisecond
