@@ -133,7 +133,7 @@ func (w *world) step(ctx context.Context, s step) error {
 			worst, of = gap, v.Addr()
 		}
 	}
-	fmt.Printf("%-58s ok, %.1f s; VIPs silent for %d ms at most (%v, after %.1f s; asked each %d ms at least)\n",
+	fmt.Printf("%-58s ok, %.1f s; VIPs silent for %d ms at most (%v, after %.1f s; asked every %d ms or sooner)\n",
 		s.what, time.Since(start).Seconds(), worst.Longest.Milliseconds(), of, worst.Start.Sub(start).Seconds(), worst.Pause.Milliseconds())
 	if worst.Longest > s.silence {
 		return fmt.Errorf("%s: %v was silent for %v, allowed are %v", s.what, of, worst.Longest, s.silence)
