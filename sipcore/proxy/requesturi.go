@@ -21,6 +21,9 @@ func requestURI(template []byte, lineEnd int) []byte {
 // parameter method that a Contact may have (RFC 3261 §16.6 step 2, §19.1.1 table 1). They are not heeded either: whoever writes them asks for requests
 // in another's name.
 func appendRequestURI(out, uri []byte) []byte {
+	if bytes.IndexByte(uri, ';') < 0 && bytes.IndexByte(uri, '?') < 0 { // as nearly all are
+		return append(out, uri...)
+	}
 	u, err := wire.ParseURI(uri)
 	if _, method := u.Param("method"); err != nil || u.Headers == nil && !method {
 		return append(out, uri...)
